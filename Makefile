@@ -1,0 +1,53 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench wheel clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "warren needs Python 3.11 or newer, and '$(PYTHON)' is not. Name another: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# One environment; each stamp marks a set of extras that is installed in it.
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[demo,fast]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
+	$(PIP) --editable '.[bench,fast]'
+	@touch $@
+
+demo: $(VENV)/.demo  ## Run the demonstration
+	$(BIN)/warren demo
+
+test: $(VENV)/.dev  ## Run the whole test suite
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev  ## Format, lint, types, layers and the examples in the documentation
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/house/test_docstrings.py $(wildcard tests/house/test_readme.py)
+
+bench: $(VENV)/.bench  ## Measure the operators and the SQLite queue beside what else there is
+	$(BIN)/python -m benchmarks.operators
+	$(BIN)/python -m benchmarks.sqlite
+
+wheel: $(VENV)/.dev  ## Build the sdist, and the wheel from it, into dist/
+	$(BIN)/python -m build --outdir dist .
+
+clean:  ## Remove the environment and everything built
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""Analytics: recordings of flows, and what is learned from them."""

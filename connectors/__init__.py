@@ -1,0 +1,1 @@
+"""Connectors: where messages come from and where they go."""

@@ -1,0 +1,1 @@
+"""Pipelines: the plan, the runtime and an orderly shutdown."""

@@ -1,0 +1,1 @@
+"""Compose message-processing pipelines from small operators."""
