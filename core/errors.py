@@ -1,0 +1,143 @@
+"""Every error warren raises, drawn once.
+
+    WarrenError
+    ├── GraphError            a pipeline that cannot work, refused when it is built
+    ├── AddressError          an address or a name that leads nowhere
+    ├── ConnectorError        a source or a sink that cannot do its part; the pipeline stops, nothing is acknowledged
+    │   ├── StorageError      a file, folder or disk that cannot be read or written
+    │   └── PartialWriteError some messages of one write could not be written; the others are safe
+    ├── StalledError          every credit is held by steps that wait for more messages
+    ├── ShutdownError         the deadline passed with messages still in flight; they went back to their source
+    └── MessageError          one message that cannot go on; it becomes a failure and never ends the stream
+        ├── DecodeError       the bytes are not what the source's type says
+        ├── EncodeError       a value the sink's codec cannot write
+        ├── HandlerError      a handler that answered with the wrong type
+        ├── UnroutableError   no branch for a message, and no default
+        ├── LateError         an event older than the window that would have held it
+        ├── PoisonError       a message delivered too often without ever being settled
+        └── RejectedError     a message a step sent to the dead letters on purpose
+"""
+
+from __future__ import annotations
+
+import hashlib
+import traceback
+from collections.abc import Mapping
+
+__all__ = [
+    "AddressError",
+    "ConnectorError",
+    "DecodeError",
+    "EncodeError",
+    "GraphError",
+    "HandlerError",
+    "LateError",
+    "MessageError",
+    "PartialWriteError",
+    "PoisonError",
+    "RejectedError",
+    "ShutdownError",
+    "StalledError",
+    "StorageError",
+    "UnroutableError",
+    "WarrenError",
+    "fingerprint",
+    "shorten",
+]
+
+
+class WarrenError(Exception):
+    """The root of every error warren raises on purpose."""
+
+
+class GraphError(WarrenError):
+    """A pipeline that cannot work: the sentence names the step and the remedy."""
+
+
+class AddressError(WarrenError):
+    """An address, module or pipeline name that leads nowhere."""
+
+
+class ConnectorError(WarrenError):
+    """A source or a sink cannot do its part; the pipeline stops and its unsettled messages go back to their source."""
+
+
+class StorageError(ConnectorError):
+    """A file, folder or disk cannot be read or written: corrupt, read-only, missing or full."""
+
+
+class PartialWriteError(ConnectorError):
+    """Some messages of one write could not be written; every other message of that write is durably written.
+
+    ``errors`` maps the position of each refused message in the write to the reason.
+    """
+
+    def __init__(self, errors: Mapping[int, Exception]) -> None:
+        super().__init__(f"{len(errors)} message(s) of one write were refused; the first: {next(iter(errors.values()))}")
+        self.errors = dict(errors)
+
+
+class StalledError(WarrenError):
+    """Every credit is held by steps that wait for more messages, so none can come; nothing is lost."""
+
+
+class ShutdownError(WarrenError):
+    """The shutdown deadline passed with messages still in flight; they went back to their source."""
+
+
+class MessageError(WarrenError):
+    """One message cannot go on. It becomes a failure that `retry` or the dead letters take; the stream goes on."""
+
+
+class DecodeError(MessageError):
+    """The bytes of a message are not what the type of its source says."""
+
+
+class EncodeError(MessageError):
+    """A value cannot be written by the codec of a sink."""
+
+
+class HandlerError(MessageError):
+    """A handler answered with a type its step cannot use."""
+
+
+class UnroutableError(MessageError):
+    """`route` has no branch for a message and no default."""
+
+
+class LateError(MessageError):
+    """An event arrived after the window that would have held it was closed."""
+
+
+class PoisonError(MessageError):
+    """A message was delivered too often without ever being settled: it probably kills its worker."""
+
+
+class RejectedError(MessageError):
+    """A step sent a message to the dead letters on purpose."""
+
+
+def shorten(value: object, limit: int = 120) -> str:
+    """`repr` of a value, cut so that it fits an error sentence.
+
+    >>> shorten("x" * 500, limit=10)
+    "'xxxxxx..."
+    """
+    text = repr(value)
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def fingerprint(error: BaseException) -> str:
+    """Twelve hexadecimal digits that are equal for failures of one kind: the error's type and where it was raised.
+
+    The error's text is left out, as it often carries the value.
+
+    >>> fingerprint(ValueError("a")) == fingerprint(ValueError("b"))
+    True
+    >>> len(fingerprint(ValueError("a")))
+    12
+    """
+    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    places = "|".join(f"{frame.filename.rsplit('/', 1)[-1]}:{frame.name}" for frame in frames)
+    text = f"{type(error).__module__}.{type(error).__qualname__}|{places}"
+    return hashlib.blake2s(text.encode(), digest_size=6).hexdigest()

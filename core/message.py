@@ -1,0 +1,100 @@
+"""What is known of a message besides its payload, and the struct of arrays a source reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+__all__ = ["ATTEMPTS", "TENANT", "TRACE", "Batch", "Metadata", "Outgoing"]
+
+TENANT = "warren-tenant"
+TRACE = "traceparent"
+ATTEMPTS = "warren-attempts"
+
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is known of one message besides its payload.
+
+    ``timestamp`` is in seconds since 1970 (when the message was enqueued); ``attempt`` counts from 1.
+
+    >>> Metadata(id="7", headers={"warren-tenant": "acme"}).tenant
+    'acme'
+    """
+
+    id: str = ""
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
+    timestamp: float = 0.0
+    key: str | None = None
+    attempt: int = 1
+    content_type: str = ""
+
+    @property
+    def tenant(self) -> str | None:
+        """Whose message it is, from the header ``warren-tenant``."""
+        return self.headers.get(TENANT)
+
+    @property
+    def trace(self) -> str | None:
+        """The W3C trace context, from the header ``traceparent``."""
+        return self.headers.get(TRACE)
+
+
+class Batch(msgspec.Struct):
+    """What a source read in one go, as a struct of arrays; a column the source has nothing to say about is ``None``.
+
+    - ``bodies``: bytes to decode, or ready values where the source has no codec
+    - ``handles``: what the source needs to settle each message (delivery tags, row numbers)
+    - ``content_type``: one for all, or one per message
+    - ``ids``, ``keys``, ``headers``: per message
+    - ``enqueued``: seconds since 1970
+    - ``attempts``: durable count of tries, from 1; ``deliveries``: how often handed out, crashes included
+    - ``depth``: messages still waiting at the source, where it knows
+    """
+
+    bodies: Sequence[Any]
+    handles: Sequence[Hashable]
+    content_type: str | Sequence[str] = ""
+    ids: Sequence[str] | None = None
+    keys: Sequence[str | None] | None = None
+    headers: Sequence[Mapping[str, str] | None] | None = None
+    enqueued: Sequence[float] | None = None
+    attempts: Sequence[int] | None = None
+    deliveries: Sequence[int] | None = None
+    depth: int | None = None
+
+    def __len__(self) -> int:
+        """How many messages were read."""
+        return len(self.bodies)
+
+    def metadata(self, index: int) -> Metadata:
+        """The metadata of one message, put together on request."""
+        content_type = self.content_type
+        return Metadata(
+            id=self.ids[index] if self.ids is not None else str(self.handles[index]),
+            headers=(self.headers[index] if self.headers is not None else None) or _NO_HEADERS,
+            timestamp=self.enqueued[index] if self.enqueued is not None else 0.0,
+            key=self.keys[index] if self.keys is not None else None,
+            attempt=self.attempts[index] if self.attempts is not None else 1,
+            content_type=content_type if isinstance(content_type, str) else content_type[index],
+        )
+
+
+class Outgoing:
+    """What a sink is asked to write in one go: the values, and the metadata of each on request.
+
+    A value that is ``bytes`` is written as it is, with the content type its metadata gives.
+    """
+
+    __slots__ = ("metadata", "values")
+
+    def __init__(self, values: Sequence[Any], metadata: Callable[[int], Metadata] | None = None) -> None:
+        self.values = values
+        self.metadata: Callable[[int], Metadata] = metadata or (lambda index: Metadata())
+
+    def __len__(self) -> int:
+        """How many messages are to be written."""
+        return len(self.values)

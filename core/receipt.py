@@ -1,0 +1,266 @@
+"""Receipts: which source message each value descends from, and when the source may be told.
+
+A source message is one integer, its token: the number of its delivery in the high bits, its place in the delivery in the
+low ones. A run of untouched messages is a ``range``, so the happy path handles no per-message object. Where one message
+becomes many, each gets a `Part`; where many become one, it gets a `Merge`.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+import msgspec
+
+from warren.core.message import Batch, Metadata
+
+if TYPE_CHECKING:
+    from warren.core.chunk import Failure
+
+__all__ = ["DELIVERED", "FILTERED", "RELEASED", "Delivery", "Kind", "Ledger", "Merge", "Outcome", "Part", "Token"]
+
+_SHIFT = 20
+MAX_BATCH = 1 << _SHIFT
+
+
+class Kind(enum.IntEnum):
+    """How a message ended. Where its descendants ended differently, the highest counts."""
+
+    FILTERED = 0
+    DELIVERED = 1
+    DEAD_LETTERED = 2
+    PARKED = 3
+    RELEASED = 4
+
+
+class Outcome(NamedTuple):
+    """How a message ended, and where: ``route`` names the sink, ``delay`` (seconds) how long a parked one waits."""
+
+    kind: Kind
+    route: str = ""
+    failure: Failure | None = None
+    delay: float = 0.0
+
+
+DELIVERED = Outcome(Kind.DELIVERED)
+FILTERED = Outcome(Kind.FILTERED)
+RELEASED = Outcome(Kind.RELEASED)
+
+
+class _Split:
+    __slots__ = ("outcome", "parent", "pending")
+
+    def __init__(self, parent: Token, pending: int) -> None:
+        self.parent = parent
+        self.pending = pending
+        self.outcome = FILTERED
+
+
+class Part:
+    """The token of one of several values that descend from one message."""
+
+    __slots__ = ("index", "settled", "split")
+
+    def __init__(self, split: _Split, index: int) -> None:
+        self.split = split
+        self.index = index
+        self.settled = False
+
+
+class Merge:
+    """The token of one value that descends from several messages; ``segments`` are their tokens, chunk by chunk."""
+
+    __slots__ = ("segments", "settled")
+
+    def __init__(self, segments: Sequence[Sequence[Token]]) -> None:
+        self.segments = segments
+        self.settled = False
+
+
+Token: TypeAlias = "int | Part | Merge"
+
+
+class Delivery:
+    """What a source handed over in one go, and which of it is still unsettled."""
+
+    __slots__ = ("base", "batch", "dead", "open", "received", "retries", "source")
+
+    def __init__(self, source: object, batch: Batch, base: int, received: float) -> None:
+        self.source = source
+        self.batch = batch
+        self.base = base
+        self.received = received
+        self.open: set[int] | None = None
+        self.retries: dict[int, int] = {}
+        self.dead: set[int] = set()
+
+    @property
+    def tokens(self) -> range:
+        """The tokens of all its messages, settled or not."""
+        return range(self.base, self.base + len(self.batch))
+
+    @property
+    def unsettled(self) -> Sequence[int]:
+        """The tokens that are still unsettled."""
+        return self.tokens if self.open is None else sorted(self.open)
+
+    def attempt(self, token: int) -> int:
+        """How often a message was tried so far, from 1: earlier deliveries that parked it and retries in this one."""
+        durable = self.batch.attempts[token - self.base] if self.batch.attempts is not None else 1
+        return durable + self.retries.get(token, 0)
+
+    def take(self, tokens: Sequence[Token]) -> bool:
+        """Mark tokens settled if every one of them is an unsettled token of this delivery; otherwise change nothing."""
+        if self.open is None:
+            if type(tokens) is range and tokens == self.tokens:
+                self.open = set()
+                return True
+            self.open = set(self.tokens)
+        if not self.open.issuperset(tokens):
+            return False
+        self.open.difference_update(tokens)  # type: ignore[arg-type]  # issuperset has shown that all are int
+        return True
+
+
+class Ledger:
+    """Knows every unsettled message of a running pipeline, and tells ``settled`` once for each, whatever happens.
+
+    ``settled(delivery, tokens, outcome)`` is called with the source tokens that have just reached their end. Settling a
+    token twice, or one of a delivery that is gone, does nothing.
+
+    >>> done = []
+    >>> ledger = Ledger(lambda delivery, tokens, outcome: done.append((list(tokens), outcome.kind.name)))
+    >>> delivery = ledger.accept("orders", Batch(bodies=["a", "b"], handles=[1, 2]), received=0.0)
+    >>> a, b = delivery.tokens
+    >>> both = ledger.merge([[a, b]])
+    >>> left, right = ledger.split(both, 2)
+    >>> ledger.settle([left], DELIVERED); ledger.settle([left], DELIVERED); done
+    []
+    >>> ledger.settle([right], DELIVERED); [kind for _, kind in done], ledger.outstanding
+    (['DELIVERED'], 0)
+    """
+
+    def __init__(self, settled: Callable[[Delivery, Sequence[int], Outcome], None]) -> None:
+        self._settled = settled
+        self._deliveries: dict[int, Delivery] = {}
+        self._next = 0
+        self._waiting: dict[int, int] = {}
+        self.outstanding = 0
+
+    def accept(self, source: object, batch: Batch, received: float) -> Delivery:
+        """Take over what a source has read (at most `MAX_BATCH` messages); from now on each message must be settled."""
+        delivery = Delivery(source, batch, self._next << _SHIFT, received)
+        self._deliveries[self._next] = delivery
+        self._next += 1
+        self.outstanding += len(batch)
+        return delivery
+
+    def merge(self, segments: Sequence[Sequence[Token]]) -> Merge:
+        """One token for a value that descends from all these."""
+        return Merge(segments)
+
+    def split(self, token: Token, count: int) -> Sequence[Token]:
+        """Tokens for ``count`` values that descend from one; the message is settled when the last of them is."""
+        if count == 1:
+            return (token,)
+        split = _Split(token, count)
+        return [Part(split, index) for index in range(count)]
+
+    def settle(self, tokens: Sequence[Token], outcome: Outcome) -> None:
+        """Say how values ended. Call it only when their effects are safe."""
+        if not tokens:
+            return
+        first = tokens[0]
+        if type(first) is int:
+            delivery = self._deliveries.get(first >> _SHIFT)
+            if delivery is not None and delivery.take(tokens):
+                self._close(delivery, tokens, outcome)  # type: ignore[arg-type]  # take has shown that all are int
+                return
+        self._settle_mixed(tokens, outcome)
+
+    def _settle_mixed(self, tokens: Sequence[Token], outcome: Outcome) -> None:
+        plain: dict[Delivery, list[int]] = {}
+        for token in tokens:
+            if isinstance(token, int):
+                delivery = self._deliveries.get(token >> _SHIFT)
+                if delivery is not None and delivery.take((token,)):
+                    plain.setdefault(delivery, []).append(token)
+            elif not token.settled:
+                token.settled = True
+                if isinstance(token, Merge):
+                    for segment in token.segments:
+                        self.settle(segment, outcome)
+                else:
+                    split = token.split
+                    split.pending -= 1
+                    split.outcome = max(split.outcome, outcome, key=lambda o: o.kind)
+                    if not split.pending:
+                        self.settle((split.parent,), split.outcome)
+        for delivery, taken in plain.items():
+            self._close(delivery, taken, outcome)
+
+    def _close(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome) -> None:
+        self.outstanding -= len(tokens)
+        if not delivery.open:
+            self._deliveries.pop(delivery.base >> _SHIFT, None)
+        self._settled(delivery, tokens, outcome)
+
+    def release_all(self) -> int:
+        """Give every unsettled message back to its source, and say how many there were."""
+        count = self.outstanding
+        for delivery in list(self._deliveries.values()):
+            self.settle(delivery.unsettled, RELEASED)
+        return count
+
+    def origins(self, token: Token) -> Iterator[int]:
+        """The source tokens a token descends from."""
+        if isinstance(token, int):
+            yield token
+        elif isinstance(token, Part):
+            yield from self.origins(token.split.parent)
+        else:
+            for segment in token.segments:
+                for each in segment:
+                    yield from self.origins(each)
+
+    def delivery(self, origin: int) -> Delivery | None:
+        """The delivery of a source token, while any of it is unsettled."""
+        return self._deliveries.get(origin >> _SHIFT)
+
+    def metadata(self, token: Token) -> Metadata:
+        """The metadata of a value: its message's own; ids of parts and merges are derived, and stable for parts."""
+        origin = next(self.origins(token))
+        delivery = self._deliveries.get(origin >> _SHIFT)
+        if delivery is None:
+            return Metadata()
+        metadata = delivery.batch.metadata(origin - delivery.base)
+        if isinstance(token, int):
+            return metadata
+        return msgspec.structs.replace(metadata, id=self._derived_id(token))
+
+    def _derived_id(self, token: Token) -> str:
+        if isinstance(token, Part):
+            return f"{self._derived_id(token.split.parent)}/{token.index}"
+        if isinstance(token, Merge):
+            return f"{self._derived_id(token.segments[0][0])}+{sum(map(len, token.segments)) - 1}"
+        return self.metadata(token).id
+
+    def wait(self, token: Token) -> None:
+        """Say that a value is held back for a retry, so that event time must not pass it."""
+        origin = next(self.origins(token))
+        self._waiting[origin] = self._waiting.get(origin, 0) + 1
+
+    def resume(self, token: Token) -> None:
+        """Say that a value is not held back any more."""
+        origin = next(self.origins(token))
+        left = self._waiting.get(origin, 0) - 1
+        if left > 0:
+            self._waiting[origin] = left
+        else:
+            self._waiting.pop(origin, None)
+
+    @property
+    def floor(self) -> int | None:
+        """The oldest source token that is held back for a retry, if any."""
+        return min(self._waiting) if self._waiting else None

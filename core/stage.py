@@ -1,0 +1,191 @@
+"""What an operator sees of the pipeline that runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from reactivex import Observable, abc
+
+from warren.core.chunk import Chunk, Failure
+from warren.core.clock import Clock
+from warren.core.errors import RejectedError
+from warren.core.hooks import FlowObserver
+from warren.core.receipt import Ledger, Token
+
+if TYPE_CHECKING:
+    from warren.core.graph import Operator, Sink
+
+__all__ = ["Handler", "Run", "RxOperator", "Stage", "compile_operator", "compile_steps"]
+
+Handler = Callable[[Chunk], "Chunk | None"]
+RxOperator = Callable[["Observable[Chunk]"], "Observable[Chunk]"]
+
+
+class Run(Protocol):
+    """One running pipeline, as its operators see it."""
+
+    ledger: Ledger
+    scheduler: abc.SchedulerBase
+    clock: Clock
+    observers: Sequence[FlowObserver]
+    depth: int | None
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine beside the stream; the pipeline counts as busy until it ends, and stops if it raises."""
+
+    def begin(self) -> None:
+        """Say that something is under way that will go on by itself (a retry's delay, a write)."""
+
+    def end(self) -> None:
+        """Say that it is over."""
+
+    def timers(self, change: int) -> None:
+        """Say how many more timers will let held messages go."""
+
+    def on_flush(self, flush: Callable[[], None]) -> None:
+        """Have ``flush`` called when no more messages come: let go of everything held. Upstream steps flush first."""
+
+    def dead_letter(self, failures: Sequence[Failure], queue: str | None = None) -> None:
+        """Write failed messages durably to a dead-letter queue of their source, then settle them."""
+
+    def terminal(self, sink: Sink[Any], path: str) -> Callable[[Chunk], None]:
+        """Where a branch ends: writes values to the sink and settles them when they are safe."""
+
+
+class Stage:
+    """One operator in one running pipeline: how it emits, fails, settles and waits."""
+
+    def __init__(self, run: Run, path: str, name: str) -> None:
+        self.run = run
+        self.path = path
+        self.name = name
+        self.ledger = run.ledger
+        self.settle = run.ledger.settle
+        self.emit: Callable[[Chunk], None] = _unsubscribed
+        self.inject: Callable[[Chunk], None] = _unsubscribed
+        self._forward: Callable[[Chunk], None] = _unsubscribed
+        self._given = self._failed = 0
+
+    def connect(self, forward: Callable[[Chunk], None]) -> None:
+        """Say where chunks go."""
+        self._forward = forward
+        self.emit = self._emit_counted if self.run.observers else forward
+
+    def serve(self, handler: Handler) -> Callable[[Chunk], None]:
+        """What takes chunks: hands values to the operator's handler, and lets failures pass it by."""
+
+        def handle(chunk: Chunk) -> None:
+            if chunk.failures:
+                self._forward(Chunk([], (), chunk.failures))
+            if chunk.values:
+                out = handler(chunk)
+                if out is not None and (out.values or out.failures):
+                    self._forward(out)
+
+        def handle_observed(chunk: Chunk) -> None:
+            if chunk.failures:
+                self._forward(Chunk([], (), chunk.failures))
+            if chunk.values:
+                clock = self.run.clock
+                start = clock()
+                out = handler(chunk)
+                end = clock()
+                if out is not None:
+                    self._count(out)
+                self._report(len(chunk.values), start, end)
+                if out is not None and (out.values or out.failures):
+                    self._forward(out)
+
+        self.inject = handle_observed if self.run.observers else handle
+        return self.inject
+
+    def _count(self, chunk: Chunk) -> None:
+        self._given += len(chunk.values)
+        if chunk.failures:
+            self._failed += sum(failure.stage == self.name for failure in chunk.failures)
+
+    def _emit_counted(self, chunk: Chunk) -> None:
+        self._count(chunk)
+        self._forward(chunk)
+
+    def _report(self, taken: int, start: float, end: float) -> None:
+        run, given, failed = self.run, self._given, self._failed
+        self._given = self._failed = 0
+        for observer in run.observers:
+            observer.handled(self.name, taken, given, failed, start, end, run.ledger.outstanding, run.depth)
+
+    def __repr__(self) -> str:
+        """The name that errors and recordings show."""
+        return self.name
+
+    def failure(self, token: Token, value: Any, error: Exception, attempt: int = 1) -> Failure:
+        """A failed message, which `retry` can put through this operator again."""
+        return Failure(token, value, error, self.name, attempt, self.inject)
+
+    def failures(self, chunk: Chunk, errors: dict[int, Exception]) -> list[Failure]:
+        """The failures of a chunk, from the exceptions by position."""
+        return [self.failure(chunk.tokens[i], chunk.values[i], error, chunk.attempt) for i, error in errors.items()]
+
+    def reject(self, chunk: Chunk, reason: str) -> list[Failure]:
+        """Every value of a chunk as a failure that no retry will mend."""
+        return [
+            Failure(token, value, RejectedError(reason), self.name, chunk.attempt)
+            for value, token in zip(chunk.values, chunk.tokens, strict=True)
+        ]
+
+    def later(self, delay: float, action: Callable[[], None], *, busy: bool = False) -> Callable[[], None]:
+        """Call ``action`` after ``delay`` seconds of the pipeline's time; returns what cancels it.
+
+        ``busy`` says that messages are on their way meanwhile, so a drain waits for it; otherwise a drain flushes.
+        """
+        run, done = self.run, False
+
+        def finish() -> bool:
+            nonlocal done
+            first, done = not done, True
+            if first:
+                run.end() if busy else run.timers(-1)
+            return first
+
+        def fire(_scheduler: object, _state: object = None) -> None:
+            if not done:
+                # What the action starts must be counted before this timer stops to count, or a drain could end between.
+                action()
+                finish()
+
+        def cancel() -> None:
+            if finish():
+                handle.dispose()
+
+        run.begin() if busy else run.timers(1)
+        handle = run.scheduler.schedule_relative(delay, fire)
+        return cancel
+
+    def child(self, label: str) -> str:
+        """The path of something inside this operator."""
+        return f"{self.path}{label}/"
+
+
+def _unsubscribed(chunk: Chunk) -> None:
+    raise RuntimeError("the pipeline is not connected yet")
+
+
+def compile_operator(operator: Operator[Any, Any], stage: Stage) -> RxOperator:
+    """Make a reactivex operator over chunks from an operator's handler. Failures pass it by."""
+    handle = stage.serve(operator.attach(stage))
+
+    def compiled(source: Observable[Chunk]) -> Observable[Chunk]:
+        def subscribe(observer: abc.ObserverBase[Chunk], scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:
+            stage.connect(observer.on_next)
+            return source.subscribe(handle, observer.on_error, observer.on_completed, scheduler=scheduler)
+
+        return Observable(subscribe)
+
+    return compiled
+
+
+def compile_steps(run: Run, path: str, steps: Sequence[Operator[Any, Any]]) -> RxOperator:
+    """Compile operators that follow each other into one reactivex operator."""
+    compiled = [step.compile(Stage(run, f"{path}{i}", f"{path}{i}:{step.name}")) for i, step in enumerate(steps, 1)]
+    return lambda source: source.pipe(*compiled)
