@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeVar, overload
 
+from reactivex.subject import Subject
+
+from warren.core.chunk import Chunk
 from warren.core.errors import GraphError
 from warren.core.message import Batch, Outgoing
-from warren.core.stage import Handler, RxOperator, Stage, compile_operator
+from warren.core.stage import FailureHandler, Handler, Run, RxOperator, Stage, compile_operator, compile_steps
 
 __all__ = [
     "Ended",
@@ -145,6 +148,10 @@ class Operator(Step, Generic[In_contra, Out_co]):
         """Start in one running pipeline; return what handles a chunk."""
         raise NotImplementedError(f"{type(self).__name__} must implement attach(stage)")
 
+    def attach_failures(self, stage: Stage) -> FailureHandler | None:
+        """What takes the failures of earlier steps and returns those that go on; ``None`` lets all of them pass."""
+        return None
+
     def compile(self, stage: Stage) -> RxOperator:
         """The reactivex operator over chunks that does this operator's work."""
         return compile_operator(self, stage)
@@ -178,6 +185,10 @@ class Sink(Step, Generic[In_contra]):
         """A sink ends its branch, so this always raises `GraphError`."""
         raise GraphError(f"{other!r} cannot follow {self.name}: a sink ends its branch; put it before the sink, or use route")
 
+    def compile(self, run: Run, path: str) -> Callable[[Chunk], None]:
+        """What takes the chunks that reach this sink in one running pipeline."""
+        raise NotImplementedError(f"{type(self).__name__} must implement compile(run, path)")
+
 
 class Ended(Sink[In_contra]):
     """Operators followed by a sink."""
@@ -194,6 +205,17 @@ class Ended(Sink[In_contra]):
     def branches(self) -> Iterator[tuple[str, Step]]:
         """Its operators, then its sink."""
         yield from (("", step) for step in (*self.steps, self.sink))
+
+    def compile(self, run: Run, path: str) -> Callable[[Chunk], None]:
+        """What takes the chunks that reach the first operator."""
+        inlet: Subject[Chunk] = Subject()
+        end = self.sink.compile(run, path)
+        compile_steps(run, path, self.steps)(inlet).subscribe(end, on_error=_raise)
+        return inlet.on_next
+
+
+def _raise(error: Exception) -> None:
+    raise error
 
 
 class Flow(Step):
@@ -272,6 +294,10 @@ class Inlet(Source[T_co]):
 class Outlet(Sink[In_contra]):
     """A leaf that writes to a system outside. Subclasses are the connectors' sinks."""
 
-    def open(self) -> Awaitable[SinkConnection]:
+    async def open(self) -> SinkConnection:
         """Connect."""
         raise NotImplementedError
+
+    def compile(self, run: Run, path: str) -> Callable[[Chunk], None]:
+        """What takes the chunks that reach this sink in one running pipeline."""
+        return run.terminal(self, path)

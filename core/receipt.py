@@ -105,10 +105,13 @@ class Delivery:
         """The tokens that are still unsettled."""
         return self.tokens if self.open is None else sorted(self.open)
 
+    def durable_attempt(self, token: int) -> int:
+        """How often a message was tried before it was last parked, plus one."""
+        return self.batch.attempts[token - self.base] if self.batch.attempts is not None else 1
+
     def attempt(self, token: int) -> int:
         """How often a message was tried so far, from 1: earlier deliveries that parked it and retries in this one."""
-        durable = self.batch.attempts[token - self.base] if self.batch.attempts is not None else 1
-        return durable + self.retries.get(token, 0)
+        return self.durable_attempt(token) + self.retries.get(token, 0)
 
     def take(self, tokens: Sequence[Token]) -> bool:
         """Mark tokens settled if every one of them is an unsettled token of this delivery; otherwise change nothing."""
@@ -145,7 +148,7 @@ class Ledger:
         self._settled = settled
         self._deliveries: dict[int, Delivery] = {}
         self._next = 0
-        self._waiting: dict[int, int] = {}
+        self._waiting: set[int] = set()
         self.outstanding = 0
 
     def accept(self, source: object, batch: Batch, received: float) -> Delivery:
@@ -202,6 +205,8 @@ class Ledger:
 
     def _close(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome) -> None:
         self.outstanding -= len(tokens)
+        if self._waiting:
+            self._waiting.difference_update(tokens)
         if not delivery.open:
             self._deliveries.pop(delivery.base >> _SHIFT, None)
         self._settled(delivery, tokens, outcome)
@@ -246,21 +251,24 @@ class Ledger:
             return f"{self._derived_id(token.segments[0][0])}+{sum(map(len, token.segments)) - 1}"
         return self.metadata(token).id
 
+    def count_retry(self, token: Token) -> None:
+        """Count one more attempt for the messages a value descends from."""
+        for origin in self.origins(token):
+            delivery = self.delivery(origin)
+            if delivery is not None:
+                delivery.retries[origin] = delivery.retries.get(origin, 0) + 1
+
     def wait(self, token: Token) -> None:
         """Say that a value is held back for a retry, so that event time must not pass it."""
-        origin = next(self.origins(token))
-        self._waiting[origin] = self._waiting.get(origin, 0) + 1
+        self._waiting.add(next(self.origins(token)))
 
-    def resume(self, token: Token) -> None:
-        """Say that a value is not held back any more."""
-        origin = next(self.origins(token))
-        left = self._waiting.get(origin, 0) - 1
-        if left > 0:
-            self._waiting[origin] = left
-        else:
-            self._waiting.pop(origin, None)
+    def resume(self, tokens: Sequence[Token]) -> None:
+        """Say that values are not held back any more."""
+        if self._waiting:
+            for token in tokens:
+                self._waiting.difference_update(self.origins(token))
 
     @property
     def floor(self) -> int | None:
         """The oldest source token that is held back for a retry, if any."""
-        return min(self._waiting) if self._waiting else None
+        return min(self._waiting, default=None)

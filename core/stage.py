@@ -14,11 +14,12 @@ from warren.core.hooks import FlowObserver
 from warren.core.receipt import Ledger, Token
 
 if TYPE_CHECKING:
-    from warren.core.graph import Operator, Sink
+    from warren.core.graph import Operator, Outlet
 
-__all__ = ["Handler", "Run", "RxOperator", "Stage", "compile_operator", "compile_steps"]
+__all__ = ["FailureHandler", "Handler", "Run", "RxOperator", "Stage", "compile_operator", "compile_steps"]
 
 Handler = Callable[[Chunk], "Chunk | None"]
+FailureHandler = Callable[["Sequence[Failure]"], "Sequence[Failure]"]
 RxOperator = Callable[["Observable[Chunk]"], "Observable[Chunk]"]
 
 
@@ -49,8 +50,8 @@ class Run(Protocol):
     def dead_letter(self, failures: Sequence[Failure], queue: str | None = None) -> None:
         """Write failed messages durably to a dead-letter queue of their source, then settle them."""
 
-    def terminal(self, sink: Sink[Any], path: str) -> Callable[[Chunk], None]:
-        """Where a branch ends: writes values to the sink and settles them when they are safe."""
+    def terminal(self, outlet: Outlet[Any], path: str) -> Callable[[Chunk], None]:
+        """Where a branch ends: writes values to the outlet and settles them when they are safe."""
 
 
 class Stage:
@@ -72,12 +73,18 @@ class Stage:
         self._forward = forward
         self.emit = self._emit_counted if self.run.observers else forward
 
-    def serve(self, handler: Handler) -> Callable[[Chunk], None]:
-        """What takes chunks: hands values to the operator's handler, and lets failures pass it by."""
+    def serve(self, handler: Handler, take: FailureHandler | None = None) -> Callable[[Chunk], None]:
+        """What takes chunks: hands values to the operator's handler, and failures past it or to its failure handler."""
+
+        def pass_by(failures: Sequence[Failure]) -> None:
+            if take is not None:
+                failures = take(failures)
+            if failures:
+                self._forward(Chunk([], (), failures))
 
         def handle(chunk: Chunk) -> None:
             if chunk.failures:
-                self._forward(Chunk([], (), chunk.failures))
+                pass_by(chunk.failures)
             if chunk.values:
                 out = handler(chunk)
                 if out is not None and (out.values or out.failures):
@@ -85,7 +92,7 @@ class Stage:
 
         def handle_observed(chunk: Chunk) -> None:
             if chunk.failures:
-                self._forward(Chunk([], (), chunk.failures))
+                pass_by(chunk.failures)
             if chunk.values:
                 clock = self.run.clock
                 start = clock()
@@ -126,6 +133,13 @@ class Stage:
     def failures(self, chunk: Chunk, errors: dict[int, Exception]) -> list[Failure]:
         """The failures of a chunk, from the exceptions by position."""
         return [self.failure(chunk.tokens[i], chunk.values[i], error, chunk.attempt) for i, error in errors.items()]
+
+    def survivors(self, chunk: Chunk, results: list[Any], errors: dict[int, Exception]) -> Chunk:
+        """What `apply_each` made of a chunk: the results with their tokens, and the failures."""
+        if not errors:
+            return Chunk(results, chunk.tokens, (), chunk.attempt)
+        tokens = [token for i, token in enumerate(chunk.tokens) if i not in errors]
+        return Chunk(results, tokens, self.failures(chunk, errors), chunk.attempt)
 
     def reject(self, chunk: Chunk, reason: str) -> list[Failure]:
         """Every value of a chunk as a failure that no retry will mend."""
@@ -173,7 +187,7 @@ def _unsubscribed(chunk: Chunk) -> None:
 
 def compile_operator(operator: Operator[Any, Any], stage: Stage) -> RxOperator:
     """Make a reactivex operator over chunks from an operator's handler. Failures pass it by."""
-    handle = stage.serve(operator.attach(stage))
+    handle = stage.serve(operator.attach(stage), operator.attach_failures(stage))
 
     def compiled(source: Observable[Chunk]) -> Observable[Chunk]:
         def subscribe(observer: abc.ObserverBase[Chunk], scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:

@@ -1,1 +1,48 @@
-"""Operators: the steps of a pipeline."""
+"""The operators: one each file, none knows a broker."""
+
+from warren.operators.aggregate import aggregate, collect, count, custom, largest, mean, quantile, smallest, total
+from warren.operators.backoff import Backoff, constant, exponential, linear
+from warren.operators.batch import batch
+from warren.operators.dead_letter import dead_letter
+from warren.operators.filter import filter
+from warren.operators.flat_map import flat_map
+from warren.operators.map import map
+from warren.operators.merge import merge
+from warren.operators.retry import retry
+from warren.operators.route import route
+from warren.operators.rx import rx
+from warren.operators.tap import tap
+from warren.operators.throttle import throttle
+from warren.operators.window import Window, hopping, session, tumbling, window
+
+__all__ = [
+    "Backoff",
+    "Window",
+    "aggregate",
+    "batch",
+    "collect",
+    "constant",
+    "count",
+    "custom",
+    "dead_letter",
+    "exponential",
+    "filter",
+    "flat_map",
+    "hopping",
+    "largest",
+    "linear",
+    "map",
+    "mean",
+    "merge",
+    "quantile",
+    "retry",
+    "route",
+    "rx",
+    "session",
+    "smallest",
+    "tap",
+    "throttle",
+    "total",
+    "tumbling",
+    "window",
+]

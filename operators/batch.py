@@ -1,0 +1,179 @@
+"""`batch`: collect values into lists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
+
+from warren.core.chunk import Chunk, apply_each
+from warren.core.clock import Duration, seconds
+from warren.core.errors import GraphError
+from warren.core.graph import Operator
+from warren.core.receipt import Token
+from warren.core.stage import Handler, Stage
+
+__all__ = ["batch"]
+
+T = TypeVar("T")
+
+
+def batch(
+    count: int | None = None,
+    timeout: Duration | None = None,
+    *,
+    size: int | None = None,
+    measure: Callable[[T], int] = len,  # type: ignore[assignment]  # len is right for bytes and text, the usual case
+    by: Callable[[T], Hashable] | None = None,
+) -> Operator[T, list[T]]:
+    """Collect values into lists of ``count``, or what came within ``timeout`` of the first, or ``size`` as measured.
+
+    Whichever limit is reached first closes a batch; at shutdown an incomplete one goes on. ``measure`` tells the size of
+    a value (its length unless given); a batch closes before it would exceed ``size``, and a single larger value makes a
+    batch of its own. ``by`` collects separately for each key.
+
+    Keeps the delivery guarantee: the messages of a batch are acknowledged together, after everything made of it is safe.
+
+    Raises `GraphError` where no limit is given or one is not positive; the pipeline is refused where ``count`` exceeds
+    its credit, as the batch could never fill.
+
+    >>> from warren import Pipeline
+    >>> from warren.connectors import memory
+    >>> Pipeline("pairs", memory.items([]) | batch(2) | memory.into([])).test([1, 2, 3]).values
+    [[1, 2], [3]]
+    """
+    if count is None and timeout is None and size is None:
+        raise GraphError("batch(): give a limit: a count, a timeout or a size")
+    for limit, name in ((count, "count"), (size, "size")):
+        if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+            raise GraphError(f"batch({name}={limit!r}): {name} must be a whole number of at least 1")
+    wait = None if timeout is None else seconds(timeout)
+    if wait == 0:
+        raise GraphError("batch(timeout=0): a timeout must be longer than 0")
+    return _Batch(count, wait, size, measure, by)
+
+
+class _Batch(Operator[Any, list[Any]]):
+    def __init__(
+        self,
+        count: int | None,
+        timeout: float | None,
+        size: int | None,
+        measure: Callable[[Any], int],
+        by: Callable[[Any], Hashable] | None,
+    ) -> None:
+        self.count = count
+        self.timeout = timeout
+        self.size = size
+        self.measure = measure
+        self.by = by
+
+    @property
+    def name(self) -> str:
+        limits = [f"{self.count}" if self.count else "", f"{self.timeout:g}s" if self.timeout else ""]
+        limits.append(f"{self.size} bytes" if self.size else "")
+        return f"batch({', '.join(filter(None, limits))})"
+
+    @property
+    def guarantee(self) -> str:
+        return "acknowledged together"
+
+    @property
+    def holds(self) -> int:
+        return self.count or 0
+
+    def attach(self, stage: Stage) -> Handler:
+        return _Collector(self, stage).take
+
+
+class _Open:
+    """A batch that is being filled."""
+
+    __slots__ = ("cancel", "segments", "size", "values")
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self.segments: list[Sequence[Token]] = []
+        self.size = 0
+        self.cancel: Callable[[], None] | None = None
+
+
+class _Collector:
+    def __init__(self, operator: _Batch, stage: Stage) -> None:
+        self.operator = operator
+        self.stage = stage
+        self.open: dict[Hashable, _Open] = {}
+        stage.run.on_flush(self.flush)
+
+    def take(self, chunk: Chunk) -> Chunk:
+        """Add a chunk; give the batches it completes."""
+        full = Chunk([], [])
+        operator = self.operator
+        if operator.by is None and operator.size is None:
+            self.fill(None, chunk.values, chunk.tokens, full)
+            return full
+        keys: Sequence[Hashable] = [None] * len(chunk.values)
+        if operator.by is not None:
+            keys, chunk, full.failures = self.ask(operator.by, chunk)
+        sizes: Sequence[int] = [0] * len(chunk.values)
+        if operator.size is not None:
+            sizes, kept, failures = self.ask(operator.measure, chunk)
+            if failures:
+                alive = set(kept.tokens)
+                keys = [key for key, token in zip(keys, chunk.tokens, strict=True) if token in alive]
+                full.failures = [*full.failures, *failures]
+            chunk = kept
+        for key, value, token, size in zip(keys, chunk.values, chunk.tokens, sizes, strict=True):
+            current = self.open.get(key)
+            if operator.size is not None and current is not None and current.size + size > operator.size:
+                self.close(key, full)
+            self.fill(key, [value], (token,), full)
+            if operator.size is not None and (current := self.open.get(key)) is not None:
+                current.size += size
+                if current.size >= operator.size:
+                    self.close(key, full)
+        return full
+
+    def ask(self, function: Callable[[Any], Any], chunk: Chunk) -> tuple[list[Any], Chunk, Sequence[Any]]:
+        def checked(value: Any) -> Any:
+            answer = function(value)
+            hash(answer)
+            return answer
+
+        answers, errors = apply_each(checked, chunk.values)
+        if not errors:
+            return answers, chunk, ()
+        return answers, chunk.select([i not in errors for i in range(len(chunk.values))]), self.stage.failures(chunk, errors)
+
+    def fill(self, key: Hashable, values: list[Any], tokens: Sequence[Token], full: Chunk) -> None:
+        count, start = self.operator.count or len(values) + 1, 0
+        while start < len(values):
+            current = self.open.get(key)
+            if current is None:
+                current = self.open[key] = _Open()
+                if self.operator.timeout is not None:
+                    current.cancel = self.stage.later(self.operator.timeout, lambda: self.expire(key))
+            room = count - len(current.values) if self.operator.count else len(values)
+            current.values.extend(values[start : start + room])
+            current.segments.append(tokens[start : start + room])
+            start += room
+            if self.operator.count and len(current.values) >= count:
+                self.close(key, full)
+
+    def close(self, key: Hashable, into: Chunk) -> None:
+        current = self.open.pop(key)
+        if current.cancel is not None:
+            current.cancel()
+        into.values.append(current.values)
+        into.tokens.append(self.stage.ledger.merge(current.segments))  # type: ignore[attr-defined]  # a list, made here
+
+    def expire(self, key: Hashable) -> None:
+        full = Chunk([], [])
+        self.close(key, full)
+        self.stage.emit(full)
+
+    def flush(self) -> None:
+        full = Chunk([], [])
+        for key in list(self.open):
+            self.close(key, full)
+        if full.values:
+            self.stage.emit(full)

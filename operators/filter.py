@@ -1,0 +1,71 @@
+"""`filter`: keep the values for which a predicate holds."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from itertools import compress
+from operator import not_
+from typing import Any, TypeVar
+
+from warren.core.chunk import Chunk, apply_each
+from warren.core.errors import GraphError, HandlerError
+from warren.core.graph import Operator, name_of
+from warren.core.receipt import FILTERED
+from warren.core.stage import Handler, Stage
+
+__all__ = ["filter"]
+
+T = TypeVar("T")
+
+
+def filter(predicate: Callable[[T], object]) -> Operator[T, T]:
+    """Keep the values for which a predicate is true; the others are settled at once.
+
+    Keeps the delivery guarantee: a dropped message is acknowledged, one whose predicate raises becomes a failure.
+
+    Raises `GraphError` for an ``async`` predicate.
+
+    >>> from warren import Pipeline
+    >>> from warren.connectors import memory
+    >>> Pipeline("odd", memory.items([]) | filter(lambda x: x % 2) | memory.into([])).test([1, 2, 3]).values
+    [1, 3]
+    """
+    name = name_of(predicate)
+    if not callable(predicate):
+        raise GraphError(f"filter({predicate!r}): give a function of one value")
+    if inspect.iscoroutinefunction(predicate):
+        raise GraphError(f"filter({name}): the predicate must not be async; look things up with map first, then filter")
+    return _Filter(predicate)
+
+
+class _Filter(Operator[Any, Any]):
+    def __init__(self, predicate: Callable[[Any], object]) -> None:
+        self.predicate = predicate
+
+    @property
+    def name(self) -> str:
+        return f"filter({name_of(self.predicate)})"
+
+    def attach(self, stage: Stage) -> Handler:
+        predicate, settle = self.predicate, stage.settle
+
+        def handle(chunk: Chunk) -> Chunk:
+            mask, errors = apply_each(predicate, chunk.values)
+            if mask and inspect.iscoroutine(mask[0]):
+                for answer in mask:
+                    answer.close()
+                error = HandlerError(f"{stage}: the predicate answered with a coroutine; it must answer true or false")
+                return Chunk([], (), stage.failures(chunk, dict.fromkeys(range(len(chunk.values)), error)))
+            if errors:
+                failures = stage.failures(chunk, errors)
+                chunk = chunk.select([i not in errors for i in range(len(chunk.values))])
+                chunk.failures = failures
+            if all(mask):
+                return chunk
+            settle(list(compress(chunk.tokens, map(not_, mask))), FILTERED)
+            kept = chunk.select(mask)
+            kept.failures = chunk.failures
+            return kept
+
+        return handle

@@ -1,0 +1,200 @@
+"""`route`: send each value down one of several branches."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar, overload
+
+from reactivex import Observable, abc
+from reactivex.subject import Subject
+
+from warren.core.chunk import Chunk, apply_each
+from warren.core.errors import GraphError, HandlerError, UnroutableError, shorten
+from warren.core.graph import Ended, Operator, Sink, Step, name_of
+from warren.core.receipt import Token
+from warren.core.stage import Handler, Run, RxOperator, Stage, compile_steps
+from warren.operators.dead_letter import DeadLetter
+
+__all__ = ["route"]
+
+T = TypeVar("T")
+U = TypeVar("U")
+_MISSING = object()
+
+
+@overload
+def route(
+    choose: Callable[[T], Hashable],
+    targets: Mapping[Any, Sink[T] | DeadLetter] | None = ...,
+    *,
+    default: Sink[T] | DeadLetter | None = ...,
+    **branches: Sink[T] | DeadLetter,
+) -> Sink[T]: ...
+@overload
+def route(
+    choose: Callable[[T], Hashable],
+    targets: Mapping[Any, Operator[T, U] | Sink[T]] | None = ...,
+    *,
+    default: Operator[T, U] | Sink[T] | None = ...,
+    **branches: Operator[T, U] | Sink[T],
+) -> Operator[T, U]: ...
+def route(
+    choose: Callable[[Any], Hashable],
+    targets: Mapping[Any, Any] | None = None,
+    *,
+    default: Any = None,
+    **branches: Any,
+) -> Any:
+    """Send each value down the branch whose name ``choose`` answers, or down ``default``.
+
+    Branches are given by name, or in a mapping for labels that are no Python names. Where every branch ends in a sink the
+    route is a sink; otherwise what its open branches give goes on. A bare ``dead_letter(name)`` as a branch takes whatever
+    arrives there.
+
+    Keeps the delivery guarantee: each message follows one branch and is acknowledged at that branch's end. With no branch
+    and no default a message fails with `UnroutableError`.
+
+    Raises `GraphError` where there is no branch, a branch is neither an operator nor a sink, or the return type of
+    ``choose`` is a ``Literal`` with a value that leads nowhere.
+
+    >>> from warren import Pipeline
+    >>> from warren.connectors import memory
+    >>> small, large = memory.queue("small"), memory.queue("large")
+    >>> sizes = memory.items([]) | route(lambda n: "small" if n < 10 else "large", small=small, large=large)
+    >>> Pipeline("sizes", sizes).test([1, 20]).outputs
+    {'small': [1], 'large': [20]}
+    """
+    named = {**(targets or {}), **branches}
+    everything = {**named, **({} if default is None else {"default": default})}
+    if not callable(choose):
+        raise GraphError(f"route({choose!r}): give a function that answers a branch's name")
+    title = f"route({name_of(choose)})"
+    if not everything:
+        raise GraphError(f"{title} leads nowhere: name at least one branch, such as eu=rabbitmq.exchange('billing.eu')")
+    for label, branch in everything.items():
+        if not isinstance(branch, Operator | Sink):
+            raise GraphError(f"{title}: the branch {label!r} is {shorten(branch)}; it must be an operator or a sink")
+    if default is None:
+        _check_labels(choose, named, title)
+    named = {label: _closed(branch) for label, branch in named.items()}
+    operator = Route(choose, named, None if default is None else _closed(default))
+    if all(isinstance(branch, Sink) for _, branch in operator.branches()):
+        return Ended((operator,), _Nowhere())
+    return operator
+
+
+def _closed(branch: Any) -> Any:
+    return branch.as_sink() if isinstance(branch, DeadLetter) else branch
+
+
+def _check_labels(choose: Callable[..., Any], named: Mapping[Any, Any], title: str) -> None:
+    try:
+        answer = typing.get_type_hints(choose).get("return")
+    except (NameError, TypeError):
+        return
+    if typing.get_origin(answer) is typing.Literal:
+        for label in typing.get_args(answer):
+            if label not in named:
+                raise GraphError(f"{title} can answer {label!r}, which leads nowhere: add that branch or a default")
+
+
+class _Nowhere(Sink[Any]):
+    """The end of a route whose branches have all ended: only failures of earlier steps come here."""
+
+    def compile(self, run: Run, path: str) -> Callable[[Chunk], None]:
+        return lambda chunk: run.dead_letter(chunk.failures)
+
+
+class Route(Operator[Any, Any]):
+    """Made by `route`."""
+
+    def __init__(self, choose: Callable[[Any], Hashable], named: Mapping[Any, Step], default: Step | None) -> None:
+        self.choose = choose
+        self.named = named
+        self.default = default
+
+    @property
+    def name(self) -> str:
+        """What errors, drawings and recordings call it."""
+        return f"route({name_of(self.choose)})"
+
+    def branches(self) -> Iterator[tuple[str, Step]]:
+        """Its branches by label; the default last."""
+        yield from ((str(label), branch) for label, branch in self.named.items())
+        if self.default is not None:
+            yield "default", self.default
+
+    def attach(self, stage: Stage) -> Handler:
+        """Not used: `compile` wires the branches."""
+        raise NotImplementedError
+
+    def compile(self, stage: Stage) -> RxOperator:
+        """One subject for each branch; what open branches give goes on."""
+
+        def compiled(source: Observable[Chunk]) -> Observable[Chunk]:
+            def subscribe(observer: abc.ObserverBase[Chunk], scheduler: abc.SchedulerBase | None = None) -> Any:
+                stage.connect(observer.on_next)
+                entries = {
+                    label: self._entry(stage, str(label), branch, observer) for label, branch in self.named.items()
+                }
+                default = None if self.default is None else self._entry(stage, "default", self.default, observer)
+                handle = stage.serve(self._handler(stage, entries, default))
+                return source.subscribe(handle, observer.on_error, observer.on_completed, scheduler=scheduler)
+
+            return Observable(subscribe)
+
+        return compiled
+
+    def _entry(
+        self, stage: Stage, label: str, branch: Step, observer: abc.ObserverBase[Chunk]
+    ) -> Callable[[Chunk], None]:
+        path = stage.child(f".{label}")
+        if isinstance(branch, Sink):
+            return branch.compile(stage.run, path)
+        assert isinstance(branch, Operator)
+        subject: Subject[Chunk] = Subject()
+        compile_steps(stage.run, path, branch.steps)(subject).subscribe(observer.on_next, observer.on_error)
+        return subject.on_next
+
+    def _handler(
+        self,
+        stage: Stage,
+        entries: Mapping[Any, Callable[[Chunk], None]],
+        default: Callable[[Chunk], None] | None,
+    ) -> Handler:
+        choose, names = self.choose, ", ".join(map(repr, entries))
+
+        def target(value: Any) -> Any:
+            label = choose(value)
+            try:
+                entry = entries.get(label, default)
+            except TypeError:
+                raise HandlerError(f"{stage}: the answer {shorten(label)} is no label; answer one of {names}") from None
+            if entry is None:
+                raise UnroutableError(f"{stage}: no branch is called {shorten(label)}; there are {names}, and no default")
+            return entry
+
+        def handle(chunk: Chunk) -> Chunk | None:
+            found, errors = apply_each(target, chunk.values)
+            if errors:
+                failures = stage.failures(chunk, errors)
+                chunk = chunk.select([i not in errors for i in range(len(chunk.values))])
+            if found:
+                if found.count(found[0]) == len(found):
+                    found[0](Chunk(chunk.values, chunk.tokens, (), chunk.attempt))
+                else:
+                    _deal(found, chunk)
+            return Chunk([], (), failures) if errors else None
+
+        return handle
+
+
+def _deal(found: Sequence[Callable[[Chunk], None]], chunk: Chunk) -> None:
+    hands: dict[Callable[[Chunk], None], tuple[list[Any], list[Token]]] = {}
+    for entry, value, token in zip(found, chunk.values, chunk.tokens, strict=True):
+        values, tokens = hands.setdefault(entry, ([], []))
+        values.append(value)
+        tokens.append(token)
+    for entry, (values, tokens) in hands.items():
+        entry(Chunk(values, tokens, (), chunk.attempt))
