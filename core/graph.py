@@ -128,8 +128,8 @@ class Operator(Step, Generic[In_contra, Out_co]):
         return (self,)
 
     @property
-    def holds(self) -> int:
-        """The most values it may hold back while it waits for more; 0 for none, or where a timer or event time bounds it."""
+    def holds(self) -> int | None:
+        """The most values it may hold back while it waits for more; ``None`` where only time bounds it."""
         return 0
 
     @overload

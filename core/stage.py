@@ -41,6 +41,9 @@ class Run(Protocol):
     def end(self) -> None:
         """Say that it is over."""
 
+    def crash(self, error: BaseException) -> None:
+        """Stop the pipeline with an error that is not one message's; unsettled messages go back to their source."""
+
     def timers(self, change: int) -> None:
         """Say how many more timers will let held messages go."""
 
@@ -165,7 +168,10 @@ class Stage:
         def fire(_scheduler: object, _state: object = None) -> None:
             if not done:
                 # What the action starts must be counted before this timer stops to count, or a drain could end between.
-                action()
+                try:
+                    action()
+                except Exception as error:
+                    run.crash(error)
                 finish()
 
         def cancel() -> None:

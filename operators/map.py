@@ -208,5 +208,7 @@ class _Workers:
                         values.append(slot.result)
                         tokens.append(slot.token)
                 self.stage.emit(Chunk(values, tokens, failures, attempt))
+        except Exception as error:
+            self.stage.run.crash(error)
         finally:
             self.stage.run.end()

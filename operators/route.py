@@ -102,6 +102,10 @@ def _check_labels(choose: Callable[..., Any], named: Mapping[Any, Any], title: s
 class _Nowhere(Sink[Any]):
     """The end of a route whose branches have all ended: only failures of earlier steps come here."""
 
+    @property
+    def name(self) -> str:
+        return ""
+
     def compile(self, run: Run, path: str) -> Callable[[Chunk], None]:
         return lambda chunk: run.dead_letter(chunk.failures)
 

@@ -1,0 +1,291 @@
+"""The two ends of a running pipeline: reading with credit, and writing with confirmation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from reactivex.subject import Subject
+
+from warren.core.chunk import Chunk, Failure, apply_each
+from warren.core.codecs import decode_error, decoder, encode
+from warren.core.errors import EncodeError, PartialWriteError, PoisonError, StalledError, fingerprint
+from warren.core.graph import Inlet, SinkConnection, SourceConnection
+from warren.core.message import Batch, Metadata, Outgoing
+from warren.core.receipt import MAX_BATCH, Delivery, Kind, Outcome
+from warren.core.stage import Stage
+
+if TYPE_CHECKING:
+    from warren.pipelines.runtime import Runtime
+
+__all__ = ["DeadLetters", "Reader", "Writer"]
+
+_LARGEST_CHUNK = 4096
+
+
+class Reader:
+    """Reads one source as far as the credit allows, and tells it what was settled, many messages at a time."""
+
+    def __init__(self, run: Runtime, inlet: Inlet[Any], connection: SourceConnection) -> None:
+        self.run = run
+        self.inlet = inlet
+        self.connection = connection
+        self.chunks: Subject[Chunk] = Subject()
+        self.accepted = 0
+        self.unacknowledged = 0
+        self._settled: list[tuple[Delivery, Sequence[int], Outcome]] = []
+        self._telling: asyncio.Task[None] | None = None
+        self._stage = Stage(run, "0", f"0:{inlet.name}")
+        self._stage.connect(self.chunks.on_next)
+
+    async def read(self) -> None:
+        """Read until the source ends or the task is cancelled."""
+        run, limit = self.run, min(_LARGEST_CHUNK, self.run.credit, MAX_BATCH)
+        while True:
+            while run.unacknowledged >= run.credit:
+                await self._credit()
+            batch = await self.connection.receive(min(limit, run.credit - run.unacknowledged))
+            if batch is None:
+                return
+            if len(batch):
+                self.take(batch)
+            await asyncio.sleep(0)
+
+    async def _credit(self) -> None:
+        run = self.run
+        changed = run.changed()
+        if run.stalled:
+            raise StalledError(
+                f"pipeline {run.name!r}: all {run.credit} credits are held by steps that wait for more messages, and no "
+                f"timer will let them go; raise Pipeline(credit=...) above what its windows and batches hold at once"
+            )
+        await changed
+
+    def take(self, batch: Batch) -> None:
+        """Take over what was read: decode it and push it through the pipeline."""
+        run = self.run
+        self.accepted += len(batch)
+        self.unacknowledged += len(batch)
+        run.depth = batch.depth
+        delivery = run.ledger.accept(self, batch, run.clock())
+        self._stage.serve(self._decode(batch, delivery))(Chunk(list(batch.bodies), delivery.tokens))
+
+    def _decode(self, batch: Batch, delivery: Delivery) -> Callable[[Chunk], Chunk]:
+        def handle(chunk: Chunk) -> Chunk:
+            results, errors = self._decoded(batch)
+            if batch.deliveries is not None:
+                results, errors = self._poisoned(batch, results, errors)
+            if not errors:
+                return Chunk(results, delivery.tokens)
+            failures = [
+                Failure(delivery.base + i, batch.bodies[i], error, self._stage.name) for i, error in sorted(errors.items())
+            ]
+            tokens = [token for i, token in enumerate(delivery.tokens) if i not in errors]
+            return Chunk(results, tokens, failures)
+
+        return handle
+
+    def _decoded(self, batch: Batch) -> tuple[list[Any], dict[int, Exception]]:
+        kind = self.inlet.type
+        if kind is None:
+            return list(batch.bodies), {}
+        if isinstance(batch.content_type, str):
+            results, errors = apply_each(decoder(kind, batch.content_type), batch.bodies)
+        else:
+            types = batch.content_type
+            numbered = list(range(len(batch)))
+            results, errors = apply_each(lambda i: decoder(kind, types[i])(batch.bodies[i]), numbered)
+        for i, error in errors.items():
+            errors[i] = decode_error(error, batch.bodies[i], f"{self.inlet.name}, message {batch.metadata(i).id}")
+        return results, errors
+
+    def _poisoned(
+        self, batch: Batch, results: list[Any], errors: dict[int, Exception]
+    ) -> tuple[list[Any], dict[int, Exception]]:
+        limit, counts = getattr(self.inlet, "max_deliveries", None), batch.deliveries
+        if limit is None or counts is None or max(counts) <= limit:
+            return results, errors
+        values = iter(results)
+        kept = []
+        for i, count in enumerate(counts):
+            value = None if i in errors else next(values)
+            if count > limit:
+                errors[i] = PoisonError(
+                    f"{self.inlet.name}: message {batch.metadata(i).id} was handed out {count} times and never settled, more "
+                    f"than max_deliveries={limit}; look at what its handler does to the worker, then replay it"
+                )
+            elif i not in errors:
+                kept.append(value)
+        return kept, errors
+
+    def settled(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome) -> None:
+        """Messages of this source reached their end: tell it, soon."""
+        self._settled.append((delivery, tokens, outcome))
+        if self._telling is None:
+            self._telling = asyncio.get_running_loop().create_task(self._tell())
+            self._telling.add_done_callback(self.run.check)
+
+    async def _tell(self) -> None:
+        try:
+            while self._settled:
+                settled, self._settled = self._settled, []
+                done: list[Sequence[Hashable]] = []
+                back: dict[tuple[float, int | None], list[Hashable]] = {}
+                for delivery, tokens, outcome in settled:
+                    if outcome.kind < Kind.PARKED:
+                        done.append(_handles(delivery, tokens))
+                    elif outcome.kind is Kind.RELEASED:
+                        back.setdefault((0.0, None), []).extend(_handles(delivery, tokens))
+                    else:
+                        for token in tokens:
+                            key = (outcome.delay, delivery.attempt(token) + 1)
+                            back.setdefault(key, []).append(delivery.batch.handles[token - delivery.base])
+                if done:
+                    # One call for all: what was merged is then acknowledged in one transaction where the source has them.
+                    await self.connection.acknowledge(done[0] if len(done) == 1 else [h for part in done for h in part])
+                for (delay, attempts), handles in back.items():
+                    await self.connection.release(handles, delay, attempts)
+                self.unacknowledged -= sum(len(tokens) for _, tokens, _ in settled)
+                self.run.notify()
+        finally:
+            self._telling = None
+
+    async def told(self) -> None:
+        """Wait until the source knows of everything settled so far."""
+        while self._telling is not None:
+            await asyncio.wait((self._telling,))
+
+
+def _handles(delivery: Delivery, tokens: Sequence[int]) -> Sequence[Hashable]:
+    handles = delivery.batch.handles
+    if len(tokens) == len(handles):
+        return handles
+    base = delivery.base
+    return [handles[token - base] for token in tokens]
+
+
+class Writer:
+    """Writes what reaches one sink, everything that is ready in one go, and settles it when it is safe."""
+
+    def __init__(self, run: Runtime, name: str, connection: SinkConnection) -> None:
+        self.run = run
+        self.name = name
+        self.connection = connection
+        self._pending: list[Chunk] = []
+        self._writing = False
+        self._outcome = Outcome(Kind.DELIVERED, name)
+
+    def take(self, chunk: Chunk) -> None:
+        """Have a chunk written; its failures go to the pipeline's dead letters."""
+        if chunk.failures:
+            self.run.dead_letter(chunk.failures)
+        if chunk.values:
+            self._pending.append(chunk)
+            if not self._writing:
+                self._writing = True
+                self.run.spawn(self._write())
+
+    async def _write(self) -> None:
+        while self._pending:
+            chunks, self._pending = self._pending, []
+            await self._write_all(chunks)
+        self._writing = False
+
+    async def _write_all(self, chunks: list[Chunk]) -> None:
+        if len(chunks) == 1:
+            values, tokens = chunks[0].values, chunks[0].tokens
+        else:
+            values = [value for chunk in chunks for value in chunk.values]
+            tokens = [token for chunk in chunks for token in chunk.tokens]
+        metadata = self.run.ledger.metadata
+        try:
+            await self.connection.write(Outgoing(values, lambda i: metadata(tokens[i])))
+        except PartialWriteError as error:
+            refused = error.errors
+            safe = [token for i, token in enumerate(tokens) if i not in refused]
+            self.run.ledger.settle(safe, self._outcome)
+            self.run.dead_letter([Failure(tokens[i], values[i], e, self.name) for i, e in sorted(refused.items())])
+            return
+        for chunk in chunks:
+            self.run.ledger.settle(chunk.tokens, self._outcome)
+
+
+class DeadLetters:
+    """Writes failed messages, as they came from their source, to one dead-letter queue of that source."""
+
+    def __init__(self, run: Runtime, reader: Reader, queue: str) -> None:
+        self.run = run
+        self.reader = reader
+        self.queue = queue
+        self._connection: SinkConnection | None = None
+        self._pending: list[Failure] = []
+        self._writing = False
+
+    def take(self, failures: Iterable[Failure]) -> None:
+        """Have failures written and settled."""
+        self._pending.extend(failures)
+        if self._pending and not self._writing:
+            self._writing = True
+            self.run.spawn(self._write())
+
+    async def _write(self) -> None:
+        if self._connection is None:
+            self._connection = await self.run.open_dead_letters(self.reader.inlet, self.queue)
+        while self._pending:
+            failures, self._pending = self._pending, []
+            bodies: list[Any] = []
+            metadata: list[Metadata] = []
+            for failure in failures:
+                for origin in self.run.ledger.origins(failure.token):
+                    delivery = self.run.ledger.delivery(origin)
+                    if delivery is not None and origin not in delivery.dead:
+                        delivery.dead.add(origin)
+                        body, original = _body(delivery, origin)
+                        bodies.append(body)
+                        metadata.append(self._metadata(failure, delivery, origin, original))
+            if bodies:
+                await self._connection.write(Outgoing(bodies, metadata.__getitem__))
+            for failure in failures:
+                self.run.ledger.settle((failure.token,), Outcome(Kind.DEAD_LETTERED, self.queue, failure))
+        self._writing = False
+
+    def _metadata(self, failure: Failure, delivery: Delivery, origin: int, content_type: str) -> Metadata:
+        metadata = delivery.batch.metadata(origin - delivery.base)
+        now = self.run.clock()
+        headers = {
+            **metadata.headers,
+            "warren-error": type(failure.error).__name__,
+            "warren-reason": str(failure.error),
+            "warren-fingerprint": fingerprint(failure.error),
+            "warren-stage": failure.stage,
+            "warren-attempts": str(delivery.attempt(origin)),
+            "warren-first-failed": metadata.headers.get("warren-first-failed", f"{now:.6f}"),
+            "warren-last-failed": f"{now:.6f}",
+            "warren-pipeline": self.run.name,
+            "warren-source": self.reader.inlet.name,
+        }
+        return Metadata(
+            id=metadata.id,
+            headers=headers,
+            timestamp=metadata.timestamp,
+            key=metadata.key,
+            content_type=content_type,
+        )
+
+    async def close(self) -> None:
+        """Finish and close."""
+        if self._connection is not None:
+            await self._connection.close()
+
+
+def _body(delivery: Delivery, origin: int) -> tuple[Any, str]:
+    body = delivery.batch.bodies[origin - delivery.base]
+    if isinstance(body, bytes):
+        return body, delivery.batch.metadata(origin - delivery.base).content_type
+    try:
+        return encode(body)
+    except EncodeError:
+        return repr(body).encode(), "text/plain"
+
+

@@ -1,0 +1,115 @@
+"""Drawings of a pipeline: as text, and as Mermaid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from warren.core.graph import Ended, Inlet, Operator, Sink, Source, Step, Stream
+
+if TYPE_CHECKING:
+    from warren.pipelines.pipeline import Pipeline
+
+__all__ = ["Explanation"]
+
+
+class Explanation(str):
+    """The text of ``explain()``. ``mermaid`` is the same as a Mermaid flowchart; a notebook shows that one.
+
+    >>> from warren import Pipeline
+    >>> from warren.connectors import memory
+    >>> from warren.operators import map
+    >>> drawing = Pipeline("shout", memory.queue("words") | map(str.upper) | memory.queue("loud")).explain()
+    >>> print(drawing.mermaid.splitlines()[0])
+    flowchart LR
+    """
+
+    mermaid: str
+
+    def __new__(cls, pipeline: Pipeline) -> Explanation:
+        """Draw a pipeline."""
+        drawing = super().__new__(cls, "\n".join(_text(pipeline)))
+        drawing.mermaid = "\n".join(_Mermaid(pipeline).lines)
+        return drawing
+
+    def _repr_markdown_(self) -> str:
+        return f"```mermaid\n{self.mermaid}\n```"
+
+
+def _text(pipeline: Pipeline) -> Iterator[str]:
+    derived = "derived" if pipeline.credit_is_derived else "as given"
+    yield f"pipeline {pipeline.name}: at least once"
+    yield f"  credit {pipeline.credit:,} ({derived}), shutdown within {pipeline.shutdown:g} s"
+    yield from _tree(pipeline.flow, "  ")
+    yield f"  failures left over -> dead letters {pipeline.dead_letters}"
+
+
+def _tree(step: Step, indent: str) -> Iterator[str]:
+    for part in _linear(step):
+        if not part.name:
+            continue
+        arrow = "-> " if isinstance(part, Sink) and not isinstance(part, Source) else ""
+        note = _note(part)
+        yield f"{indent}{arrow}{part.name}{'   [' + note + ']' if note else ''}"
+        if isinstance(part, Operator | Source):
+            for label, branch in part.branches():
+                yield f"{indent}  {label}:"
+                yield from _tree(branch, indent + "    ")
+
+
+def _note(step: Step) -> str:
+    kind = getattr(step, "type", None) if isinstance(step, Inlet) else None
+    shown = f"{getattr(kind, '__name__', kind)}" if kind is not None else ""
+    return ", ".join(filter(None, (shown, step.guarantee)))
+
+
+def _linear(step: Step) -> tuple[Step, ...]:
+    """The steps that follow each other in this one."""
+    if isinstance(step, Operator):
+        return step.steps
+    if isinstance(step, Stream | Ended) or not isinstance(step, Source | Sink):
+        return tuple(inner for _, inner in step.branches())
+    return (step,)
+
+
+class _Mermaid:
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.lines = ["flowchart LR"]
+        self.count = 0
+        ends = self.chain(pipeline.flow, [])
+        dead = self.node(f"dead letters {pipeline.dead_letters}", "[(", ")]")
+        for end in ends[:1]:
+            self.lines.append(f"  {end} -. failures .-> {dead}")
+
+    def node(self, text: str, left: str, right: str) -> str:
+        self.count += 1
+        name = f"n{self.count}"
+        self.lines.append(f'  {name}{left}"{text.replace(chr(34), "#quot;")}"{right}')
+        return name
+
+    def chain(self, step: Step, before: list[tuple[str, str]]) -> list[str]:
+        """Draw steps after each other; give the last node."""
+        current = before
+        for part in _linear(step):
+            if not part.name:
+                continue
+            if isinstance(part, Source) and (inner := list(part.branches())):
+                joined: list[tuple[str, str]] = []
+                for label, branch in inner:
+                    joined += [(end, label) for end in self.chain(branch, [])]
+                current = joined
+            shape = ("[(", ")]") if isinstance(part, Source | Sink) else ("[", "]")
+            node = self.node(part.name, *shape)
+            for origin, label in current:
+                self.lines.append(f"  {origin} -->{f'|{label}|' if label else ''} {node}")
+            current = [(node, "")]
+            if isinstance(part, Operator):
+                open_ends: list[tuple[str, str]] = []
+                for label, branch in part.branches():
+                    ends = self.chain(branch, [(node, label)])
+                    if isinstance(branch, Operator):
+                        open_ends += [(end, "") for end in ends]
+                current = open_ends or current
+        return [origin for origin, _ in current]
+
+

@@ -1,0 +1,208 @@
+"""A pipeline: an immutable value that can be explained, tested and run."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from warren.core import clock
+from warren.core.clock import Clock, Duration, seconds
+from warren.core.errors import GraphError
+from warren.core.graph import Flow
+from warren.core.hooks import FlowObserver
+from warren.pipelines.explain import Explanation
+from warren.pipelines.plan import check_flow, derive_credit
+from warren.pipelines.runtime import Runtime
+from warren.pipelines.trial import Trial, try_out
+
+__all__ = ["Pipeline", "Running"]
+
+
+class Pipeline:
+    """A named flow from source to sink, with its credit and deadlines. Immutable: it can be run any number of times.
+
+    Delivery: at least once. A message is acknowledged to its source only when everything made of it was confirmed by its
+    sink, was filtered out, or is durable in a dead-letter queue.
+
+    - ``credit``: how many messages may be unsettled at once; derived from the graph unless given
+    - ``dead_letters``: the queue for failures that no step takes; ``NAME.dead`` unless given
+    - ``shutdown``: how long a stop may take to see messages in flight to their end
+    - ``observers``: see every flow, such as ``warren.analytics.Recorder``
+
+    Raises `GraphError` where the graph cannot work: no sink, no source, a batch larger than the credit.
+
+    >>> from warren.connectors import memory
+    >>> from warren.operators import filter, map
+    >>> out = []
+    >>> Pipeline("squares", memory.items(range(6)) | filter(lambda x: x % 2) | map(lambda x: x * x) | memory.into(out)).run()
+    >>> out
+    [1, 9, 25]
+    """
+
+    __slots__ = ("_credit_is_derived", "credit", "dead_letters", "flow", "name", "observers", "shutdown")
+
+    name: str
+    flow: Flow
+    credit: int
+    dead_letters: str
+    shutdown: float
+    observers: tuple[FlowObserver, ...]
+
+    def __init__(
+        self,
+        name: str,
+        flow: Flow,
+        *,
+        credit: int | None = None,
+        dead_letters: str | None = None,
+        shutdown: Duration = "30s",
+        observers: Sequence[FlowObserver] = (),
+    ) -> None:
+        if not isinstance(name, str) or not name:
+            raise GraphError(f"Pipeline({name!r}): give the pipeline a name, such as Pipeline('orders', ...)")
+        flow = check_flow(name, flow)
+        values = {
+            "name": name,
+            "flow": flow,
+            "credit": derive_credit(name, flow, credit),
+            "_credit_is_derived": credit is None,
+            "dead_letters": dead_letters or f"{name}.dead",
+            "shutdown": seconds(shutdown),
+            "observers": tuple(observers),
+        }
+        for key, value in values.items():
+            object.__setattr__(self, key, value)
+
+    def __setattr__(self, key: str, value: object) -> None:
+        """A pipeline cannot be changed, so this always raises `AttributeError`."""
+        raise AttributeError(f"pipeline {self.name!r} is immutable; build another one")
+
+    def __repr__(self) -> str:
+        """Its name and steps."""
+        return f"Pipeline({self.name!r}, {self.flow.name})"
+
+    @property
+    def credit_is_derived(self) -> bool:
+        """Whether the credit was derived from the graph."""
+        return bool(self._credit_is_derived)  # type: ignore[attr-defined]  # set in __init__ past the frozen setattr
+
+    def observed(self, *observers: FlowObserver) -> Pipeline:
+        """The same pipeline with more observers."""
+        return Pipeline(
+            self.name,
+            self.flow,
+            credit=None if self.credit_is_derived else self.credit,
+            dead_letters=self.dead_letters,
+            shutdown=self.shutdown,
+            observers=(*self.observers, *observers),
+        )
+
+    def explain(self) -> Explanation:
+        """The topology, the credit and the guarantee on each step, as text; a notebook shows it as a drawing."""
+        return Explanation(self)
+
+    def _repr_markdown_(self) -> str:
+        return self.explain()._repr_markdown_()
+
+    def test(self, values: Iterable[Any], *, start: float = 0.0) -> Trial:
+        """Run on these values in virtual time, with no broker and no waiting; see what came out.
+
+        Each source is replaced by the values (``bytes`` are decoded as the source would), each sink and dead-letter queue
+        by a list. Time starts at ``start`` seconds since 1970. Works inside a running event loop too.
+        """
+        return try_out(self, list(values), start)
+
+    def start(self, *, until_empty: bool = False, clock: Clock = clock.system) -> Running:
+        """Start on the running event loop, in a notebook or a service; ``await`` what it returns to wait for the end."""
+        return Running(Runtime(self, clock=clock, observers=self.observers, until_empty=until_empty))
+
+    def run(self, *, until_empty: bool = False) -> None:
+        """Run until the source ends, or until interrupted; with ``until_empty`` until nothing waits there.
+
+        The first SIGINT or SIGTERM stops reading, drains and closes; a second one, or a step that blocks the process past
+        the shutdown deadline, interrupts what is running. Unsettled messages go back to their source.
+
+        Raises `RuntimeError` inside a running event loop: use ``await pipeline.start()`` there.
+        """
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            pass
+        else:
+            raise RuntimeError(f"pipeline {self.name!r}: an event loop is running here; use await pipeline.start()")
+
+        async def main() -> None:
+            running = self.start(until_empty=until_empty)
+            with _signals(running.stop, self.shutdown):
+                await running
+
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(main())
+
+
+class Running:
+    """A started pipeline. Await it to wait for its end; `stop` ends it gracefully."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._task = asyncio.get_running_loop().create_task(runtime.execute())
+
+    def __await__(self) -> Iterator[Any]:
+        """Wait for the end; raises what stopped the pipeline."""
+        return asyncio.shield(self._task).__await__()
+
+    @property
+    def in_flight(self) -> int:
+        """How many messages are unsettled now."""
+        return self._runtime.ledger.outstanding
+
+    def stop(self) -> None:
+        """Stop reading, drain and end. Calling it again does nothing."""
+        self._runtime.stop()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+@contextmanager
+def _signals(stop: Callable[[], None], shutdown: float) -> Iterator[None]:
+    """Stop on the first signal, interrupt on the second, or when a step blocks the loop past the deadline."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    main = threading.get_ident()
+    timer: threading.Timer | None = None
+
+    def interrupt() -> None:
+        # A real signal also ends a blocking system call, which an exception set from another thread would not.
+        signal.pthread_kill(main, signal.SIGINT)
+
+    def handle(number: int, frame: object) -> None:
+        nonlocal timer
+        if timer is not None:
+            raise KeyboardInterrupt
+        if sys.platform != "win32":
+            timer = threading.Timer(shutdown + 2, interrupt)
+            timer.daemon = True
+            timer.start()
+        loop.call_soon_threadsafe(stop)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if timer is not None:
+            timer.cancel()

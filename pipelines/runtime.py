@@ -1,0 +1,298 @@
+"""A pipeline while it runs: opens the ends, keeps the credit, drains, settles, closes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
+
+import reactivex
+from reactivex import Observable
+from reactivex.scheduler.eventloop import AsyncIOScheduler
+
+from warren.core.chunk import Chunk, Failure
+from warren.core.clock import Clock
+from warren.core.errors import ShutdownError, StalledError
+from warren.core.graph import Inlet, Outlet, Sink, SinkConnection, Source, SourceConnection, Step, Stream
+from warren.core.hooks import FlowObserver
+from warren.core.receipt import Delivery, Ledger, Outcome
+from warren.core.stage import compile_steps
+from warren.pipelines.endpoints import DeadLetters, Reader, Writer
+
+if TYPE_CHECKING:
+    from warren.pipelines.pipeline import Pipeline
+
+__all__ = ["Runtime"]
+
+
+class Runtime:
+    """Runs one pipeline once, on the running event loop.
+
+    Reads while there is credit; ends when the sources do, when `stop` is called, or with the first error that is not one
+    message's. Then it stops reading, drains what is in flight, flushes what is held, tells the sources, and closes; what is
+    still unsettled at the deadline goes back to its source.
+    """
+
+    def __init__(
+        self, pipeline: Pipeline, *, clock: Clock, observers: Sequence[FlowObserver] = (), until_empty: bool = False
+    ) -> None:
+        self.pipeline = pipeline
+        self.name = pipeline.name
+        self.credit = pipeline.credit
+        self.clock = clock
+        self.observers = observers
+        self.until_empty = until_empty
+        self.ledger = Ledger(self._settled)
+        self.scheduler = AsyncIOScheduler(asyncio.get_running_loop())
+        self.depth: int | None = None
+        self._busy = 0
+        self._timers = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._flushes: list[Callable[[], None]] = []
+        self._waiters: list[asyncio.Future[None]] = []
+        self._stopping = False
+        self._error: BaseException | None = None
+        self._readers: list[Reader] = []
+        self._sinks: dict[int, SinkConnection] = {}
+        self._dead: dict[tuple[int, str], DeadLetters] = {}
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine beside the stream; the pipeline counts as busy until it ends, and stops if it raises."""
+        self._busy += 1
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self.end()
+        self.check(task)
+
+    def check(self, task: asyncio.Task[None]) -> None:
+        """Stop the pipeline if a task of it has failed."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.crash(error)
+
+    def crash(self, error: BaseException) -> None:
+        """Stop with an error; what is unsettled goes back to its source."""
+        if self._error is None:
+            self._error = error
+        self.notify()
+
+    def begin(self) -> None:
+        """Say that something is under way that will go on by itself."""
+        self._busy += 1
+
+    def end(self) -> None:
+        """Say that it is over."""
+        self._busy -= 1
+        if not self._busy:
+            self.notify()
+
+    def timers(self, change: int) -> None:
+        """Say how many more timers will let held messages go."""
+        self._timers += change
+
+    def on_flush(self, flush: Callable[[], None]) -> None:
+        """Have ``flush`` called when no more messages come."""
+        self._flushes.append(flush)
+
+    def notify(self) -> None:
+        """Wake whoever waits for a change."""
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def changed(self) -> asyncio.Future[None]:
+        """Done at the next change of credit, work in progress, or state."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        return waiter
+
+    @property
+    def unacknowledged(self) -> int:
+        """How many messages the sources have handed out and not yet been told the end of."""
+        return sum(reader.unacknowledged for reader in self._readers)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether nothing will happen unless more messages come."""
+        return not self._busy and not self._timers and self.ledger.outstanding >= self.credit
+
+    def _settled(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome) -> None:
+        reader: Reader = delivery.source  # type: ignore[assignment]  # readers are the only ones that accept
+        reader.settled(delivery, tokens, outcome)
+        if self.observers:
+            now = self.clock()
+            for observer in self.observers:
+                observer.settled(delivery, tokens, outcome, now)
+
+    def terminal(self, outlet: Outlet[Any], path: str) -> Callable[[Chunk], None]:
+        """Where a branch ends."""
+        return Writer(self, outlet.name, self._sinks[id(outlet)]).take
+
+    def dead_letter(self, failures: Sequence[Failure], queue: str | None = None) -> None:
+        """Write failed messages durably to a dead-letter queue of their source, then settle them."""
+        for failure in failures:
+            origin = next(self.ledger.origins(failure.token))
+            delivery = self.ledger.delivery(origin)
+            if delivery is None:
+                continue
+            reader: Reader = delivery.source  # type: ignore[assignment]  # readers are the only ones that accept
+            name = queue or self.pipeline.dead_letters
+            letters = self._dead.get((id(reader), name))
+            if letters is None:
+                letters = self._dead[id(reader), name] = DeadLetters(self, reader, name)
+            letters.take((failure,))
+
+    async def open_dead_letters(self, inlet: Inlet[Any], queue: str) -> SinkConnection:
+        """Connect to a dead-letter queue."""
+        sink = inlet.dead_letters(queue)
+        assert isinstance(sink, Outlet)
+        return await sink.open()
+
+    async def open_source(self, inlet: Inlet[Any]) -> SourceConnection:
+        """Connect to a source."""
+        return await inlet.open(until_empty=self.until_empty)
+
+    async def open_sink(self, outlet: Outlet[Any]) -> SinkConnection:
+        """Connect to a sink."""
+        return await outlet.open()
+
+    def stop(self) -> None:
+        """Stop reading, drain and end. Calling it again does nothing."""
+        self._stopping = True
+        self.notify()
+
+    async def execute(self) -> None:
+        """Run to the end."""
+        try:
+            await self._open()
+            while True:
+                accepted = sum(reader.accepted for reader in self._readers)
+                await self._read()
+                await self._drain()
+                if self._stopping or accepted == sum(reader.accepted for reader in self._readers):
+                    break
+        finally:
+            await self._close()
+        if self._error is not None:
+            raise self._error
+
+    async def _open(self) -> None:
+        flow = self.pipeline.flow
+        for outlet in _outlets(flow):
+            if id(outlet) not in self._sinks:
+                self._sinks[id(outlet)] = await self.open_sink(outlet)
+        opened: list[Observable[Chunk]] = [await self._source(flow.source)]
+        for observer in self.observers:
+            observer.open(self.name)
+        end = flow.sink.compile(self, "")
+        compile_steps(self, "", flow.steps)(opened[0]).subscribe(end, self.crash)
+
+    async def _source(self, source: Source[Any], path: str = "") -> Observable[Chunk]:
+        if isinstance(source, Inlet):
+            reader = Reader(self, source, await self.open_source(source))
+            self._readers.append(reader)
+            return reader.chunks
+        if isinstance(source, Stream):
+            return compile_steps(self, path, source.steps)(await self._source(source.source, path))
+        return reactivex.merge(
+            *[await self._source(part, f"{path}{label}/") for label, part in source.branches() if isinstance(part, Source)]
+        )
+
+    async def _read(self) -> None:
+        """Read until the sources end, or until stopped or failed."""
+        reading = asyncio.gather(*(reader.read() for reader in self._readers))
+        try:
+            while not (reading.done() or self._stopping or self._error):
+                await asyncio.wait((reading, self.changed()), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not reading.done():
+                reading.cancel()
+        try:
+            await reading
+        except asyncio.CancelledError:
+            if not (self._stopping or self._error):
+                raise
+        self._raise()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    async def _quiet(self) -> None:
+        while self._busy:
+            self._raise()
+            await self.changed()
+        self._raise()
+
+    async def _drain(self) -> None:
+        """See everything in flight to its end; with a deadline once stopping."""
+        draining = asyncio.ensure_future(self._flush())
+        try:
+            while not draining.done() and not self._stopping:
+                await asyncio.wait((draining, self.changed()), return_when=asyncio.FIRST_COMPLETED)
+            async with asyncio.timeout(self.pipeline.shutdown if self._stopping else None):
+                await draining
+        except TimeoutError:
+            raise ShutdownError(
+                f"pipeline {self.name!r}: {self.ledger.outstanding} message(s) were still in flight after "
+                f"{self.pipeline.shutdown:g} s and went back to their source; raise Pipeline(shutdown=...) or give the slow "
+                f"step a timeout"
+            ) from None
+        finally:
+            if not draining.done():
+                draining.cancel()
+
+    async def _flush(self) -> None:
+        await self._quiet()
+        while self.ledger.outstanding:
+            before = self.ledger.outstanding
+            for flush in self._flushes:
+                flush()
+                await self._quiet()
+            if self.ledger.outstanding == before:
+                raise StalledError(
+                    f"pipeline {self.name!r}: {before} message(s) are held by a step that does not let them go at a flush; "
+                    f"they went back to their source. Look at operators of your own: each value must be emitted or settled"
+                )
+        for reader in self._readers:
+            await reader.told()
+        self._raise()
+
+    async def _close(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self.ledger.release_all()
+        closing: list[Callable[[], Coroutine[Any, Any, None]]] = []
+        for reader in self._readers:
+            closing.append(reader.told)
+        closing += [letters.close for letters in self._dead.values()]
+        closing += [sink.close for sink in self._sinks.values()]
+        closing += [reader.connection.close for reader in self._readers]
+        for close in closing:
+            try:
+                await close()
+            except Exception as error:
+                # Everything else still gets closed; the first error is the one that is told.
+                self.crash(error)
+        for observer in self.observers:
+            observer.close()
+
+
+def _outlets(step: Step) -> list[Outlet[Any]]:
+    found: list[Outlet[Any]] = []
+    for _, inner in step.branches():
+        if isinstance(inner, Outlet) and isinstance(inner, Sink) and not _reads(step, inner):
+            found.append(inner)
+        found += _outlets(inner)
+    return found
+
+
+def _reads(parent: Step, step: Step) -> bool:
+    """Whether a value that is both a source and a sink stands there as a source."""
+    return getattr(parent, "source", None) is step or isinstance(step, Source) and step in getattr(parent, "sources", ())
