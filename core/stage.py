@@ -79,15 +79,15 @@ class Stage:
     def serve(self, handler: Handler, take: FailureHandler | None = None) -> Callable[[Chunk], None]:
         """What takes chunks: hands values to the operator's handler, and failures past it or to its failure handler."""
 
-        def pass_by(failures: Sequence[Failure]) -> None:
-            if take is not None:
-                failures = take(failures)
+        def pass_by(chunk: Chunk) -> Chunk:
+            failures = chunk.failures if take is None else take(chunk.failures)
             if failures:
                 self._forward(Chunk([], (), failures))
+            return Chunk(chunk.values, chunk.tokens, (), chunk.attempt)
 
         def handle(chunk: Chunk) -> None:
             if chunk.failures:
-                pass_by(chunk.failures)
+                chunk = pass_by(chunk)
             if chunk.values:
                 out = handler(chunk)
                 if out is not None and (out.values or out.failures):
@@ -95,7 +95,7 @@ class Stage:
 
         def handle_observed(chunk: Chunk) -> None:
             if chunk.failures:
-                pass_by(chunk.failures)
+                chunk = pass_by(chunk)
             if chunk.values:
                 clock = self.run.clock
                 start = clock()
