@@ -4,6 +4,7 @@ from warren.operators.aggregate import aggregate, collect, count, custom, larges
 from warren.operators.backoff import Backoff, constant, exponential, linear
 from warren.operators.batch import batch
 from warren.operators.dead_letter import dead_letter
+from warren.operators.discard import discard
 from warren.operators.filter import filter
 from warren.operators.flat_map import flat_map
 from warren.operators.map import map
@@ -25,6 +26,7 @@ __all__ = [
     "count",
     "custom",
     "dead_letter",
+    "discard",
     "exponential",
     "filter",
     "flat_map",
