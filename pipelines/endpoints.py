@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DeadLetters", "Reader", "Writer"]
 
-_LARGEST_CHUNK = 4096
+_LARGEST_CHUNK = 1024
 
 
 class Reader:
@@ -130,20 +130,21 @@ class Reader:
         try:
             while self._settled:
                 settled, self._settled = self._settled, []
-                done: list[Sequence[Hashable]] = []
+                done: dict[Delivery, list[Sequence[int]]] = {}
                 back: dict[tuple[float, int | None], list[Hashable]] = {}
                 for delivery, tokens, outcome in settled:
                     if outcome.kind < Kind.PARKED:
-                        done.append(_handles(delivery, tokens))
+                        done.setdefault(delivery, []).append(tokens)
                     elif outcome.kind is Kind.RELEASED:
-                        back.setdefault((0.0, None), []).extend(_handles(delivery, tokens))
+                        back.setdefault((0.0, None), []).extend(_handles(delivery, [tokens]))
                     else:
                         for token in tokens:
                             key = (outcome.delay, delivery.attempt(token) + 1)
                             back.setdefault(key, []).append(delivery.batch.handles[token - delivery.base])
                 if done:
                     # One call for all: what was merged is then acknowledged in one transaction where the source has them.
-                    await self.connection.acknowledge(done[0] if len(done) == 1 else [h for part in done for h in part])
+                    parts = [_handles(delivery, segments) for delivery, segments in done.items()]
+                    await self.connection.acknowledge(parts[0] if len(parts) == 1 else [h for part in parts for h in part])
                 for (delay, attempts), handles in back.items():
                     await self.connection.release(handles, delay, attempts)
                 self.unacknowledged -= sum(len(tokens) for _, tokens, _ in settled)
@@ -157,12 +158,12 @@ class Reader:
             await asyncio.wait((self._telling,))
 
 
-def _handles(delivery: Delivery, tokens: Sequence[int]) -> Sequence[Hashable]:
+def _handles(delivery: Delivery, segments: Sequence[Sequence[int]]) -> Sequence[Hashable]:
     handles = delivery.batch.handles
-    if len(tokens) == len(handles):
+    if sum(map(len, segments)) == len(handles):
         return handles
     base = delivery.base
-    return [handles[token - base] for token in tokens]
+    return [handles[token - base] for tokens in segments for token in tokens]
 
 
 class Writer:
