@@ -204,18 +204,16 @@ class Runtime:
 
     async def _read(self) -> None:
         """Read until the sources end, or until stopped or failed."""
-        reading = asyncio.gather(*(reader.read() for reader in self._readers))
+        reading = {asyncio.ensure_future(reader.read()) for reader in self._readers}
+        for task in reading:
+            task.add_done_callback(self.check)
         try:
-            while not (reading.done() or self._stopping or self._error):
-                await asyncio.wait((reading, self.changed()), return_when=asyncio.FIRST_COMPLETED)
+            while not (self._stopping or self._error) and (left := [task for task in reading if not task.done()]):
+                await asyncio.wait((*left, self.changed()), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            if not reading.done():
-                reading.cancel()
-        try:
-            await reading
-        except asyncio.CancelledError:
-            if not (self._stopping or self._error):
-                raise
+            for task in reading:
+                task.cancel()
+            await asyncio.wait(reading)
         self._raise()
 
     def _raise(self) -> None:
