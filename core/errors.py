@@ -1,21 +1,21 @@
 """Every error warren raises, drawn once.
 
-    WarrenError
-    ├── GraphError            a pipeline that cannot work, refused when it is built
-    ├── AddressError          an address or a name that leads nowhere
-    ├── ConnectorError        a source or a sink that cannot do its part; the pipeline stops, nothing is acknowledged
-    │   ├── StorageError      a file, folder or disk that cannot be read or written
-    │   └── PartialWriteError some messages of one write could not be written; the others are safe
-    ├── StalledError          every credit is held by steps that wait for more messages
-    ├── ShutdownError         the deadline passed with messages still in flight; they went back to their source
-    └── MessageError          one message that cannot go on; it becomes a failure and never ends the stream
-        ├── DecodeError       the bytes are not what the source's type says
-        ├── EncodeError       a value the sink's codec cannot write
-        ├── HandlerError      a handler that answered with the wrong type
-        ├── UnroutableError   no branch for a message, and no default
-        ├── LateError         an event older than the window that would have held it
-        ├── PoisonError       a message delivered too often without ever being settled
-        └── RejectedError     a message a step sent to the dead letters on purpose
+WarrenError
+├── GraphError            a pipeline that cannot work, refused when it is built
+├── AddressError          an address or a name that leads nowhere
+├── ConnectorError        a source or a sink that cannot do its part; the pipeline stops, nothing is acknowledged
+│   ├── StorageError      a file, folder or disk that cannot be read or written
+│   └── PartialWriteError some messages of one write could not be written; the others are safe
+├── StalledError          every credit is held by steps that wait for more messages
+├── ShutdownError         the deadline passed with messages still in flight; they went back to their source
+└── MessageError          one message that cannot go on; it becomes a failure and never ends the stream
+    ├── DecodeError       the bytes are not what the source's type says
+    ├── EncodeError       a value the sink's codec cannot write
+    ├── HandlerError      a handler that answered with the wrong type
+    ├── UnroutableError   no branch for a message, and no default
+    ├── LateError         an event older than the window that would have held it
+    ├── PoisonError       a message delivered too often without ever being settled
+    └── RejectedError     a message a step sent to the dead letters on purpose
 """
 
 from __future__ import annotations

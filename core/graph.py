@@ -183,7 +183,9 @@ class Sink(Step, Generic[In_contra]):
 
     def __or__(self, other: object) -> Any:
         """A sink ends its branch, so this always raises `GraphError`."""
-        raise GraphError(f"{other!r} cannot follow {self.name}: a sink ends its branch; put it before the sink, or use route")
+        raise GraphError(
+            f"{other!r} cannot follow {self.name}: a sink ends its branch; put it before the sink, or use route"
+        )
 
     def compile(self, run: Run, path: str) -> Callable[[Chunk], None]:
         """What takes the chunks that reach this sink in one running pipeline."""

@@ -122,7 +122,7 @@ class Delivery:
             self.open = set(self.tokens)
         if not self.open.issuperset(tokens):
             return False
-        self.open.difference_update(tokens)  # type: ignore[arg-type]  # issuperset has shown that all are int
+        self.open.difference_update(tokens)
         return True
 
 

@@ -27,10 +27,14 @@ class Run(Protocol):
     """One running pipeline, as its operators see it."""
 
     ledger: Ledger
-    scheduler: abc.SchedulerBase
     clock: Clock
     observers: Sequence[FlowObserver]
     depth: int | None
+
+    @property
+    def scheduler(self) -> abc.SchedulerBase:
+        """What timers run on; its time is virtual in a trial."""
+        ...
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine beside the stream; the pipeline counts as busy until it ends, and stops if it raises."""
@@ -55,6 +59,7 @@ class Run(Protocol):
 
     def terminal(self, outlet: Outlet[Any], path: str) -> Callable[[Chunk], None]:
         """Where a branch ends: writes values to the outlet and settles them when they are safe."""
+        ...
 
 
 class Stage:

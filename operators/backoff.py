@@ -54,9 +54,7 @@ def constant(delay: Duration, *, attempts: int = 5, jitter: Jitter = "none") -> 
     return _Policy(f"constant({delay})", lambda failed: wait, attempts, float("inf"), jitter)
 
 
-def linear(
-    step: Duration, *, attempts: int = 5, maximum: Duration = "5m", jitter: Jitter = "none"
-) -> Backoff:
+def linear(step: Duration, *, attempts: int = 5, maximum: Duration = "5m", jitter: Jitter = "none") -> Backoff:
     """Wait one step longer before each attempt, up to ``maximum``; ``attempts`` counts the first try.
 
     >>> policy = linear("1s", attempts=4)

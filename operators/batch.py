@@ -142,7 +142,11 @@ class _Collector:
         answers, errors = apply_each(checked, chunk.values)
         if not errors:
             return answers, chunk, ()
-        return answers, chunk.select([i not in errors for i in range(len(chunk.values))]), self.stage.failures(chunk, errors)
+        return (
+            answers,
+            chunk.select([i not in errors for i in range(len(chunk.values))]),
+            self.stage.failures(chunk, errors),
+        )
 
     def fill(self, key: Hashable, values: list[Any], tokens: Sequence[Token], full: Chunk) -> None:
         count, start = self.operator.count or len(values) + 1, 0

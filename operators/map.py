@@ -22,7 +22,7 @@ U = TypeVar("U")
 
 
 @overload
-def map(  # type: ignore[overload-overlap]  # an awaitable result always means the asynchronous form
+def map(
     function: Callable[[T], Awaitable[U]],
     *,
     concurrency: int = ...,
@@ -176,8 +176,9 @@ class _Workers:
             self.active -= 1
 
     async def bounded(self, function: Callable[[Any], Awaitable[Any]], value: Any, timeout: float) -> Any:
+        scope = asyncio.timeout(timeout)
         try:
-            async with asyncio.timeout(timeout) as scope:
+            async with scope:
                 return await function(value)
         except TimeoutError as error:
             if scope.expired():

@@ -24,7 +24,7 @@ _MISSING = object()
 
 
 @overload
-def route(
+def route(  # type: ignore[overload-overlap]  # where every branch is a sink, so is the route
     choose: Callable[[T], Hashable],
     targets: Mapping[Any, Sink[T] | DeadLetter] | None = ...,
     *,
@@ -139,9 +139,7 @@ class Route(Operator[Any, Any]):
         def compiled(source: Observable[Chunk]) -> Observable[Chunk]:
             def subscribe(observer: abc.ObserverBase[Chunk], scheduler: abc.SchedulerBase | None = None) -> Any:
                 stage.connect(observer.on_next)
-                entries = {
-                    label: self._entry(stage, str(label), branch, observer) for label, branch in self.named.items()
-                }
+                entries = {label: self._entry(stage, str(label), branch, observer) for label, branch in self.named.items()}
                 default = None if self.default is None else self._entry(stage, "default", self.default, observer)
                 handle = stage.serve(self._handler(stage, entries, default))
                 return source.subscribe(handle, observer.on_error, observer.on_completed, scheduler=scheduler)
@@ -150,9 +148,7 @@ class Route(Operator[Any, Any]):
 
         return compiled
 
-    def _entry(
-        self, stage: Stage, label: str, branch: Step, observer: abc.ObserverBase[Chunk]
-    ) -> Callable[[Chunk], None]:
+    def _entry(self, stage: Stage, label: str, branch: Step, observer: abc.ObserverBase[Chunk]) -> Callable[[Chunk], None]:
         path = stage.child(f".{label}")
         if isinstance(branch, Sink):
             return branch.compile(stage.run, path)
@@ -181,8 +177,8 @@ class Route(Operator[Any, Any]):
 
         def handle(chunk: Chunk) -> Chunk | None:
             found, errors = apply_each(target, chunk.values)
+            failures = stage.failures(chunk, errors)
             if errors:
-                failures = stage.failures(chunk, errors)
                 chunk = chunk.select([i not in errors for i in range(len(chunk.values))])
             if found:
                 if found.count(found[0]) == len(found):

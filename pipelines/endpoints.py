@@ -90,12 +90,12 @@ class Reader:
         kind = self.inlet.type
         if kind is None:
             return list(batch.bodies), {}
-        if isinstance(batch.content_type, str):
-            results, errors = apply_each(decoder(kind, batch.content_type), batch.bodies)
+        types = batch.content_type
+        if isinstance(types, str):
+            results, errors = apply_each(decoder(kind, types), batch.bodies)
         else:
-            types = batch.content_type
-            numbered = list(range(len(batch)))
-            results, errors = apply_each(lambda i: decoder(kind, types[i])(batch.bodies[i]), numbered)
+            pairs = list(zip(types, batch.bodies, strict=True))
+            results, errors = apply_each(lambda pair: decoder(kind, pair[0])(pair[1]), pairs)
         for i, error in errors.items():
             errors[i] = decode_error(error, batch.bodies[i], f"{self.inlet.name}, message {batch.metadata(i).id}")
         return results, errors
@@ -112,8 +112,8 @@ class Reader:
             value = None if i in errors else next(values)
             if count > limit:
                 errors[i] = PoisonError(
-                    f"{self.inlet.name}: message {batch.metadata(i).id} was handed out {count} times and never settled, more "
-                    f"than max_deliveries={limit}; look at what its handler does to the worker, then replay it"
+                    f"{self.inlet.name}: message {batch.metadata(i).id} was handed out {count} times and never settled, "
+                    f"more than max_deliveries={limit}; look at what its handler does to the worker, then replay it"
                 )
             elif i not in errors:
                 kept.append(value)
@@ -288,5 +288,3 @@ def _body(delivery: Delivery, origin: int) -> tuple[Any, str]:
         return encode(body)
     except EncodeError:
         return repr(body).encode(), "text/plain"
-
-

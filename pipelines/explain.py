@@ -111,5 +111,3 @@ class _Mermaid:
                         open_ends += [(end, "") for end in ends]
                 current = open_ends or current
         return [origin for origin, _ in current]
-
-

@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -152,7 +152,7 @@ class Running:
         self._runtime = runtime
         self._task = asyncio.get_running_loop().create_task(runtime.execute())
 
-    def __await__(self) -> Iterator[Any]:
+    def __await__(self) -> Generator[Any, None, None]:
         """Wait for the end; raises what stopped the pipeline."""
         return asyncio.shield(self._task).__await__()
 

@@ -73,7 +73,7 @@ def derive_credit(name: str, flow: Flow, credit: int | None) -> int:
         raise GraphError(f"pipeline {name!r}: credit={credit!r} must be a whole number of at least 1")
     if credit < need:
         raise GraphError(
-            f"pipeline {name!r}: its batches hold up to {need} messages before the last one fills, more than credit={credit}, "
-            f"so they would wait for ever; give credit={need} or more, make the batches smaller, or leave credit out"
+            f"pipeline {name!r}: its batches hold up to {need} messages before the last one fills, more than "
+            f"credit={credit}, so they would wait for ever; give credit={need} or more, make the batches smaller, or leave credit out"
         )
     return credit

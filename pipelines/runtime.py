@@ -266,9 +266,7 @@ class Runtime:
         if self._tasks:
             await asyncio.wait(self._tasks)
         self.ledger.release_all()
-        closing: list[Callable[[], Coroutine[Any, Any, None]]] = []
-        for reader in self._readers:
-            closing.append(reader.told)
+        closing: list[Callable[[], Coroutine[Any, Any, None]]] = [reader.told for reader in self._readers]
         closing += [letters.close for letters in self._dead.values()]
         closing += [sink.close for sink in self._sinks.values()]
         closing += [reader.connection.close for reader in self._readers]
@@ -293,4 +291,4 @@ def _outlets(step: Step) -> list[Outlet[Any]]:
 
 def _reads(parent: Step, step: Step) -> bool:
     """Whether a value that is both a source and a sink stands there as a source."""
-    return getattr(parent, "source", None) is step or isinstance(step, Source) and step in getattr(parent, "sources", ())
+    return getattr(parent, "source", None) is step or (isinstance(step, Source) and step in getattr(parent, "sources", ()))

@@ -64,23 +64,21 @@ class _Given:
         if not self.waiting:
             return None
         self.waiting.sort()
-        while self.waiting[0][0] > loop.time():
-            await asyncio.sleep(self.waiting[0][0] - loop.time())
-        ready = [item for item in self.waiting[:limit] if item[0] <= loop.time()]
+        await asyncio.sleep(max(0.0, self.waiting[0][0] - loop.time()))
+        now = max(loop.time(), self.waiting[0][0])
+        ready = [item for item in self.waiting[:limit] if item[0] <= now]
         del self.waiting[: len(ready)]
         handles = [i for _, i, _ in ready]
         self.unsettled.update(handles)
-        return Batch(
-            bodies=[self.bodies[i] for i in handles], handles=handles, attempts=[n for _, _, n in ready]
-        )
+        return Batch(bodies=[self.bodies[i] for i in handles], handles=handles, attempts=[n for _, _, n in ready])
 
     async def acknowledge(self, handles: Sequence[Hashable]) -> None:
-        self.unsettled.difference_update(handles)  # type: ignore[arg-type]  # handles are the positions given out
+        self.unsettled.difference_update(handles)
 
     async def release(self, handles: Sequence[Hashable], delay: float = 0.0, attempts: int | None = None) -> None:
         when = asyncio.get_running_loop().time() + delay
         self.waiting += [(when, h, attempts or 1) for h in handles if isinstance(h, int) and h in self.unsettled]
-        self.unsettled.difference_update(handles)  # type: ignore[arg-type]  # as above
+        self.unsettled.difference_update(handles)
 
     async def close(self) -> None:
         pass

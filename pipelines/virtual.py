@@ -9,7 +9,7 @@ from typing import Any
 __all__ = ["VirtualLoop"]
 
 
-class _JumpingSelector(selectors.DefaultSelector):  # type: ignore[misc,valid-type]  # chosen by platform at import
+class _JumpingSelector(selectors.DefaultSelector):
     """Looks for real events, and where there are none moves the time on instead of waiting."""
 
     def __init__(self) -> None:
