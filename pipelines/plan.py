@@ -74,6 +74,7 @@ def derive_credit(name: str, flow: Flow, credit: int | None) -> int:
     if credit < need:
         raise GraphError(
             f"pipeline {name!r}: its batches hold up to {need} messages before the last one fills, more than "
-            f"credit={credit}, so they would wait for ever; give credit={need} or more, make the batches smaller, or leave credit out"
+            f"credit={credit}, so they would wait for ever; "
+            f"give credit={need} or more, make the batches smaller, or leave credit out"
         )
     return credit
