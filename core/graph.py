@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from typing import Any, Generic, Protocol, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 from reactivex.subject import Subject
 
@@ -181,11 +181,13 @@ class Chain(Operator[In_contra, Out_co]):
 class Sink(Step, Generic[In_contra]):
     """Where messages end: a leaf (`Outlet`), or one with operators before it (`Ended`)."""
 
-    def __or__(self, other: object) -> Any:
-        """A sink ends its branch, so this always raises `GraphError`."""
-        raise GraphError(
-            f"{other!r} cannot follow {self.name}: a sink ends its branch; put it before the sink, or use route"
-        )
+    if not TYPE_CHECKING:  # type checkers refuse the operand; at run time a sentence does
+
+        def __or__(self, other):
+            """A sink ends its branch, so this always raises `GraphError`."""
+            raise GraphError(
+                f"{other!r} cannot follow {self.name}: a sink ends its branch; put it before the sink, or use route"
+            )
 
     def compile(self, run: Run, path: str) -> Callable[[Chunk], None]:
         """What takes the chunks that reach this sink in one running pipeline."""
@@ -284,7 +286,7 @@ class Inlet(Source[T_co]):
         """Itself."""
         yield self
 
-    async def open(self, *, until_empty: bool = False) -> SourceConnection:
+    async def open_source(self, *, until_empty: bool = False) -> SourceConnection:
         """Connect. With ``until_empty`` the connection's `receive` answers ``None`` once nothing is ready or delayed."""
         raise NotImplementedError
 
@@ -296,7 +298,7 @@ class Inlet(Source[T_co]):
 class Outlet(Sink[In_contra]):
     """A leaf that writes to a system outside. Subclasses are the connectors' sinks."""
 
-    async def open(self) -> SinkConnection:
+    async def open_sink(self) -> SinkConnection:
         """Connect."""
         raise NotImplementedError
 

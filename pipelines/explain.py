@@ -45,10 +45,12 @@ def _text(pipeline: Pipeline) -> Iterator[str]:
 
 
 def _tree(step: Step, indent: str) -> Iterator[str]:
-    for part in _linear(step):
+    parts = _linear(step)
+    for i, part in enumerate(parts):
         if not part.name:
             continue
-        arrow = "-> " if isinstance(part, Sink) and not isinstance(part, Source) else ""
+        # A queue can be a source and a sink; what it is here, its place says.
+        arrow = "-> " if isinstance(part, Sink) and i == len(parts) - 1 else ""
         note = _note(part)
         yield f"{indent}{arrow}{part.name}{'   [' + note + ']' if note else ''}"
         if isinstance(part, Operator | Source):

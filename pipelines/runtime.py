@@ -7,13 +7,14 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
 import reactivex
-from reactivex import Observable
+from reactivex import Observable, abc
+from reactivex.disposable import Disposable
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 
 from warren.core.chunk import Chunk, Failure
 from warren.core.clock import Clock
-from warren.core.errors import ShutdownError, StalledError
-from warren.core.graph import Inlet, Outlet, Sink, SinkConnection, Source, SourceConnection, Step, Stream
+from warren.core.errors import ShutdownError, StalledError, WarrenError
+from warren.core.graph import Flow, Inlet, Outlet, SinkConnection, Source, SourceConnection, Step, Stream
 from warren.core.hooks import FlowObserver
 from warren.core.receipt import Delivery, Ledger, Outcome
 from warren.core.stage import compile_steps
@@ -23,6 +24,18 @@ if TYPE_CHECKING:
     from warren.pipelines.pipeline import Pipeline
 
 __all__ = ["Runtime"]
+
+# Seconds for what must still be done after the deadline: tasks take their cancellation, each connection closes.
+_GRACE = 5.0
+
+
+class _Scheduler(AsyncIOScheduler):
+    """Fires no timer once the pipeline has ended: what a timer held has gone back to its source."""
+
+    closed = False
+
+    def invoke_action(self, action: Any, state: Any = None) -> abc.DisposableBase:
+        return Disposable() if self.closed else super().invoke_action(action, state)
 
 
 class Runtime:
@@ -43,7 +56,7 @@ class Runtime:
         self.observers = observers
         self.until_empty = until_empty
         self.ledger = Ledger(self._settled)
-        self.scheduler = AsyncIOScheduler(asyncio.get_running_loop())
+        self.scheduler = _Scheduler(asyncio.get_running_loop())
         self.depth: int | None = None
         self._busy = 0
         self._timers = 0
@@ -54,10 +67,14 @@ class Runtime:
         self._error: BaseException | None = None
         self._readers: list[Reader] = []
         self._sinks: dict[int, SinkConnection] = {}
+        self._writers: dict[int, Writer] = {}
         self._dead: dict[tuple[int, str], DeadLetters] = {}
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine beside the stream; the pipeline counts as busy until it ends, and stops if it raises."""
+        if self.scheduler.closed:
+            work.close()
+            return
         self._busy += 1
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
@@ -65,8 +82,10 @@ class Runtime:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        self.end()
+        if task.cancelled() and not self.scheduler.closed:
+            self.crash(WarrenError(f"pipeline {self.name!r}: a task of it was cancelled by a handler or a connector"))
         self.check(task)
+        self.end()
 
     def check(self, task: asyncio.Task[None]) -> None:
         """Stop the pipeline if a task of it has failed."""
@@ -92,6 +111,8 @@ class Runtime:
     def timers(self, change: int) -> None:
         """Say how many more timers will let held messages go."""
         self._timers += change
+        if not self._timers:
+            self.notify()
 
     def on_flush(self, flush: Callable[[], None]) -> None:
         """Have ``flush`` called when no more messages come."""
@@ -130,7 +151,10 @@ class Runtime:
 
     def terminal(self, outlet: Outlet[Any], path: str) -> Callable[[Chunk], None]:
         """Where a branch ends."""
-        return Writer(self, outlet.name, self._sinks[id(outlet)]).take
+        # One writer for each sink, however many branches lead there: a connection is never written to twice at a time.
+        if id(outlet) not in self._writers:
+            self._writers[id(outlet)] = Writer(self, outlet.name, self._sinks[id(outlet)])
+        return self._writers[id(outlet)].take
 
     def dead_letter(self, failures: Sequence[Failure], queue: str | None = None) -> None:
         """Write failed messages durably to a dead-letter queue of their source, then settle them."""
@@ -150,15 +174,15 @@ class Runtime:
         """Connect to a dead-letter queue."""
         sink = inlet.dead_letters(queue)
         assert isinstance(sink, Outlet)
-        return await sink.open()
+        return await sink.open_sink()
 
     async def open_source(self, inlet: Inlet[Any]) -> SourceConnection:
         """Connect to a source."""
-        return await inlet.open(until_empty=self.until_empty)
+        return await inlet.open_source(until_empty=self.until_empty)
 
     async def open_sink(self, outlet: Outlet[Any]) -> SinkConnection:
         """Connect to a sink."""
-        return await outlet.open()
+        return await outlet.open_sink()
 
     def stop(self) -> None:
         """Stop reading, drain and end. Calling it again does nothing."""
@@ -235,6 +259,8 @@ class Runtime:
             async with asyncio.timeout(self.pipeline.shutdown if self._stopping else None):
                 await draining
         except TimeoutError:
+            if draining.done() and not draining.cancelled():
+                raise
             raise ShutdownError(
                 f"pipeline {self.name!r}: {self.ledger.outstanding} message(s) were still in flight after "
                 f"{self.pipeline.shutdown:g} s and went back to their source; raise Pipeline(shutdown=...) or give the slow "
@@ -261,34 +287,43 @@ class Runtime:
         self._raise()
 
     async def _close(self) -> None:
-        for task in list(self._tasks):
+        self.scheduler.closed = True
+        for task in self._tasks:
             task.cancel()
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            # A handler may refuse to be cancelled; its message goes back all the same.
+            await asyncio.wait(self._tasks, timeout=_GRACE)
         self.ledger.release_all()
         closing: list[Callable[[], Coroutine[Any, Any, None]]] = [reader.told for reader in self._readers]
         closing += [letters.close for letters in self._dead.values()]
         closing += [sink.close for sink in self._sinks.values()]
         closing += [reader.connection.close for reader in self._readers]
         for close in closing:
+            # Whatever one of them does, the others still get closed; the first error is the one that is told.
             try:
-                await close()
+                await asyncio.wait_for(close(), _GRACE)
+            except TimeoutError:
+                self.crash(
+                    ShutdownError(
+                        f"pipeline {self.name!r}: {close.__qualname__} did not end within {_GRACE:g} s; messages that were not "
+                        f"settled are delivered again"
+                    )
+                )
             except Exception as error:
-                # Everything else still gets closed; the first error is the one that is told.
                 self.crash(error)
         for observer in self.observers:
-            observer.close()
+            try:
+                observer.close()
+            except Exception as error:
+                self.crash(error)
 
 
 def _outlets(step: Step) -> list[Outlet[Any]]:
+    """The leaves that are written to. A queue can be both a source and a sink, so its place decides."""
     found: list[Outlet[Any]] = []
-    for _, inner in step.branches():
-        if isinstance(inner, Outlet) and isinstance(inner, Sink) and not _reads(step, inner):
+    for place, (_, inner) in enumerate(step.branches()):
+        is_read = isinstance(step, Source) or (isinstance(step, Flow) and place == 0)
+        if isinstance(inner, Outlet) and not is_read:
             found.append(inner)
         found += _outlets(inner)
     return found
-
-
-def _reads(parent: Step, step: Step) -> bool:
-    """Whether a value that is both a source and a sink stands there as a source."""
-    return getattr(parent, "source", None) is step or (isinstance(step, Source) and step in getattr(parent, "sources", ()))
