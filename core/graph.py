@@ -286,7 +286,7 @@ class Inlet(Source[T_co]):
         """Itself."""
         yield self
 
-    async def open_source(self, *, until_empty: bool = False) -> SourceConnection:
+    async def open(self, *, until_empty: bool = False) -> SourceConnection:
         """Connect. With ``until_empty`` the connection's `receive` answers ``None`` once nothing is ready or delayed."""
         raise NotImplementedError
 
@@ -298,7 +298,7 @@ class Inlet(Source[T_co]):
 class Outlet(Sink[In_contra]):
     """A leaf that writes to a system outside. Subclasses are the connectors' sinks."""
 
-    async def open_sink(self) -> SinkConnection:
+    async def open(self) -> SinkConnection:
         """Connect."""
         raise NotImplementedError
 

@@ -174,15 +174,15 @@ class Runtime:
         """Connect to a dead-letter queue."""
         sink = inlet.dead_letters(queue)
         assert isinstance(sink, Outlet)
-        return await sink.open_sink()
+        return await sink.open()
 
     async def open_source(self, inlet: Inlet[Any]) -> SourceConnection:
         """Connect to a source."""
-        return await inlet.open_source(until_empty=self.until_empty)
+        return await inlet.open(until_empty=self.until_empty)
 
     async def open_sink(self, outlet: Outlet[Any]) -> SinkConnection:
         """Connect to a sink."""
-        return await outlet.open_sink()
+        return await outlet.open()
 
     def stop(self) -> None:
         """Stop reading, drain and end. Calling it again does nothing."""
