@@ -86,13 +86,15 @@ class Batch(msgspec.Struct):
 class Outgoing:
     """What a sink is asked to write in one go: the values, and the metadata of each on request.
 
-    A value that is ``bytes`` is written as it is, with the content type its metadata gives.
+    A value that is ``bytes`` is written as it is, with the content type its metadata gives. ``anonymous`` says that
+    nothing is known of any of them, so that nobody has to ask for each.
     """
 
-    __slots__ = ("metadata", "values")
+    __slots__ = ("anonymous", "metadata", "values")
 
     def __init__(self, values: Sequence[Any], metadata: Callable[[int], Metadata] | None = None) -> None:
         self.values = values
+        self.anonymous = metadata is None
         self.metadata: Callable[[int], Metadata] = metadata or (lambda index: Metadata())
 
     def __len__(self) -> int:

@@ -1,0 +1,126 @@
+"""What a queue stores of the messages it is asked to write, as a struct of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from warren.core.chunk import apply_each
+from warren.core.codecs import JSON, encode, encoder
+from warren.core.errors import EncodeError, shorten
+from warren.core.message import Batch, Outgoing
+
+__all__ = ["Records", "part", "records"]
+
+_BYTES_LIKE = {bytes, bytearray, memoryview}
+_to_json = encoder(JSON)
+
+
+class Records(NamedTuple):
+    """Encoded messages; a column that says nothing of any of them is ``None``, and ``""`` is an id not given.
+
+    ``content_type`` is one for all, or one per message.
+    """
+
+    bodies: Sequence[bytes]
+    content_type: str | Sequence[str] = JSON
+    ids: Sequence[str] | None = None
+    keys: Sequence[str | None] | None = None
+    headers: Sequence[Mapping[str, str]] | None = None
+
+    def __getitem__(self, where: Any) -> Any:
+        """A slice of every column; a number gives that column, as in any tuple."""
+        if not isinstance(where, slice):
+            return tuple.__getitem__(self, where)
+        columns: Any = [each if each is None or isinstance(each, str) else each[where] for each in tuple(self)]
+        return Records(*columns)
+
+
+def records(
+    messages: Outgoing,
+    key: Callable[[Any], str | None] | None = None,
+    headers: Callable[[Any], Mapping[str, str]] | None = None,
+) -> tuple[Records, dict[int, Exception]]:
+    """Encode what is to be written; returns it without the messages that cannot be, and why those cannot, by position.
+
+    Bytes stay as they are with the content type of their metadata; data frames become Arrow and everything else JSON.
+    ``key`` and ``headers`` compute from the value what the metadata does not say.
+
+    >>> from warren.core.message import Outgoing
+    >>> records(Outgoing([{"a": 1}, object()]))[0].bodies
+    [b'{"a":1}']
+    """
+    values = messages.values
+    metadata = None if messages.anonymous else [messages.metadata(i) for i in range(len(values))]
+    content_type: str | list[str] = JSON
+    if _BYTES_LIKE.isdisjoint(map(type, values)):
+        bodies, errors = apply_each(_to_json, values)
+        if errors:
+            bodies, content_type, errors = _encode_each(values, [""] * len(values))
+    else:
+        types = [each.content_type for each in metadata] if metadata is not None else [""] * len(values)
+        bodies, content_type, errors = _encode_each(values, types)
+    ids: list[str] | None = None
+    keys: list[str | None] | None = None
+    given: list[Mapping[str, str]] | None = None
+    if metadata is not None:
+        ids = [each.id for each in metadata]
+        keys = [each.key for each in metadata]
+        given = [each.headers for each in metadata]
+    if key is not None:
+        found = _compute("key", key, values, errors)
+        keys = [old or new for old, new in zip(keys, found, strict=True)] if keys is not None else found
+    if headers is not None:
+        found = _compute("headers", headers, values, errors)
+        given = [{**new, **old} for old, new in zip(given, found, strict=True)] if given is not None else found
+    if errors:
+        keep = [i for i in range(len(values)) if i not in errors]
+        bodies = [bodies[i] for i in keep]
+        content_type = content_type if isinstance(content_type, str) else [content_type[i] for i in keep]
+    else:
+        keep = None
+    told: Any = (_kept(column, keep) for column in (ids, keys, given))
+    return Records(bodies, content_type, *told), errors
+
+
+def _kept(column: list[Any] | None, keep: list[int] | None) -> list[Any] | None:
+    """A column without what could not be encoded, or ``None`` where it says nothing."""
+    if column is not None and keep is not None:
+        column = [column[i] for i in keep]
+    return column if column is not None and any(column) else None
+
+
+def _encode_each(values: Sequence[Any], types: Sequence[str]) -> tuple[list[bytes], str | list[str], dict[int, Exception]]:
+    bodies: list[bytes] = []
+    chosen: list[str] = []
+    errors: dict[int, Exception] = {}
+    for i, (value, content_type) in enumerate(zip(values, types, strict=True)):
+        try:
+            body, content_type = encode(value, content_type if type(value) in _BYTES_LIKE else None)
+        except EncodeError as error:
+            errors[i] = error
+            body = b""
+        bodies.append(body)
+        chosen.append(content_type)
+    return bodies, chosen[0] if len(set(chosen)) == 1 else chosen, errors
+
+
+def _compute(what: str, function: Callable[[Any], Any], values: Sequence[Any], errors: dict[int, Exception]) -> list[Any]:
+    results, wrong = apply_each(function, values)
+    for i, error in sorted(wrong.items()):
+        results.insert(i, None)
+        errors.setdefault(
+            i, EncodeError(f"{what}= of the queue raised {error!r} for {shorten(values[i])}; let it answer for every value")
+        )
+    return [result or {} for result in results] if what == "headers" else results
+
+
+def part(batch: Batch, where: slice) -> Batch:
+    """A slice of a batch.
+
+    >>> part(Batch(bodies=["a", "b"], handles=[1, 2]), slice(1, None)).bodies
+    ['b']
+    """
+    columns: Any = (getattr(batch, name) for name in batch.__struct_fields__)
+    sliced: Any = [each if each is None or isinstance(each, str | int) else each[where] for each in columns]
+    return Batch(*sliced)
