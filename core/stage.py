@@ -149,6 +149,12 @@ class Stage:
         tokens = [token for i, token in enumerate(chunk.tokens) if i not in errors]
         return Chunk(results, tokens, self.failures(chunk, errors), chunk.attempt)
 
+    def without(self, chunk: Chunk, errors: dict[int, Exception]) -> Chunk:
+        """The chunk without the values at which there was an exception; those are its failures."""
+        rest = chunk.select([i not in errors for i in range(len(chunk.values))])
+        rest.failures = self.failures(chunk, errors)
+        return rest
+
     def reject(self, chunk: Chunk, reason: str) -> list[Failure]:
         """Every value of a chunk as a failure that no retry will mend."""
         return [
@@ -175,9 +181,12 @@ class Stage:
                 # What the action starts must be counted before this timer stops to count, or a drain could end between.
                 try:
                     action()
-                except Exception as error:
+                except BaseException as error:
                     run.crash(error)
-                finish()
+                    if not isinstance(error, Exception):
+                        raise
+                finally:
+                    finish()
 
         def cancel() -> None:
             if finish():

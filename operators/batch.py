@@ -78,8 +78,8 @@ class _Batch(Operator[Any, list[Any]]):
         return "acknowledged together"
 
     @property
-    def holds(self) -> int:
-        return self.count or 0
+    def holds(self) -> int | None:
+        return self.count
 
     def attach(self, stage: Stage) -> Handler:
         return _Collector(self, stage).take
@@ -116,7 +116,8 @@ class _Collector:
             keys, chunk, full.failures = self.ask(operator.by, chunk)
         sizes: Sequence[int] = [0] * len(chunk.values)
         if operator.size is not None:
-            sizes, kept, failures = self.ask(operator.measure, chunk)
+            # Adding shows here that it is a number, where it is still one message's failure.
+            sizes, kept, failures = self.ask(lambda value: 0 + operator.measure(value), chunk)
             if failures:
                 alive = set(kept.tokens)
                 keys = [key for key, token in zip(keys, chunk.tokens, strict=True) if token in alive]

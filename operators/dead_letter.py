@@ -22,7 +22,7 @@ def dead_letter(queue: str, *, on: type[Exception] | tuple[type[Exception], ...]
     Keeps the delivery guarantee: the original message is written with the error, its fingerprint, step and attempts
     before it is acknowledged.
 
-    Raises `GraphError` for an empty name.
+    Raises `GraphError` for an empty name, or where ``on`` is no exception type.
 
     >>> from warren import Pipeline
     >>> from warren.connectors import memory
@@ -34,6 +34,9 @@ def dead_letter(queue: str, *, on: type[Exception] | tuple[type[Exception], ...]
     """
     if not isinstance(queue, str) or not queue:
         raise GraphError(f"dead_letter({queue!r}): give the queue a name, such as dead_letter('unroutable')")
+    kinds = on if isinstance(on, tuple) else (on,)
+    if not kinds or not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
+        raise GraphError(f"dead_letter(on={on!r}): give an exception type or a tuple of them")
     return DeadLetter(queue, on)
 
 

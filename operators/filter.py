@@ -54,14 +54,21 @@ class _Filter(Operator[Any, Any]):
             mask, errors = apply_each(predicate, chunk.values)
             if mask and inspect.iscoroutine(mask[0]):
                 for answer in mask:
-                    answer.close()
+                    if inspect.iscoroutine(answer):
+                        answer.close()
                 error = HandlerError(f"{stage}: the predicate answered with a coroutine; it must answer true or false")
                 return Chunk([], (), stage.failures(chunk, dict.fromkeys(range(len(chunk.values)), error)))
             if errors:
-                failures = stage.failures(chunk, errors)
-                chunk = chunk.select([i not in errors for i in range(len(chunk.values))])
-                chunk.failures = failures
-            if all(mask):
+                chunk = stage.without(chunk, errors)
+            try:
+                keep_all = all(mask)
+            except Exception:
+                # Some answer is neither true nor false, such as an array.
+                mask, errors = apply_each(bool, mask)
+                passed, chunk = chunk.failures, stage.without(chunk, errors)
+                chunk.failures = [*passed, *chunk.failures]
+                keep_all = all(mask)
+            if keep_all:
                 return chunk
             settle(list(compress(chunk.tokens, map(not_, mask))), FILTERED)
             kept = chunk.select(mask)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import typing
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, overload
@@ -56,7 +57,7 @@ def route(
     and no default a message fails with `UnroutableError`.
 
     Raises `GraphError` where there is no branch, a branch is neither an operator nor a sink, or the return type of
-    ``choose`` is a ``Literal`` with a value that leads nowhere.
+    ``choose`` is a ``Literal`` with a value that leads nowhere, or ``choose`` is ``async``.
 
     >>> from warren import Pipeline
     >>> from warren.connectors import memory
@@ -70,6 +71,8 @@ def route(
     if not callable(choose):
         raise GraphError(f"route({choose!r}): give a function that answers a branch's name")
     title = f"route({name_of(choose)})"
+    if inspect.iscoroutinefunction(choose):
+        raise GraphError(f"{title}: the function must not be async; look things up with map first, then route")
     if not everything:
         raise GraphError(f"{title} leads nowhere: name at least one branch, such as eu=rabbitmq.exchange('billing.eu')")
     for label, branch in everything.items():
@@ -135,13 +138,16 @@ class Route(Operator[Any, Any]):
 
     def compile(self, stage: Stage) -> RxOperator:
         """One subject for each branch; what open branches give goes on."""
+        # Compiled now and not at subscription: steps flush in the order they are compiled, and what follows comes later.
+        joined: Subject[Chunk] = Subject()
+        entries = {label: self._entry(stage, str(label), branch, joined) for label, branch in self.named.items()}
+        default = None if self.default is None else self._entry(stage, "default", self.default, joined)
+        handle = stage.serve(self._handler(stage, entries, default))
 
         def compiled(source: Observable[Chunk]) -> Observable[Chunk]:
             def subscribe(observer: abc.ObserverBase[Chunk], scheduler: abc.SchedulerBase | None = None) -> Any:
                 stage.connect(observer.on_next)
-                entries = {label: self._entry(stage, str(label), branch, observer) for label, branch in self.named.items()}
-                default = None if self.default is None else self._entry(stage, "default", self.default, observer)
-                handle = stage.serve(self._handler(stage, entries, default))
+                joined.subscribe(observer.on_next, observer.on_error)
                 return source.subscribe(handle, observer.on_error, observer.on_completed, scheduler=scheduler)
 
             return Observable(subscribe)

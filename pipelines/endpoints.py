@@ -10,7 +10,7 @@ from reactivex.subject import Subject
 
 from warren.core.chunk import Chunk, Failure, apply_each
 from warren.core.codecs import decode_error, decoder, encode
-from warren.core.errors import EncodeError, PartialWriteError, PoisonError, StalledError, fingerprint
+from warren.core.errors import EncodeError, PartialWriteError, PoisonError, StalledError, WarrenError, fingerprint
 from warren.core.graph import Inlet, SinkConnection, SourceConnection
 from warren.core.message import Batch, Metadata, Outgoing
 from warren.core.receipt import MAX_BATCH, Delivery, Kind, Outcome
@@ -92,7 +92,7 @@ class Reader:
             return list(batch.bodies), {}
         types = batch.content_type
         if isinstance(types, str):
-            results, errors = apply_each(decoder(kind, types), batch.bodies)
+            results, errors = apply_each(_decoder(kind, types), batch.bodies)
         else:
             pairs = list(zip(types, batch.bodies, strict=True))
             results, errors = apply_each(lambda pair: decoder(kind, pair[0])(pair[1]), pairs)
@@ -156,6 +156,19 @@ class Reader:
         """Wait until the source knows of everything settled so far."""
         while self._telling is not None:
             await asyncio.wait((self._telling,))
+
+
+def _decoder(kind: Any, content_type: str) -> Callable[[bytes], Any]:
+    """A decoder; where the content type is unknown or cannot be read as that type, one that says so of each message."""
+    try:
+        return decoder(kind, content_type)
+    except WarrenError as error:
+        reason = error
+
+    def refuse(body: bytes) -> Any:
+        raise reason
+
+    return refuse
 
 
 def _handles(delivery: Delivery, segments: Sequence[Sequence[int]]) -> Sequence[Hashable]:
@@ -257,7 +270,7 @@ class DeadLetters:
         headers = {
             **metadata.headers,
             "warren-error": type(failure.error).__name__,
-            "warren-reason": str(failure.error),
+            "warren-reason": _reason(failure.error),
             "warren-fingerprint": fingerprint(failure.error),
             "warren-stage": failure.stage,
             "warren-attempts": str(delivery.attempt(origin)),
@@ -280,6 +293,13 @@ class DeadLetters:
             await self._connection.close()
 
 
+def _reason(error: Exception) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "the error's own text cannot be read"
+
+
 def _body(delivery: Delivery, origin: int) -> tuple[Any, str]:
     body = delivery.batch.bodies[origin - delivery.base]
     if isinstance(body, bytes):
@@ -287,4 +307,4 @@ def _body(delivery: Delivery, origin: int) -> tuple[Any, str]:
     try:
         return encode(body)
     except EncodeError:
-        return repr(body).encode(), "text/plain"
+        return repr(body).encode(errors="backslashreplace"), "text/plain"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from warren.core.errors import GraphError
 from warren.core.graph import Ended, Flow, Operator, Sink, Source, Step, Stream
@@ -29,33 +30,43 @@ def check_flow(name: str, flow: Any) -> Flow:
 
 def required_credit(flow: Flow) -> tuple[int, bool]:
     """The least credit with which every batch can fill, and whether something is held that only time bounds."""
-    source = flow.source
-    inner: list[Operator[Any, Any]] = list(flow.steps)
-    unbounded = False
-    need = 0
-    for _, part in source.branches():
-        if isinstance(part, Stream):
-            more, timed = _held(part.steps)
-            need, unbounded = need + more, unbounded or timed
-    more, timed = _held(inner)
-    return max(1, need + more), unbounded or timed
+    held = _held(flow.steps, _source_held(flow.source))
+    return held.total + (held.each > 1 or not held.total), held.timed
 
 
-def _held(steps: list[Operator[Any, Any]] | tuple[Operator[Any, Any], ...]) -> tuple[int, bool]:
-    """Messages that the steps can hold at once; a value behind a batch stands for all the messages in it."""
-    total, each, unbounded = 0, 1, False
+class _Held(NamedTuple):
+    """Messages that steps can hold at once, those one value behind them stands for, and whether only time bounds it."""
+
+    total: int = 0
+    each: int = 1
+    timed: bool = False
+
+
+def _source_held(source: Source[Any]) -> _Held:
+    if isinstance(source, Stream):
+        return _held(source.steps, _source_held(source.source))
+    return _joined([_source_held(part) for _, part in source.branches() if isinstance(part, Source)], _Held())
+
+
+def _held(steps: Sequence[Operator[Any, Any]], before: _Held) -> _Held:
+    total, each, timed = before
     for step in steps:
         holds = step.holds
-        if holds is None:
-            unbounded = True
-        elif holds:
+        if holds:
             total += (holds - 1) * each
             each *= holds
-        for _, branch in step.branches():
-            inner, timed = _held(_steps(branch))
-            total += inner * each
-            unbounded = unbounded or timed
-    return total + (each > 1), unbounded
+        branches = [_held(_steps(branch), _Held(0, each)) for _, branch in step.branches()]
+        total, each, timed = _joined(branches, _Held(total, each, timed or holds is None))
+    return _Held(total, each, timed)
+
+
+def _joined(branches: Sequence[_Held], before: _Held) -> _Held:
+    """Side by side, all of them can be full; a value behind them stands for as many as behind the largest."""
+    return _Held(
+        before.total + sum(branch.total for branch in branches),
+        max([before.each, *(branch.each for branch in branches)]),
+        before.timed or any(branch.timed for branch in branches),
+    )
 
 
 def _steps(step: Step) -> tuple[Operator[Any, Any], ...]:

@@ -305,8 +305,8 @@ class Runtime:
             except TimeoutError:
                 self.crash(
                     ShutdownError(
-                        f"pipeline {self.name!r}: {close.__qualname__} did not end within {_GRACE:g} s; messages that were not "
-                        f"settled are delivered again"
+                        f"pipeline {self.name!r}: {close.__qualname__} did not end within {_GRACE:g} s; what was not "
+                        f"settled is delivered again"
                     )
                 )
             except Exception as error:
