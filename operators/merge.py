@@ -1,11 +1,11 @@
-"""merge: several sources as one."""
+"""`merge`: several sources as one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, TypeVar, overload
 
-from warren.core.errors import GraphError, shorten
+from warren.core.errors import GraphError
 from warren.core.graph import Source, Step
 
 __all__ = ["Merged", "merge"]
@@ -15,30 +15,6 @@ A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
 D = TypeVar("D")
-
-
-class Merged(Source[T]):
-    """Several sources read at the same time, as one; made by `merge`."""
-
-    def __init__(self, sources: tuple[Source[T], ...]) -> None:
-        if not sources:
-            raise GraphError("merge needs at least one source: merge(a, b)")
-        for source in sources:
-            if not isinstance(source, Source):
-                raise GraphError(
-                    f"merge cannot read from {shorten(source)}: give it sources, and put operators behind: "
-                    "merge(a, b | clean) | ..."
-                )
-        self.sources = sources
-
-    @property
-    def name(self) -> str:
-        """``merge(a, b)``."""
-        return f"merge({', '.join(source.name for source in self.sources)})"
-
-    def branches(self) -> Iterator[tuple[str, Step]]:
-        """Its sources, numbered from 1."""
-        yield from ((str(number), source) for number, source in enumerate(self.sources, 1))
 
 
 @overload
@@ -52,15 +28,35 @@ def merge(a: Source[A], b: Source[B], c: Source[C], d: Source[D], /) -> Source[A
 @overload
 def merge(*sources: Source[T]) -> Source[T]: ...
 def merge(*sources: Source[Any]) -> Source[Any]:
-    """Read several sources at the same time, as one. Each source keeps its order; between them there is none.
+    """Read several sources at the same time, as one. Each keeps its order; between them there is none.
 
-    Delivery: kept. Each message is acknowledged where it came from.
+    Keeps the delivery guarantee: each message is acknowledged where it came from.
 
     Raises `GraphError` where there is no source, or something is not one.
 
     >>> from warren.connectors import memory
-    >>> from warren.operators import merge
-    >>> merge(memory.queue("eu"), memory.queue("us")).name
-    'merge(memory:eu, memory:us)'
+    >>> [label for label, _ in merge(memory.items([1]), memory.items([2])).branches()]
+    ['1', '2']
     """
+    if not sources:
+        raise GraphError("merge(): give the sources to read from, such as merge(a, b)")
+    for source in sources:
+        if not isinstance(source, Source):
+            raise GraphError(f"merge({source!r}): this is not a source; operators go behind: merge(a, b | clean) | enrich")
     return Merged(sources)
+
+
+class Merged(Source[T]):
+    """Several sources as one; made by `merge`."""
+
+    def __init__(self, sources: tuple[Source[T], ...]) -> None:
+        self.sources = sources
+
+    @property
+    def name(self) -> str:
+        """What errors, drawings and recordings call it."""
+        return f"merge({', '.join(source.name for source in self.sources)})"
+
+    def branches(self) -> Iterator[tuple[str, Step]]:
+        """Its sources, numbered from 1."""
+        yield from ((str(number), source) for number, source in enumerate(self.sources, 1))

@@ -1,122 +1,107 @@
-"""throttle: at most so many values per period."""
+"""`throttle`: at most so many values per period."""
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, TypeVar
+from typing import Any
 
 from warren.core.chunk import Chunk
 from warren.core.clock import Duration, seconds
-from warren.core.errors import GraphError, shorten
+from warren.core.errors import GraphError
 from warren.core.graph import Operator
 from warren.core.stage import Handler, Stage
 
-__all__ = ["Throttle", "throttle"]
+__all__ = ["throttle"]
 
-T = TypeVar("T")
-
-_TICK = 1e-6  # virtual schedulers round to microseconds, so a timer may fire that much early
-
-
-class Throttle(Operator[T, T]):
-    """Delays values so that at most so many pass per period; made by `throttle`."""
-
-    def __init__(self, rate: int, per: Duration = "1s", burst: int | None = None) -> None:
-        period = seconds(per)
-        if not isinstance(rate, int) or isinstance(rate, bool) or rate < 1:
-            raise GraphError(
-                f"throttle cannot let {shorten(rate)} values pass: give a whole number from 1, "
-                "and a longer per= for less than one a second"
-            )
-        if not period:
-            raise GraphError("throttle needs a period longer than 0s: per='1s', for instance")
-        if burst is not None and (not isinstance(burst, int) or isinstance(burst, bool) or not 1 <= burst <= rate):
-            raise GraphError(f"throttle cannot let a burst of {shorten(burst)} pass: give a whole number from 1 to {rate}")
-        self._per = per
-        self._rate = rate
-        self._burst = rate if burst is None else burst
-        self._span = period * self._burst / rate
-
-    @property
-    def name(self) -> str:
-        """``throttle(100 per 1s)``."""
-        return f"throttle({self._rate} per {self._per})"
-
-    @property
-    def guarantee(self) -> str:
-        """Values wait, in order."""
-        return "delays, never drops"
-
-    def attach(self, stage: Stage) -> Handler:
-        """Start in one running pipeline."""
-        clock = stage.run.clock
-        waiting: deque[Chunk] = deque()
-        # When how many values passed, in the last span.
-        passed: deque[tuple[float, int]] = deque()
-        free = self._burst
-        timer = False
-
-        def refill(now: float) -> None:
-            nonlocal free
-            while passed and passed[0][0] + self._span <= now + _TICK:
-                free += passed.popleft()[1]
-
-        def take(now: float, count: int) -> None:
-            nonlocal free
-            free -= count
-            passed.append((now, count))
-
-        def release() -> None:
-            nonlocal timer
-            now = clock()
-            refill(now)
-            while waiting and free:
-                chunk = waiting[0]
-                count = min(free, len(chunk))
-                if count == len(chunk):
-                    waiting.popleft()
-                else:
-                    waiting[0] = Chunk(chunk.values[count:], chunk.tokens[count:], (), chunk.attempt)
-                    chunk = Chunk(chunk.values[:count], chunk.tokens[:count], (), chunk.attempt)
-                take(now, count)
-                stage.emit(chunk)
-            if waiting and not timer:
-                timer = True
-                stage.later(max(0.0, passed[0][0] + self._span - now), wake, busy=True)
-
-        def wake() -> None:
-            nonlocal timer
-            timer = False
-            release()
-
-        def handle(chunk: Chunk) -> Chunk | None:
-            now = clock()
-            refill(now)
-            if not waiting and len(chunk) <= free:
-                take(now, len(chunk))
-                return chunk
-            waiting.append(chunk)
-            release()
-            return None
-
-        return handle
+# Virtual schedulers round to microseconds, so a timer may fire that much too early.
+_TICK = 1e-6
 
 
 def throttle(rate: int, per: Duration = "1s", *, burst: int | None = None) -> Operator[Any, Any]:
-    """Let at most ``rate`` values pass in any ``per`` of time; delay the others, in order.
+    """Let at most ``rate`` values pass in any ``per`` of time; the others wait, in order.
 
-    ``burst`` is how many may pass at once; by default all ``rate`` of them. With ``burst=1`` they are spaced evenly.
+    ``burst`` is how many may pass at once; all ``rate`` of them unless given. With ``burst=1`` they are spaced evenly.
 
-    Delivery: nothing is dropped. What waits holds its credit, so the source is slowed down. A shutdown lets what waits pass
-    at the same pace, within its deadline.
+    Keeps the delivery guarantee: nothing is dropped. What waits holds its credit, so the source is slowed down; a
+    shutdown lets it pass at the same pace, within its deadline.
 
-    Raises `GraphError` where ``rate`` or ``burst`` is not a whole number from 1, ``burst`` is above ``rate``, or ``per`` is
-    not a duration above zero.
+    Raises `GraphError` where ``rate`` or ``burst`` is not a whole number from 1, ``burst`` exceeds ``rate``, or ``per``
+    is not a duration above zero.
 
     >>> from warren import Pipeline
     >>> from warren.connectors import memory
-    >>> from warren.operators import throttle
-    >>> Pipeline("slow", memory.queue("in") | throttle(2, per="1m") | memory.queue("out")).test([1, 2, 3, 4, 5])
+    >>> Pipeline("slow", memory.items([]) | throttle(2, per="1h") | memory.into([])).test([1, 2, 3, 4, 5]).values
     [1, 2, 3, 4, 5]
     """
-    return Throttle(rate, per, burst)
+    if not isinstance(rate, int) or isinstance(rate, bool) or rate < 1:
+        raise GraphError(f"throttle({rate!r}): rate must be a whole number of at least 1; make per= longer to go slower")
+    if seconds(per) == 0:
+        raise GraphError(f"throttle({rate}, per={per!r}): per must be longer than 0")
+    if burst is not None and (not isinstance(burst, int) or isinstance(burst, bool) or not 1 <= burst <= rate):
+        raise GraphError(f"throttle({rate}, burst={burst!r}): burst must be a whole number from 1 to {rate}")
+    return _Throttle(rate, seconds(per), burst or rate)
+
+
+class _Throttle(Operator[Any, Any]):
+    def __init__(self, rate: int, period: float, burst: int) -> None:
+        self.rate = rate
+        self.period = period
+        self.burst = burst
+
+    @property
+    def name(self) -> str:
+        return f"throttle({self.rate} per {self.period:g}s)"
+
+    @property
+    def guarantee(self) -> str:
+        return "delays, never drops"
+
+    def attach(self, stage: Stage) -> Handler:
+        return _Gate(self, stage).take
+
+
+class _Gate:
+    """Lets ``burst`` values pass in any ``span`` of time, which is ``rate`` in any ``period``."""
+
+    def __init__(self, operator: _Throttle, stage: Stage) -> None:
+        self.stage = stage
+        self.span = operator.period * operator.burst / operator.rate
+        self.free = operator.burst
+        self.passed: deque[tuple[float, int]] = deque()
+        self.waiting: deque[Chunk] = deque()
+        self.timer = False
+
+    def take(self, chunk: Chunk) -> Chunk | None:
+        if not self.waiting and self.room() >= len(chunk.values):
+            return self.admit(chunk)
+        self.waiting.append(chunk)
+        self.release()
+        return None
+
+    def room(self) -> int:
+        """How many values may pass now."""
+        now = self.stage.run.clock()
+        while self.passed and self.passed[0][0] + self.span <= now + _TICK:
+            self.free += self.passed.popleft()[1]
+        return self.free
+
+    def admit(self, chunk: Chunk) -> Chunk:
+        self.free -= len(chunk.values)
+        self.passed.append((self.stage.run.clock(), len(chunk.values)))
+        return chunk
+
+    def release(self) -> None:
+        while self.waiting and (room := self.room()):
+            chunk = self.waiting.popleft()
+            if room < len(chunk.values):
+                self.waiting.appendleft(Chunk(chunk.values[room:], chunk.tokens[room:], (), chunk.attempt))
+                chunk = Chunk(chunk.values[:room], chunk.tokens[:room], (), chunk.attempt)
+            self.stage.emit(self.admit(chunk))
+        if self.waiting and not self.timer:
+            self.timer = True
+            wait = self.passed[0][0] + self.span - self.stage.run.clock()
+            self.stage.later(max(0.0, wait), self.wake, busy=True)
+
+    def wake(self) -> None:
+        self.timer = False
+        self.release()

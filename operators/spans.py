@@ -1,0 +1,236 @@
+"""The kinds of windows (tumbling, hopping, session), and the windows of a kind that are open."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from math import inf
+from typing import Any, Protocol
+
+from warren.core.clock import Duration, seconds
+from warren.core.errors import GraphError
+from warren.core.receipt import Ledger, Token
+
+__all__ = ["Kind", "OpenWindows", "Span", "hopping", "session", "tumbling"]
+
+
+class Span:
+    """One open window: of which key, from when to when, what is in it, and the tokens of that."""
+
+    __slots__ = ("end", "key", "number", "segments", "start", "values")
+
+    def __init__(self, key: Any, start: float, end: float, number: int) -> None:
+        self.key = key
+        self.start = start
+        self.end = end
+        self.number = number
+        self.values: list[Any] = []
+        self.segments: list[Sequence[Token]] = []
+
+
+class OpenWindows(Protocol):
+    """The windows of one running pipeline that are open."""
+
+    @property
+    def next_end(self) -> float:
+        """When the first of them ends; infinite where none is open."""
+
+    def add(
+        self, times: list[float], keys: Sequence[Hashable], values: list[Any], tokens: Sequence[Token], closed: float
+    ) -> dict[int, float]:
+        """Add values to their windows, opening these; give the ends of those that are closed, by position.
+
+        ``closed`` is the time up to which windows are closed; a value is late when all its windows end by then.
+        """
+
+    def close(self, until: float) -> list[Span]:
+        """Close the windows that end by ``until``, in order of their ends and then of their first values."""
+
+
+class Kind:
+    """A kind of window; made by `tumbling`, `hopping` or `session`."""
+
+    def __init__(self, name: str, size: float, every: float | None) -> None:
+        self.name = name
+        self.size = size
+        self.every = every
+
+    def open(self, ledger: Ledger) -> OpenWindows:
+        """Start with no window open."""
+        return _Sessions(self.size) if self.every is None else _Aligned(self.size, self.every, ledger)
+
+    def __repr__(self) -> str:
+        """How it is written."""
+        return self.name
+
+
+def tumbling(size: Duration) -> Kind:
+    """Windows of equal length that follow each other, counted from 1970 in UTC: `tumbling("1h")` starts on the hour.
+
+    Raises `GraphError` where ``size`` is not a duration above zero.
+
+    >>> tumbling("1h30m")
+    tumbling(1h30m)
+    """
+    length = _positive("tumbling", size)
+    return Kind(f"tumbling({size})", length, length)
+
+
+def hopping(size: Duration, every: Duration) -> Kind:
+    """Windows of length ``size``, one starting ``every`` so often, counted from 1970 in UTC; a value is in several.
+
+    Raises `GraphError` where these are not durations above zero, or ``every`` exceeds ``size``.
+
+    >>> hopping("1h", every="15m")
+    hopping(1h, every 15m)
+    """
+    length, step = _positive("hopping", size), _positive("hopping", every)
+    if step > length:
+        raise GraphError(f"hopping({size!r}, {every!r}): values between two windows would be in none; use every <= size")
+    return Kind(f"hopping({size}, every {every})", length, step)
+
+
+def session(gap: Duration) -> Kind:
+    """Windows that end when nothing came for ``gap``; one lasts from its first value until ``gap`` after its last.
+
+    Raises `GraphError` where ``gap`` is not a duration above zero.
+
+    >>> session("10m")
+    session(10m)
+    """
+    return Kind(f"session({gap})", _positive("session", gap), None)
+
+
+def _positive(kind: str, duration: Duration) -> float:
+    length = seconds(duration)
+    if length == 0:
+        raise GraphError(f"{kind}({duration!r}): a window must be longer than 0")
+    return length
+
+
+class _Aligned:
+    """Windows at multiples of ``every``. Those with one end are kept together."""
+
+    def __init__(self, size: float, every: float, ledger: Ledger) -> None:
+        self.size = size
+        self.every = every
+        self.ledger = ledger
+        self.open: dict[float, dict[Hashable, Span]] = {}
+        self.next_end = inf
+        self.opened = 0
+
+    def end(self, number: float) -> float:
+        """When the window that starts at ``number`` times ``every`` ends."""
+        return number * self.every + self.size
+
+    def add(
+        self, times: list[float], keys: Sequence[Hashable], values: list[Any], tokens: Sequence[Token], closed: float
+    ) -> dict[int, float]:
+        size, every = self.size, self.every
+        lasts = [time // every for time in times]
+        if size == every:
+            firsts = lasts
+        else:
+            firsts = [(time - size) // every + 1 for time in times]
+        late: dict[int, float] = {}
+        if self.end(min(lasts)) <= closed:
+            late = {i: self.end(last) for i, last in enumerate(lasts) if self.end(last) <= closed}
+        groups: defaultdict[tuple[float, float, Hashable], list[int]] = defaultdict(list)
+        for i, place in enumerate(zip(firsts, lasts, keys, strict=True)):
+            groups[place].append(i)
+        for (first, last, key), positions in groups.items():
+            if positions[0] in late:
+                continue
+            whole = len(groups) == 1
+            mine = values if whole else [values[i] for i in positions]
+            segment = tokens if whole else [tokens[i] for i in positions]
+            while self.end(first) <= closed:
+                first += 1
+            if first == last:
+                self.put(last, key, mine, segment)
+                continue
+            numbers = [first + i for i in range(int(last - first) + 1)]
+            parts = self.ledger.split(self.ledger.merge([segment]), len(numbers))
+            for number, part in zip(numbers, parts, strict=True):
+                self.put(number, key, mine, (part,))
+        return late
+
+    def put(self, number: float, key: Hashable, values: list[Any], segment: Sequence[Token]) -> None:
+        end = self.end(number)
+        windows = self.open.get(end)
+        if windows is None:
+            windows = self.open[end] = {}
+            self.next_end = min(self.next_end, end)
+        span = windows.get(key)
+        if span is None:
+            self.opened += 1
+            span = windows[key] = Span(key, number * self.every, end, self.opened)
+        span.values += values
+        span.segments.append(segment)
+
+    def close(self, until: float) -> list[Span]:
+        ends = sorted(end for end in self.open if end <= until)
+        spans = [span for end in ends for span in self.open.pop(end).values()]
+        self.next_end = min(self.open, default=inf)
+        return spans
+
+
+class _Sessions:
+    """Windows that grow, and join where they meet. Each key has its own, in order of time."""
+
+    def __init__(self, gap: float) -> None:
+        self.gap = gap
+        self.open: dict[Hashable, list[Span]] = {}
+        self.opened = 0
+
+    @property
+    def next_end(self) -> float:
+        return min((spans[0].end for spans in self.open.values()), default=inf)
+
+    def add(
+        self, times: list[float], keys: Sequence[Hashable], values: list[Any], tokens: Sequence[Token], closed: float
+    ) -> dict[int, float]:
+        groups: defaultdict[Hashable, list[int]] = defaultdict(list)
+        for i, key in enumerate(keys):
+            groups[key].append(i)
+        late: dict[int, float] = {}
+        for key, positions in groups.items():
+            spans = list(self.open.pop(key, ()))
+            for run in self.runs(times, positions):
+                start, end = times[run[0]], times[run[-1]] + self.gap
+                met = [span for span in spans if span.start < end and start < span.end]
+                if not met and end <= closed:
+                    late.update((i, end) for i in run)
+                    continue
+                self.opened += 1
+                joined = Span(key, start, end, self.opened)
+                for span in met:
+                    spans.remove(span)
+                    joined.start, joined.end = min(joined.start, span.start), max(joined.end, span.end)
+                    joined.number = min(joined.number, span.number)
+                    joined.values += span.values
+                    joined.segments += span.segments
+                arrived = sorted(run)
+                joined.values += [values[i] for i in arrived]
+                joined.segments.append([tokens[i] for i in arrived])
+                spans.append(joined)
+            if spans:
+                self.open[key] = sorted(spans, key=lambda span: span.start)
+        return late
+
+    def runs(self, times: list[float], positions: Iterable[int]) -> list[list[int]]:
+        """Positions in order of time, cut where two are a gap apart."""
+        runs: list[list[int]] = []
+        previous = -inf
+        for i in sorted(positions, key=times.__getitem__):
+            if times[i] - previous < self.gap:
+                runs[-1].append(i)
+            else:
+                runs.append([i])
+            previous = times[i]
+        return runs
+
+    def close(self, until: float) -> list[Span]:
+        spans = [span for spans in self.open.values() for span in spans if span.end <= until]
+        self.open = {key: left for key, spans in self.open.items() if (left := [span for span in spans if span.end > until])}
+        return sorted(spans, key=lambda span: (span.end, span.number))
