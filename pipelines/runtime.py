@@ -200,7 +200,7 @@ class Runtime:
                 if self._stopping or accepted == sum(reader.accepted for reader in self._readers):
                     break
         finally:
-            await self._close()
+            await self._closed()
         if self._error is not None:
             raise self._error
 
@@ -285,6 +285,15 @@ class Runtime:
         for reader in self._readers:
             await reader.told()
         self._raise()
+
+    async def _closed(self) -> None:
+        """Close everything; a cancellation that comes meanwhile must not leave messages with a connection nobody closes."""
+        closing = asyncio.ensure_future(self._close())
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await asyncio.wait((closing,))
+            raise
 
     async def _close(self) -> None:
         self.scheduler.closed = True

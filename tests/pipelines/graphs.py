@@ -1,0 +1,305 @@
+"""Random graphs under random faults, and the bookkeeping that says whether a message may be acknowledged.
+
+Each value is an `Item` that carries its leaves: what has become of which source message, as ``(origin, step, copy, ...)``.
+Handlers and sinks tell the `Book` what happens to a leaf, so it knows at any time what is still owed for an origin: a leaf
+is paid for when a sink confirms it, when a filter drops it, or, if it failed last, by a dead letter of its origin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.pipelines.world import Queue, Recorded, Violation, virtually
+from warren.core.errors import ConnectorError, PartialWriteError, ShutdownError
+from warren.core.graph import Operator, Sink
+from warren.operators.backoff import constant
+from warren.operators.batch import batch
+from warren.operators.dead_letter import dead_letter
+from warren.operators.discard import discard
+from warren.operators.filter import filter
+from warren.operators.flat_map import flat_map
+from warren.operators.map import map
+from warren.operators.retry import retry
+from warren.operators.route import route
+from warren.operators.throttle import throttle
+from warren.pipelines.pipeline import Pipeline
+
+__all__ = ["check"]
+
+Leaf = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Item:
+    leaves: tuple[Leaf, ...]
+
+
+@dataclass
+class Book:
+    """What is owed for each origin, and which of it failed last."""
+
+    owed: dict[int, set[Leaf]] = field(default_factory=dict)
+    failed: set[Leaf] = field(default_factory=set)
+    lettered: set[int] = field(default_factory=set)
+    acknowledged: set[int] = field(default_factory=set)
+
+    def receive(self, origins: Iterable[int]) -> None:
+        for origin in origins:
+            if origin in self.acknowledged:
+                raise Violation(f"{origin} came again after it was acknowledged")
+            self.owed[origin] = {(origin,)}
+            self.failed = {leaf for leaf in self.failed if leaf[0] != origin}
+            self.lettered.discard(origin)
+
+    def pay(self, items: Iterable[Item]) -> None:
+        for item in items:
+            for leaf in item.leaves:
+                self.owed[leaf[0]].discard(leaf)
+
+    def fail(self, item: Item) -> None:
+        self.failed.update(item.leaves)
+
+    def try_again(self, item: Item) -> None:
+        self.failed.difference_update(item.leaves)
+
+    def replace(self, item: Item, copies: Sequence[Item]) -> None:
+        self.pay([item])
+        for copy in copies:
+            for leaf in copy.leaves:
+                self.owed[leaf[0]].add(leaf)
+
+    def letter(self, queue: str, origin: int) -> None:
+        self.lettered.add(origin)
+
+    def settle(self, origins: Iterable[int], *, parked: bool = False) -> None:
+        for origin in origins:
+            unpaid = self.owed[origin]
+            if working := unpaid - self.failed:
+                raise Violation(f"{origin} was settled while {sorted(working)} had no effect yet")
+            if unpaid and not parked and origin not in self.lettered:
+                raise Violation(f"{origin} was acknowledged without a dead letter for {sorted(unpaid)}")
+
+    def acknowledge(self, origins: Sequence[int]) -> None:
+        self.settle(origins)
+        self.acknowledged.update(origins)
+
+
+class Story:
+    """One random graph, its faults, and a run of it."""
+
+    def __init__(self, draw: random.Random) -> None:
+        self.draw = draw
+        self.book = Book()
+        self.steps = 0
+        self.faults = True
+        self.sinks: list[Recorded] = []
+        self.handler_rate = draw.choice([0.0, 0.1, 0.4])
+        self.crash_rate = draw.choice([0.0, 0.0, 0.05, 0.2])
+        self.refuse_rate = draw.choice([0.0, 0.2])
+        self.queue = Queue(range(draw.randint(1, 40)), hook=self.source_hook, chunk=draw.choice([1, 3, 1024]))
+        self.queue.values = [Item(((i,),)) for i in self.queue.values]
+        self.queue.on_receive = self.book.receive
+        self.queue.on_release = lambda origins, delay: self.book.settle(origins, parked=True) if delay else None
+        self.queue.on_letter = self.book.letter
+
+    def chance(self, rate: float) -> bool:
+        return self.faults and self.draw.random() < rate
+
+    # The ends
+
+    async def source_hook(self, what: str, origins: Sequence[int]) -> None:
+        if what == "receive" and self.queue.ready:
+            await asyncio.sleep(self.draw.choice([0, 0, 0.3]))
+        elif what == "acknowledge":
+            await asyncio.sleep(self.draw.choice([0, 0.2]))
+            if self.chance(self.crash_rate):
+                raise ConnectorError("the source is gone")
+            self.book.acknowledge(origins)
+        elif what == "dead":
+            await asyncio.sleep(self.draw.choice([0, 0.5]))
+            if self.chance(self.crash_rate):
+                raise ConnectorError("the dead letters are gone")
+        elif self.chance(self.crash_rate / 4):
+            raise ConnectorError(f"the source is gone at {what}")
+
+    async def write(self, what: str, values: Sequence[Item]) -> None:
+        if what != "write":
+            return
+        await asyncio.sleep(self.draw.choice([0, 0.1, 1.0]))
+        if self.chance(self.crash_rate):
+            self.book.pay(values[: len(values) // 2])
+            raise ConnectorError("the sink is gone")
+        refused = {i: ValueError("refused") for i in range(len(values)) if self.chance(self.refuse_rate)}
+        self.book.pay(value for i, value in enumerate(values) if i not in refused)
+        for i in refused:
+            self.book.fail(values[i])
+        if refused:
+            raise PartialWriteError(refused)
+
+    def sink(self) -> Recorded:
+        if self.sinks and self.draw.random() < 0.2:
+            return self.draw.choice(self.sinks)
+        self.sinks.append(Recorded(f"out{len(self.sinks)}", hook=self.write))
+        return self.sinks[-1]
+
+    # The graph
+
+    def chain(self, depth: int) -> Operator[Any, Any] | None:
+        """One to four operators, or nothing."""
+        whole: Operator[Any, Any] | None = None
+        for _ in range(self.draw.randint(0, 4)):
+            step = self.step(depth)
+            whole = step if whole is None else whole | step
+        return whole
+
+    def branch(self, depth: int) -> Sink[Any]:
+        """Operators and a sink."""
+        steps, end = self.chain(depth), self.end(depth)
+        return end if steps is None else steps | end
+
+    def end(self, depth: int) -> Sink[Any]:
+        kind = self.draw.choice(["sink", "sink", "route", "discard"]) if depth else "sink"
+        if kind == "route":
+            return self.route({str(i): self.branch(depth - 1) for i in range(self.draw.randint(1, 3))})  # type: ignore[return-value]
+        if kind == "discard":
+            return map(self.handler(self.paid)) | discard()
+        return self.sink()
+
+    def paid(self, item: Item) -> Item:
+        self.book.pay([item])
+        return item
+
+    def route(self, branches: dict[str, Any]) -> Operator[Any, Any] | Sink[Any]:
+        labels = [*branches, "dead"]
+
+        def choose(item: Item) -> str:
+            label = self.draw.choice(labels)
+            if label == "dead":
+                self.book.fail(item)
+            return label
+
+        return route(self.handler(choose), {**branches, "dead": dead_letter("rejected")})
+
+    def step(self, depth: int) -> Operator[Any, Any]:
+        self.steps += 1
+        kinds = ["map", "async", "filter", "flat_map", "batch", "retry", "dead_letter", "throttle", *["route"] * bool(depth)]
+        return getattr(self, f"some_{self.draw.choice(kinds)}")(depth)  # type: ignore[no-any-return]  # the methods below
+
+    def handler(self, work: Callable[[Item], Any]) -> Callable[[Item], Any]:
+        """A handler that fails now and then, before it has done anything."""
+
+        def handle(item: Item) -> Any:
+            self.book.try_again(item)
+            if self.chance(self.handler_rate):
+                self.book.fail(item)
+                raise self.draw.choice([ValueError, ConnectionError])("not now")
+            return work(item)
+
+        return handle
+
+    def some_map(self, depth: int) -> Operator[Any, Any]:
+        return map(self.handler(lambda item: item))
+
+    def some_async(self, depth: int) -> Operator[Any, Any]:
+        work = self.handler(lambda item: item)
+        limit = self.draw.choice([None, 2.0])
+
+        async def handle(item: Item) -> Item:
+            self.book.try_again(item)
+            wait = self.draw.choice([0.0, 0.01, 1.0])
+            if limit is not None and self.chance(0.1):
+                self.book.fail(item)
+                wait = 1000.0
+            await asyncio.sleep(wait)
+            answer: Item = work(item)
+            return answer
+
+        concurrency, ordered = self.draw.choice([1, 2, 16]), self.draw.random() < 0.5
+        return map(handle, concurrency=concurrency, ordered=ordered, timeout=limit)
+
+    def some_filter(self, depth: int) -> Operator[Any, Any]:
+        def keep(item: Item) -> bool:
+            kept = self.draw.random() < 0.7
+            if not kept:
+                self.book.pay([item])
+            return kept
+
+        return filter(self.handler(keep))
+
+    def some_flat_map(self, depth: int) -> Operator[Any, Any]:
+        number = self.steps
+
+        def copies(item: Item) -> list[Item]:
+            count = self.draw.choice([0, 1, 2, 3])
+            made = [Item(tuple((*leaf, number, i) for leaf in item.leaves)) for i in range(count)]
+            self.book.replace(item, made)
+            return made
+
+        return flat_map(self.handler(copies))
+
+    def some_batch(self, depth: int) -> Operator[Any, Any]:
+        count = self.draw.choice([None, 1, 2, 5])
+        timeout = self.draw.choice([None, 0.05, 3.0]) if count else 0.5
+        size = self.draw.choice([None, None, 3])
+        by = self.draw.choice([None, None, lambda item: item.leaves[0][0] % 2])
+        whole = batch(count, timeout, size=size, measure=lambda item: 1, by=by)
+        return whole | map(lambda items: Item(tuple(leaf for item in items for leaf in item.leaves)))
+
+    def some_retry(self, depth: int) -> Operator[Any, Any]:
+        delay, park = self.draw.choice([0.0, 0.2, 5.0]), self.draw.choice([1.0, 10.0])
+        kinds = self.draw.choice([Exception, ConnectionError])
+        return retry(constant(delay, attempts=self.draw.choice([1, 2, 4])), on=kinds, park=park)
+
+    def some_dead_letter(self, depth: int) -> Operator[Any, Any]:
+        return dead_letter("chosen", on=self.draw.choice([Exception, ConnectionError]))
+
+    def some_throttle(self, depth: int) -> Operator[Any, Any]:
+        return throttle(self.draw.choice([1, 10]), per=self.draw.choice([0.1, 1.0]))
+
+    def some_route(self, depth: int) -> Operator[Any, Any]:
+        branches: dict[str, Any] = {"open": self.some_map(depth) | self.step(depth - 1)}
+        if self.draw.random() < 0.5:
+            branches["closed"] = self.branch(depth - 1)
+        return self.route(branches)  # type: ignore[return-value]  # with an open branch it is an operator
+
+    # The run
+
+    def pipeline(self) -> Pipeline:
+        steps, end = self.chain(2), self.end(2)
+        flow = self.queue | end if steps is None else self.queue | steps | end
+        return Pipeline("story", flow, shutdown=100)
+
+    async def attempt(self, pipeline: Pipeline) -> None:
+        """Run once with faults, and perhaps stop or abandon the run in the middle."""
+        running = pipeline.start(clock=asyncio.get_running_loop().time)
+        interrupt = self.draw.choice(["", "", "stop", "cancel"])
+        if interrupt:
+            await asyncio.wait((running._task,), timeout=self.draw.choice([0.0, 0.1, 1.0, 7.0]))
+            running.stop() if interrupt == "stop" else running._task.cancel()
+        try:
+            await running
+        except (ConnectorError, ShutdownError):
+            pass
+        except asyncio.CancelledError:
+            if interrupt != "cancel":
+                raise
+
+    async def live(self) -> None:
+        pipeline = self.pipeline()
+        for _ in range(self.draw.randint(0, 3)):
+            await self.attempt(pipeline)
+        self.faults = False
+        await pipeline.start(clock=asyncio.get_running_loop().time)
+        if sorted(self.queue.acknowledged) != list(range(len(self.queue.values))):
+            raise Violation(f"acknowledged {self.queue.acknowledged} of {len(self.queue.values)} messages")
+        if self.queue.opened != self.queue.closed:
+            raise Violation("a source was left open")
+
+
+def check(draw: random.Random) -> None:
+    """Tell one random story; raises `Violation` where a promise is broken."""
+    virtually(Story(draw).live)
