@@ -64,7 +64,7 @@ def route(
     >>> small, large = memory.queue("small"), memory.queue("large")
     >>> sizes = memory.items([]) | route(lambda n: "small" if n < 10 else "large", small=small, large=large)
     >>> Pipeline("sizes", sizes).test([1, 20]).outputs
-    {'small': [1], 'large': [20]}
+    {'memory:small': [1], 'memory:large': [20]}
     """
     named = {**(targets or {}), **branches}
     everything = {**named, **({} if default is None else {"default": default})}
