@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -60,9 +61,7 @@ class _Rx(Operator[Any, Any]):
 
     @property
     def name(self) -> str:
-        # They are closures, named after the function that made them: "pairwise_.<locals>.pairwise".
-        names = (getattr(each, "__qualname__", "…").split(".")[0].strip("_") or "…" for each in self.operators)
-        return f"rx({', '.join(names)})"
+        return f"rx({', '.join(map(_label, self.operators))})"
 
     @property
     def guarantee(self) -> str:
@@ -74,6 +73,15 @@ class _Rx(Operator[Any, Any]):
 
     def attach(self, stage: Stage) -> Handler:
         return _Adapter(self, stage).take
+
+
+def _label(operator: Callable[..., Any]) -> str:
+    # reactivex's operators are closures named after what made them, some inside a wrapper named curry_flip.
+    label = str(getattr(operator, "__qualname__", "…")).split(".")[0]
+    if label == "curry_flip":
+        cells = (cell.cell_contents for cell in operator.__closure__ or ())
+        label = next((cell.__name__ for cell in cells if inspect.isfunction(cell)), "…")
+    return label.strip("_")
 
 
 class _Adapter:
@@ -88,10 +96,13 @@ class _Adapter:
         self.error: Exception | None = None
         self.held: list[tuple[Token, Any]] = []
         self.last: Token | None = None
-        self.pushing = False
+        self.received = False
         self.completed = False
         self.finishing = False
+        # What they give at once, as start_with does, leaves with the first value.
+        self.pushing = True
         self.subscribe()
+        self.pushing = False
         if self.error is not None:
             raise self.error
         stage.run.on_flush(self.flush)
@@ -121,6 +132,8 @@ class _Adapter:
 
     def give(self) -> None:
         """Pass on what the operators gave by themselves."""
+        if not self.received:
+            return
         if self.given and not self.held and not self.operator.holding:
             self.given = []
             self.stage.run.crash(GraphError(self.advice))
@@ -131,6 +144,7 @@ class _Adapter:
             self.stage.emit(out)
 
     def take(self, chunk: Chunk) -> Chunk:
+        self.received = True
         out = Chunk([], [], [], 1 if self.operator.holding else chunk.attempt)
         for value, token in zip(chunk.values, chunk.tokens, strict=True):
             if self.completed:

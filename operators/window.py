@@ -141,8 +141,8 @@ class _Windows:
         self.operator = operator
         self.stage = stage
         self.open = operator.kind.open(stage.ledger)
-        self.timer = False
-        stage.run.on_flush(lambda: self.give(inf))
+        self.timer: Callable[[], None] | None = None
+        stage.run.on_flush(self.flush)
 
     def closed(self, until: float, failures: Sequence[Failure] = ()) -> Chunk:
         """Close the windows that end by then."""
@@ -180,12 +180,17 @@ class _Windows:
         return key
 
     def later(self, delay: float) -> None:
-        if not self.timer:
-            self.timer = True
-            self.stage.later(max(0.0, delay), self.wake)
+        if self.timer is None:
+            self.timer = self.stage.later(max(0.0, delay), self.wake)
+
+    def flush(self) -> None:
+        if self.timer is not None:
+            self.timer()
+            self.timer = None
+        self.give(inf)
 
     def wake(self) -> None:
-        self.timer = False
+        self.timer = None
         self.due()
 
     def due(self) -> None:

@@ -1,0 +1,124 @@
+import statistics
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.operators.fake import Bench
+from warren.core.errors import GraphError, HandlerError
+from warren.operators.aggregate import aggregate, collect, count, custom, largest, mean, quantile, smallest, total
+from warren.operators.window import tumbling, window
+
+
+def key(event: tuple[Any, Any]) -> Any:
+    return event[0]
+
+
+def amount(event: tuple[Any, Any]) -> Any:
+    return event[1]
+
+
+EVERYTHING: dict[str, Any] = {
+    "n": count(),
+    "sum": total(amount),
+    "mean": mean(amount),
+    "low": smallest(amount),
+    "high": largest(amount),
+    "median": quantile(0.5, amount),
+    "all": collect(amount),
+    "product": custom(1, lambda product, event: product * event[1]),
+}
+
+
+def expected(events: list[tuple[str, int]]) -> dict[str, Any]:
+    x = [amount for _, amount in events]
+    product = 1
+    for each in x:
+        product *= each
+    return {
+        "n": len(x), "sum": sum(x), "mean": sum(x) / len(x), "low": min(x), "high": max(x),
+        "median": statistics.median(x), "all": x, "product": product,
+    }  # fmt: skip
+
+
+def test_a_window_becomes_a_row() -> None:
+    bench = Bench(window(tumbling(10), time=amount, by=key) | aggregate(**EVERYTHING))
+    bench.push(("a", 1), ("a", 4), ("b", 2)).finish()
+    assert bench.values == [
+        {"key": "a", "start": 0.0, "end": 10.0, **expected([("a", 1), ("a", 4)])},
+        {"key": "b", "start": 0.0, "end": 10.0, **expected([("b", 2)])},
+    ]
+
+
+def test_what_is_no_window_fails() -> None:
+    bench = Bench(aggregate(n=count())).push(5)
+    assert isinstance(bench.failures[0].error, HandlerError)
+    assert "got 5, which is not a window; put window(...) before it, or give by=" in bench.errors[0]
+    bench.finish()
+
+
+@given(st.lists(st.lists(st.tuples(st.sampled_from("abc"), st.integers(-9, 9)), min_size=1, max_size=9), max_size=9))
+def test_running_figures_equal_the_batch_computation(chunks: list[list[tuple[str, int]]]) -> None:
+    bench, single = Bench(aggregate(by=key, **EVERYTHING)), Bench(aggregate(by=key, sum=total(amount)))
+    seen: list[tuple[str, int]] = []
+    rows: list[dict[str, Any]] = []
+    for chunk in chunks:
+        seen += chunk
+        bench.push(*chunk)
+        single.push(*chunk)
+        touched = dict.fromkeys(k for k, _ in chunk)
+        rows += [{"key": k, **expected([e for e in seen if e[0] == k])} for k in touched]
+    assert bench.values == rows
+    assert single.values == [{"key": row["key"], "sum": row["sum"]} for row in rows]
+    bench.finish()
+    single.finish()
+
+
+@pytest.mark.parametrize("figures", [{"sum": total(amount)}, {"n": count(), "sum": total(amount)}])
+def test_what_cannot_be_added_fails_alone_and_is_not_counted(figures: dict[str, Any]) -> None:
+    bench = Bench(aggregate(by=key, **figures))
+    bench.push(("a", 1), ("a", "x"), ([], 1), ("b", None), ("a", 2), 7, ("c", 3), attempt=2)
+    assert sorted(bench.pushed.index(f.token) for f in bench.failures) == [1, 2, 3, 5]  # type: ignore[arg-type]
+    assert {f.attempt for f in bench.failures} == {2}
+    assert [(row["key"], row["sum"]) for row in bench.values] == [("a", 3), ("c", 3)]
+    assert [row.get("n", 2) for row in bench.values][0] == 2
+    bench.push(("b", 5))
+    assert bench.values[-1]["sum"] == 5
+    bench.finish()
+
+
+def test_nothing_comes_of_a_chunk_that_fails_whole() -> None:
+    bench = Bench(aggregate(by=key, n=count())).push(1, 2)
+    assert (bench.values, len(bench.failures)) == ([], 2)
+    bench.finish()
+
+
+def test_values_themselves_unless_told() -> None:
+    bench = Bench(aggregate(by=lambda x: x % 2, sum=total())).push(1, 2, 3)
+    assert bench.values == [{"key": 1, "sum": 4}, {"key": 0, "sum": 2}]
+    bench.finish()
+
+
+@given(st.floats(0, 1), st.lists(st.integers(-100, 100), min_size=1))
+def test_quantiles_lie_between_and_agree_with_numpy(q: float, values: list[int]) -> None:
+    import numpy
+
+    figure = quantile(q)
+    found = figure.result(figure.fold(figure.initial, values))
+    assert found == pytest.approx(numpy.quantile(values, q))
+
+
+def test_what_cannot_work_is_refused() -> None:
+    for arguments, says in [
+        ({}, "at least one figure"),
+        ({"key": count()}, "choose another name"),
+        ({"n": count}, r"write n=count\(\)"),
+        ({"by": 3, "n": count()}, "gives its key"),
+    ]:
+        with pytest.raises(GraphError, match=says):
+            aggregate(**arguments)  # type: ignore[arg-type]
+    with pytest.raises(GraphError, match="from 0 to 1"):
+        quantile(50)
+    with pytest.raises(GraphError, match="not a function"):
+        total("amount")  # type: ignore[arg-type]

@@ -1,0 +1,48 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.operators.fake import Bench
+from warren.core.errors import GraphError
+from warren.operators.throttle import throttle
+
+
+def test_the_rest_waits_in_order() -> None:
+    bench = Bench(throttle(2)).push(1, 2, 3, 4, 5)
+    assert (bench.values, bench.run.busy) == ([1, 2], 1)
+    bench.wait(1)
+    assert bench.values == [1, 2, 3, 4]
+    bench.wait(1)
+    assert (bench.values, bench.run.busy) == ([1, 2, 3, 4, 5], 0)
+    bench.finish()
+
+
+def test_with_a_burst_of_one_values_are_spaced_evenly() -> None:
+    bench = Bench(throttle(4, "1s", burst=1), start=1.7e9).push(*range(5), attempt=2).wait(10)
+    assert bench.at == pytest.approx([1.7e9, 1.7e9 + 0.25, 1.7e9 + 0.5, 1.7e9 + 0.75, 1.7e9 + 1], abs=1e-5)
+    assert {chunk.attempt for chunk in bench.out} == {2}
+    bench.finish()
+
+
+@given(st.integers(1, 5), st.sampled_from([0.1, 1 / 3, 1.0, 7.0]), st.lists(st.tuples(st.integers(1, 8), st.floats(0, 3))))
+def test_never_more_than_the_rate_in_any_period(rate: int, per: float, pushes: list[tuple[int, float]]) -> None:
+    bench = Bench(throttle(rate, per), start=1e9)
+    sent: list[int] = []
+    for count, pause in pushes:
+        values = list(range(len(sent), len(sent) + count))
+        sent += values
+        bench.push(*values).wait(pause)
+    bench.wait(1000)
+    assert bench.values == sent
+    for i in range(len(sent) - rate):
+        assert bench.at[i + rate] - bench.at[i] >= per - 1e-5
+    bench.finish()
+
+
+def test_what_is_no_rate_is_refused() -> None:
+    with pytest.raises(GraphError, match="whole number of at least 1"):
+        throttle(0)
+    with pytest.raises(GraphError, match="longer than 0"):
+        throttle(1, per=0)
+    with pytest.raises(GraphError, match="from 1 to 5"):
+        throttle(5, burst=6)

@@ -1,0 +1,231 @@
+from datetime import UTC, datetime
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.operators.fake import Bench
+from warren.core.chunk import Chunk
+from warren.core.errors import GraphError, HandlerError, LateError
+from warren.operators.window import Window, hopping, session, tumbling, window
+
+
+def itself(value: Any) -> Any:
+    return value
+
+
+def contents(bench: Bench) -> list[tuple[float, float, list[Any]]]:
+    return [(w.start, w.end, w.values) for w in bench.values]
+
+
+def test_nothing_in_nothing_out() -> None:
+    assert Bench(window(tumbling(10), time=itself)).finish().values == []
+    assert Bench(window(session(10))).finish().values == []
+
+
+def test_a_window_closes_when_event_time_passes_its_end() -> None:
+    bench = Bench(window(tumbling(10), time=itself)).push(1, 9).push(9.5)
+    assert bench.values == []
+    bench.push(10)
+    assert bench.values == [Window(None, 0.0, 10.0, [1, 9, 9.5])]
+    bench.finish()
+    assert contents(bench)[1:] == [(10.0, 20.0, [10])]
+
+
+def test_lateness_waits_for_older_events() -> None:
+    bench = Bench(window(tumbling(10), time=itself, lateness="5s")).push(1).push(14).push(2)
+    assert bench.values == []
+    bench.push(15)
+    assert contents(bench) == [(0.0, 10.0, [1, 2])]
+    bench.finish()
+
+
+def test_late_events_fail_with_the_remedy() -> None:
+    bench = Bench(window(tumbling(10), time=itself)).push(1, 12).push(3, 13)
+    (failure,) = bench.failures
+    assert isinstance(failure.error, LateError)
+    assert failure.redo is None
+    assert bench.errors == [
+        "window(tumbling(10)): an event of 1970-01-01T00:00:03Z came after its window, which ends at "
+        "1970-01-01T00:00:10Z, was closed: event time had reached 1970-01-01T00:00:13Z; "
+        "raise lateness above 3s to wait for such events"
+    ]
+    bench.finish()
+    assert contents(bench) == [(0.0, 10.0, [1]), (10.0, 20.0, [12, 13])]
+
+
+def test_late_events_are_dropped_when_told() -> None:
+    bench = Bench(window(tumbling(10), time=itself, late="drop")).push(1, 12).push(3)
+    assert bench.kinds()[2] == "FILTERED"
+    assert not bench.finish().failures
+
+
+def test_keys_have_windows_of_their_own_in_order() -> None:
+    bench = Bench(window(tumbling(10), by=lambda e: e[0], time=lambda e: e[1]))
+    bench.push(("b", 11), ("b", 1), ("a", 2)).finish()
+    assert [(w.key, w.end) for w in bench.values] == [("b", 10.0), ("a", 10.0), ("b", 20.0)]
+
+
+def test_a_value_is_in_several_hopping_windows() -> None:
+    bench = Bench(window(hopping(10, every=5), time=itself)).push(7, 12).finish()
+    assert contents(bench) == [(0.0, 10.0, [7]), (5.0, 15.0, [7, 12]), (10.0, 20.0, [12])]
+
+
+def test_a_value_late_for_some_hopping_windows_is_in_the_others() -> None:
+    bench = Bench(window(hopping(10, every=5), time=itself)).push(12).push(7).finish()
+    assert contents(bench) == [(5.0, 15.0, [12, 7]), (10.0, 20.0, [12])]
+
+
+def test_sessions_grow_join_and_end() -> None:
+    bench = Bench(window(session(10), time=itself, lateness=10)).push(0).push(16).push(8)
+    assert bench.values == []
+    bench.push(36)
+    assert contents(bench) == [(0, 26.0, [0, 16, 8])]
+    bench.push(27, 3).finish()
+    assert contents(bench)[1:] == [(27, 46.0, [36, 27])]
+    assert [f.value for f in bench.failures] == [3]
+
+
+def test_an_event_a_gap_later_starts_a_session() -> None:
+    assert contents(Bench(window(session(10), time=itself)).push(0, 10).finish()) == [(0, 10.0, [0]), (10, 20.0, [10])]
+
+
+def test_datetimes_tell_time_when_they_have_a_zone() -> None:
+    bench = Bench(window(tumbling("1h"), time=itself))
+    bench.push(datetime(2013, 1, 1, 5, 30, tzinfo=UTC), datetime(2013, 1, 1)).finish()
+    assert [w.start for w in bench.values] == [datetime(2013, 1, 1, 5, tzinfo=UTC).timestamp()]
+    assert "which has no time zone; add one" in bench.errors[0]
+
+
+@pytest.mark.parametrize("time", ["noon", None, True, float("nan"), float("inf")])
+def test_what_is_no_time_fails(time: object) -> None:
+    bench = Bench(window(tumbling(10), time=lambda e: time if e == 2 else e)).push(1, 2, 3)  # type: ignore[arg-type,return-value]
+    assert isinstance(bench.failures[0].error, HandlerError)
+    assert contents(bench.finish()) == [(0.0, 10.0, [1, 3])]
+
+
+def test_functions_that_raise_fail_their_message() -> None:
+    bench = Bench(window(tumbling(10), by=lambda e: 1 / (e - 2) > 0, time=lambda e: e / (e - 4) * (e - 4)))
+    bench.push(1, 2, 3, 4, 5, attempt=2).finish()
+    assert [(f.value, f.attempt) for f in bench.failures] == [(4, 2), (2, 2)]
+    assert [(w.key, w.values) for w in bench.values] == [(False, [1]), (True, [3, 5])]
+    bench = Bench(window(tumbling(10), by=lambda e: [e])).push(1).finish()  # type: ignore[arg-type]
+    assert "answered [1] for 1, which cannot be a key" in bench.errors[0]
+
+
+def test_an_idle_source_closes_windows_and_they_open_again() -> None:
+    bench = Bench(window(tumbling(100), time=itself, idle="30s")).push(1).wait(29).push(2).wait(29)
+    assert bench.values == []
+    bench.wait(2)
+    assert contents(bench) == [(0.0, 100.0, [1, 2])]
+    bench.push(3).wait(31)
+    assert contents(bench)[1:] == [(0.0, 100.0, [3])]
+    bench.finish()
+
+
+def test_a_held_message_holds_event_time() -> None:
+    bench = Bench(window(tumbling(10), time=itself, idle="30s"))
+    (held,) = bench.accept([5])
+    bench.run.ledger.wait(held)
+    bench.push(1).push(25).push(40).wait(100)
+    assert bench.values == []
+    bench.run.ledger.resume([held])
+    bench.hand(Chunk([5], [held], (), 2))
+    assert contents(bench) == [(0.0, 10.0, [1, 5]), (20.0, 30.0, [25])]
+    assert not bench.finish().failures
+
+
+def test_event_time_reaches_what_came_before_a_held_message() -> None:
+    bench = Bench(window(tumbling(10), time=itself)).push(1).push(12)
+    assert contents(bench) == [(0.0, 10.0, [1])]
+    bench.push(23)
+    (held,) = bench.accept([24])
+    bench.run.ledger.wait(held)
+    bench.push(35)
+    assert [w.end for w in bench.values] == [10.0, 20.0]
+    bench.run.ledger.resume([held])
+    bench.hand(Chunk([24], [held], (), 2))
+    assert [w.end for w in bench.values] == [10.0, 20.0, 30.0]
+    bench.finish()
+
+
+def test_without_time_the_clock_opens_and_closes() -> None:
+    bench = Bench(window(tumbling(10)), start=1003).push("a").wait(6).push("b").wait(1.1)
+    assert contents(bench) == [(1000.0, 1010.0, ["a", "b"])]
+    bench.push("c")
+    assert bench.run.pending_timers == 1
+    bench.wait(20)
+    assert contents(bench)[1:] == [(1010.0, 1020.0, ["c"])]
+    bench.finish()
+
+
+def test_sessions_by_the_clock() -> None:
+    bench = Bench(window(session(10), by=itself), start=1000).push("a").wait(9).push("a", "b").wait(9)
+    assert bench.values == []
+    bench.wait(1.1)
+    assert [(w.key, w.start, w.end) for w in bench.values] == [("a", 1000, 1019), ("b", 1009, 1019)]
+    bench.finish()
+
+
+def batch_computation(kind: str, size: int, every: int, events: list[tuple[str, int]]) -> list[Any]:
+    result: dict[Any, list[Any]] = {}
+    if kind == "session":
+        for key in {key for key, _ in events}:
+            run: list[Any] = []
+            for event in sorted(e for e in events if e[0] == key):
+                if run and event[1] - run[-1][1] >= size:
+                    result[key, run[0][1], run[-1][1] + size] = run
+                    run = []
+                run.append(event)
+            result[key, run[0][1], run[-1][1] + size] = run
+    else:
+        for event in events:
+            for start in range(-1000, 1000):
+                if start % every == 0 and start <= event[1] < start + size:
+                    result.setdefault((event[0], start, start + size), []).append(event)
+    return sorted((end, start, key, sorted(values)) for (key, start, end), values in result.items())
+
+
+@given(
+    st.sampled_from(["tumbling", "hopping", "session"]),
+    st.integers(2, 9),
+    st.integers(1, 9),
+    st.lists(st.tuples(st.sampled_from("ab"), st.integers(-60, 60)), max_size=40),
+    st.integers(0, 20),
+    st.randoms(use_true_random=False),
+)
+def test_shuffled_within_lateness_equals_the_batch_computation(
+    kind: str, size: int, every: int, events: list[tuple[str, int]], lateness: int, random: Random
+) -> None:
+    every = size if kind == "tumbling" else min(every, size)
+    kinds = {"tumbling": lambda: tumbling(size), "hopping": lambda: hopping(size, every), "session": lambda: session(size)}
+    events = sorted(events, key=lambda event: event[1] + random.uniform(0, lateness))
+    bench = Bench(window(kinds[kind](), by=lambda e: e[0], time=lambda e: e[1], lateness=lateness))
+    rest = list(events)
+    while rest:
+        count = random.randint(1, 8)
+        bench.push(*rest[:count])
+        del rest[:count]
+    bench.finish()
+    assert not bench.failures
+    ends = [w.end for w in bench.values]
+    assert ends == sorted(ends)
+    found = sorted((w.end, w.start, w.key, sorted(w.values)) for w in bench.values)
+    assert found == batch_computation(kind, size, every, events)
+
+
+def test_what_cannot_work_is_refused() -> None:
+    for build, says in [
+        (lambda: window("1h"), "give a kind of window"),  # type: ignore[call-overload]
+        (lambda: tumbling(0), "longer than 0"),
+        (lambda: hopping(5, 10), "would be in none"),
+        (lambda: window(tumbling(1), lateness=3), "without time= nothing can be late"),
+        (lambda: window(tumbling(1), late="drop"), "without time= nothing can be late"),
+        (lambda: window(tumbling(1), time=itself, late="keep"), "late='drop'"),  # type: ignore[call-overload]
+        (lambda: window(tumbling(1), by=3), "give a function"),  # type: ignore[call-overload]
+        (lambda: window(tumbling(1), time=itself, idle=0), "idle must be longer"),
+    ]:
+        with pytest.raises(GraphError, match=says):
+            build()  # type: ignore[no-untyped-call]
