@@ -136,18 +136,14 @@ def _options(benchmark: Benchmark, argv: Sequence[str] | None) -> argparse.Names
     names = [case.name for case in benchmark.cases]
     parser.add_argument("--quick", action="store_true", help="fewer messages and rounds: ends within 40 seconds")
     parser.add_argument("--case", action="append", choices=names, metavar="CASE", help=f"only this: {', '.join(names)}")
-    parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="write the medians to this file, as a JSON array of rows"
-    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the medians to this file, as a JSON array of rows")
     parser.add_argument("--rounds", type=_positive, help="rounds of each subject (5, with --quick at most 3)")
     parser.add_argument("--size", type=_positive, help="messages of a round, instead of the case's own number")
     parser.add_argument("--strict", action="store_true", help="exit with 1 where warren misses a bar")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)  # what the harness runs in each round's process
     options = parser.parse_args(argv)
     if options.json and not options.json.absolute().parent.is_dir():
-        parser.error(
-            f"--json {options.json}: the folder {options.json.absolute().parent} does not exist; create it first"
-        )
+        parser.error(f"--json {options.json}: the folder {options.json.absolute().parent} does not exist; create it first")
     return options
 
 
@@ -227,9 +223,7 @@ def _number(value: float) -> str:
 def _print_table(console: Console, benchmark: Benchmark, case: Case, results: Sequence[Result]) -> None:
     by_name = {result.subject: result for result in results}
     ours, limit = by_name.get(OURS), by_name.get("limit")
-    table = Table(
-        title=f"{benchmark.name} {case.name}", title_justify="left", caption=case.note, caption_justify="left"
-    )
+    table = Table(title=f"{benchmark.name} {case.name}", title_justify="left", caption=case.note, caption_justify="left")
     table.add_column("subject")
     table.add_column(f"median\n{case.unit}", justify="right")
     table.add_column(f"spread\n{case.better} is better", justify="right")
@@ -243,9 +237,7 @@ def _print_table(console: Console, benchmark: Benchmark, case: Case, results: Se
         ratio = f"{_times(ours, result):.2f}x" if ours and ours.values and result is not ours else ""
         share = f"{_times(result, limit):.2f}x" if limit and limit.values and result is not limit else ""
         spread = f"{_number(min(result.values))} to {_number(max(result.values))}"
-        table.add_row(
-            result.subject, _number(result.median), spread, ratio, *([share] if limit and limit.values else [])
-        )
+        table.add_row(result.subject, _number(result.median), spread, ratio, *([share] if limit and limit.values else []))
     console.print(table)
     for result in results:
         if result.problem:
