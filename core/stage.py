@@ -162,18 +162,22 @@ class Stage:
             for value, token in zip(chunk.values, chunk.tokens, strict=True)
         ]
 
-    def later(self, delay: float, action: Callable[[], None], *, busy: bool = False) -> Callable[[], None]:
+    def later(
+        self, delay: float, action: Callable[[], None], *, busy: bool = False, idle: bool = False
+    ) -> Callable[[], None]:
         """Call ``action`` after ``delay`` seconds of the pipeline's time; returns what cancels it.
 
         ``busy`` says that messages are on their way meanwhile, so a drain waits for it; otherwise a drain flushes.
+        ``idle`` says that it waits for silence, which means nothing while the pipeline has no credit left to read.
         """
         run, done = self.run, False
+        weight = 0 if idle else 1
 
         def finish() -> bool:
             nonlocal done
             first, done = not done, True
             if first:
-                run.end() if busy else run.timers(-1)
+                run.end() if busy else run.timers(-weight)
             return first
 
         def fire(_scheduler: object, _state: object = None) -> None:
@@ -192,7 +196,7 @@ class Stage:
             if finish():
                 handle.dispose()
 
-        run.begin() if busy else run.timers(1)
+        run.begin() if busy else run.timers(weight)
         handle = run.scheduler.schedule_relative(delay, fire)
         return cancel
 

@@ -179,9 +179,9 @@ class _Windows:
             ) from error
         return key
 
-    def later(self, delay: float) -> None:
+    def later(self, delay: float, *, idle: bool = False) -> None:
         if self.timer is None:
-            self.timer = self.stage.later(max(0.0, delay), self.wake)
+            self.timer = self.stage.later(max(0.0, delay), self.wake, idle=idle)
 
     def flush(self) -> None:
         if self.timer is not None:
@@ -266,7 +266,7 @@ class _ByEvent(_Windows):
                 self.refuse(late, times, chunk, failures)
         out = self.closed(self.watermark, failures)
         if self.operator.idle is not None and self.open.next_end < inf:
-            self.later(self.operator.idle)
+            self.later(self.operator.idle, idle=True)
         return out
 
     def seconds(self, time: Any) -> float:
@@ -327,9 +327,9 @@ class _ByEvent(_Windows):
         left = self.heard + idle - self.stage.run.clock()
         if self.stage.ledger.floor is not None:
             # A message that is held back for a retry will be heard of.
-            self.later(max(left, idle))
+            self.later(max(left, idle), idle=True)
         elif left > _TICK:
-            self.later(left)
+            self.later(left, idle=True)
         else:
             self.give(inf)
 
