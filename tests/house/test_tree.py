@@ -17,7 +17,7 @@ MOST_LINES = 400
 # A file longer than that, and why it is better whole.
 LONG_FILES: dict[str, str] = {}
 
-SKIPPED = {".git", ".venv", "build", "dist", "node_modules", "__pycache__"}
+SKIPPED = {".git", ".hypothesis", ".ipynb_checkpoints", ".venv", "build", "dist", "node_modules", "__pycache__"}
 
 # Written in two parts, so that this file is not one of those it finds.
 REGISTRY_HOSTS = tuple(f"{name}.{end}" for name, end in (("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org")))
