@@ -1,1 +1,1 @@
-"""Apps: the command line and what it shows."""
+"""Programs made of the library: the command line and the demonstration."""

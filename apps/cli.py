@@ -1,0 +1,126 @@
+"""The command line: ``warren run``, ``warren explain``, ``warren flows`` and ``warren demo``."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+
+from warren.core.errors import AddressError, GraphError, WarrenError
+
+__all__ = ["main"]
+
+DEBUG = "WARREN_DEBUG"
+INTERRUPTED = 130
+
+
+class _Sentence(click.ClickException):
+    """An error as one sentence; exit code 2 where what was asked for cannot be, 1 where it failed on the way."""
+
+    def __init__(self, error: Exception) -> None:
+        text = str(error) if isinstance(error, WarrenError) else f"{type(error).__name__}: {error}; --debug shows where"
+        super().__init__(" ".join(text.split()))
+        self.exit_code = 2 if isinstance(error, AddressError | GraphError) else 1
+
+    def show(self, file: Any = None) -> None:
+        click.echo(f"warren: {self.message}", file=file, err=file is None)
+
+
+class _Commands(click.Group):
+    """Commands whose errors are sentences, unless a traceback is asked for."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(INTERRUPTED) from None
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            if ctx.params.get("debug") or os.environ.get(DEBUG):
+                raise
+            raise _Sentence(error) from error
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(version("warren"), prog_name="warren")
+@click.option("--debug", is_flag=True, help=f"Show tracebacks; setting {DEBUG} does the same.")
+def main(debug: bool) -> None:
+    """Compose message-processing pipelines; lose nothing.
+
+    \b
+    Examples:
+      warren demo                          a year of departures through a pipeline
+      warren explain shop.flows:orders     what a pipeline does, and what it guarantees
+      warren run shop.flows:orders         run it until Ctrl-C
+      warren flows recordings/             what went through, from its recording
+
+    A pipeline is named by module:attribute, looked for in the current folder too, or by file.py:attribute.
+    """
+
+
+@main.command()
+@click.argument("pipeline")
+@click.option("--until-empty", is_flag=True, help="End once nothing waits at the source.")
+@click.option("--record", type=click.Path(file_okay=False, path_type=Path), help="Record the flow to this folder.")
+def run(pipeline: str, until_empty: bool, record: Path | None) -> None:
+    """Run PIPELINE until its source ends or Ctrl-C.
+
+    The first Ctrl-C stops reading and sees what is in flight to its end; a second one interrupts. Either way nothing is
+    lost: what is unsettled goes back to its source.
+
+    \b
+    Examples:
+      warren run shop.flows:orders
+      warren run flows.py:orders --until-empty --record recordings/
+    """
+    from warren.apps.load import load_pipeline
+
+    loaded = load_pipeline(pipeline)
+    if record is not None:
+        from warren.analytics import Recorder
+
+        loaded = loaded.observed(Recorder(record))
+    click.echo(f"{loaded.name} runs; Ctrl-C stops it once what is in flight is safe.", err=True)
+    loaded.run(until_empty=until_empty)
+    if record is not None:
+        click.echo(f"The flow is recorded in {record}; see it with: warren flows {record}", err=True)
+
+
+@main.command()
+@click.argument("pipeline")
+@click.option("--mermaid", is_flag=True, help="Draw it as a Mermaid flowchart.")
+def explain(pipeline: str, mermaid: bool) -> None:
+    """Show the steps of PIPELINE, its credit, and the guarantee on each edge.
+
+    \b
+    Examples:
+      warren explain shop.flows:orders
+      warren explain shop.flows:orders --mermaid > orders.mmd
+    """
+    from warren.apps.load import load_pipeline
+
+    explanation = load_pipeline(pipeline).explain()
+    click.echo(explanation.mermaid if mermaid else explanation)
+
+
+@main.command()
+@click.argument("path", type=click.Path(path_type=Path))
+def flows(path: Path) -> None:
+    """Summarise the recordings in the folder PATH: messages, outcomes, latency, errors, stages.
+
+    \b
+    Example:
+      warren run shop.flows:orders --record recordings/ && warren flows recordings/
+    """
+    if not path.exists():
+        raise AddressError(f"there is no folder {str(path)!r}; give the one that warren run --record wrote to")
+    from rich.console import Console
+
+    from warren.analytics import Flows
+    from warren.analytics.summary import render
+
+    Console().print(render(Flows(path)))
