@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from warren.core.chunk import apply_each
 from warren.core.codecs import JSON, encode, encoder
 from warren.core.errors import EncodeError, shorten
@@ -28,11 +30,9 @@ class Records(NamedTuple):
     keys: Sequence[str | None] | None = None
     headers: Sequence[Mapping[str, str]] | None = None
 
-    def __getitem__(self, where: Any) -> Any:
-        """A slice of every column; a number gives that column, as in any tuple."""
-        if not isinstance(where, slice):
-            return tuple.__getitem__(self, where)
-        columns: Any = [each if each is None or isinstance(each, str) else each[where] for each in tuple(self)]
+    def part(self, where: slice) -> Records:
+        """A slice of every column."""
+        columns: Any = [each if each is None or isinstance(each, str) else each[where] for each in self]
         return Records(*columns)
 
 
@@ -73,6 +73,8 @@ def records(
     if headers is not None:
         found = _compute("headers", headers, values, errors)
         given = [{**new, **old} for old, new in zip(given, found, strict=True)] if given is not None else found
+    _check(list(keys or ()), str | None, "key", errors)
+    _check(given or [], dict[str, str], "headers", errors)
     if errors:
         keep = [i for i in range(len(values)) if i not in errors]
         bodies = [bodies[i] for i in keep]
@@ -115,6 +117,13 @@ def _compute(what: str, function: Callable[[Any], Any], values: Sequence[Any], e
     return [result or {} for result in results] if what == "headers" else results
 
 
+def _check(column: list[Any], kind: Any, what: str, errors: dict[int, Exception]) -> None:
+    """Refuse the messages whose key or headers could not be read back."""
+    for i, error in apply_each(lambda each: msgspec.convert(each, kind), column)[1].items():
+        reason = f"its {what} {shorten(column[i])} cannot be stored: {error}; use text"
+        errors.setdefault(i, EncodeError(f"a message cannot be written: {reason}"))
+
+
 def part(batch: Batch, where: slice) -> Batch:
     """A slice of a batch.
 
@@ -124,3 +133,30 @@ def part(batch: Batch, where: slice) -> Batch:
     columns: Any = (getattr(batch, name) for name in batch.__struct_fields__)
     sliced: Any = [each if each is None or isinstance(each, str | int) else each[where] for each in columns]
     return Batch(*sliced)
+
+
+def joined(parts: Sequence[Records]) -> Records:
+    """Records that follow each other, as one.
+
+    >>> joined([Records([b"1"]), Records([b"2"], ids=["x"])])
+    Records(bodies=[b'1', b'2'], content_type='application/json', ids=['', 'x'], keys=None, headers=None)
+    """
+    if len(parts) == 1:
+        return parts[0]
+
+    def column(name: str, missing: Any) -> Any:
+        columns = [getattr(each, name) for each in parts]
+        if all(each is None for each in columns):
+            return None
+        filled = (
+            each if each is not None else [missing] * len(part.bodies) for each, part in zip(columns, parts, strict=True)
+        )
+        return [value for each in filled for value in each]
+
+    types = [each.content_type for each in parts]
+    content_type: Any = types[0]
+    if not isinstance(content_type, str) or any(each != content_type for each in types):
+        content_type = []
+        for each, kind in zip(parts, types, strict=True):
+            content_type += [kind] * len(each.bodies) if isinstance(kind, str) else kind
+    return Records(column("bodies", b""), content_type, column("ids", ""), column("keys", None), column("headers", {}))

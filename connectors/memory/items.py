@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from warren.connectors.memory.broker import Broker, Queue
@@ -43,85 +43,81 @@ class Items(Inlet[T]):
         return Queue(queue, broker=self.broker)
 
 
+class _Place:
+    """The handle of a value: where it came, and the value itself, so that nothing else need remember it."""
+
+    __slots__ = ("deliveries", "number", "value")
+
+    def __init__(self, number: int, value: Any) -> None:
+        self.number = number
+        self.value = value
+        self.deliveries = 1
+
+    def __str__(self) -> str:
+        return str(self.number)
+
+
+class _Places(Sequence[_Place]):
+    """The handles of a run of values, made when they are asked for."""
+
+    def __init__(self, start: int, values: Sequence[Any]) -> None:
+        self._start = start
+        self._values = values
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __getitem__(self, index: Any) -> Any:
+        return _Place(self._start + index, self._values[index])
+
+
 class _ItemsConnection:
-    """Hands out slices, numbered by a range, and keeps each until it is settled."""
+    """Hands out runs of values. Nothing is kept of them: what is given back comes with its handle."""
 
     def __init__(self, values: Iterable[Any]) -> None:
-        self._rest: Iterator[Any] | None = None if isinstance(values, list | tuple) else iter(values)
-        self._values: Sequence[Any] = values if isinstance(values, list | tuple) else ()
+        self._rest = iter(values)
         self._next = 0
-        self._whole: dict[int, Sequence[Any]] = {}
-        self._loose: dict[int, Any] = {}
-        self._back: list[tuple[float, int, Any]] = []
-        self._counts: dict[int, tuple[int, int]] = {}
+        self._back: list[tuple[float, int, _Place, int]] = []
         self._changed: set[asyncio.Future[None]] = set()
         self._closed = False
 
     async def receive(self, limit: int) -> Batch | None:
         while not self._closed:
-            if self._back:
-                due = self._back[0][0]
-                if due <= asyncio.get_running_loop().time():
-                    return self._again(limit)
-            else:
-                due = None
-            start = self._next
-            bodies = self._values[start : start + limit] if self._rest is None else list(itertools.islice(self._rest, limit))
-            if bodies:
-                self._next += len(bodies)
-                self._whole[start] = bodies
-                depth = len(self._values) - self._next if self._rest is None else None
-                return Batch(bodies, range(start, self._next), depth=depth)
-            if due is None:
+            if self._back and self._back[0][0] <= asyncio.get_running_loop().time():
+                return self._again(limit)
+            values = list(itertools.islice(self._rest, limit))
+            if values:
+                start, self._next = self._next, self._next + len(values)
+                return Batch(values, _Places(start, values))
+            if not self._back:
                 return None
-            await wait(self._changed, due)
+            await wait(self._changed, self._back[0][0])
         return None
 
     def _again(self, limit: int) -> Batch:
         now = asyncio.get_running_loop().time()
-        ready: list[tuple[int, Any]] = []
-        while self._back and self._back[0][0] <= now and len(ready) < limit:
-            ready.append(heapq.heappop(self._back)[1:])
-        handles = [handle for handle, _ in ready]
-        self._loose.update(ready)
-        counts = [self._counts[handle] for handle in handles]
-        self._counts.update(
-            (handle, (attempts, deliveries + 1)) for handle, (attempts, deliveries) in zip(handles, counts, strict=True)
-        )
+        places: list[_Place] = []
+        attempts: list[int] = []
+        while self._back and self._back[0][0] <= now and len(places) < limit:
+            _, _, place, tries = heapq.heappop(self._back)
+            place.deliveries += 1
+            places.append(place)
+            attempts.append(tries)
         return Batch(
-            bodies=[value for _, value in ready],
-            handles=handles,
-            attempts=[attempts for attempts, _ in counts],
-            deliveries=[deliveries + 1 for _, deliveries in counts],
+            bodies=[place.value for place in places],
+            handles=places,
+            attempts=attempts,
+            deliveries=[place.deliveries for place in places],
         )
-
-    def _let_go(self, handles: Sequence[Hashable]) -> list[tuple[int, Any]]:
-        if type(handles) is range and handles.step == 1 and len(self._whole.get(handles.start, ())) == len(handles):
-            return list(enumerate(self._whole.pop(handles.start), handles.start)) if handles else []
-        return [(handle, self._loose.pop(handle)) for handle in handles if isinstance(handle, int) and self._find(handle)]
-
-    def _find(self, handle: int) -> bool:
-        if handle in self._loose:
-            return True
-        for start, bodies in self._whole.items():
-            if start <= handle < start + len(bodies):
-                self._loose.update(enumerate(self._whole.pop(start), start))
-                return True
-        return False
 
     async def acknowledge(self, handles: Sequence[Hashable]) -> None:
-        if self._counts:
-            for handle, _ in self._let_go(handles):
-                self._counts.pop(handle, None)
-        else:
-            self._let_go(handles)
+        pass
 
     async def release(self, handles: Sequence[Hashable], delay: float = 0.0, attempts: int | None = None) -> None:
         due = asyncio.get_running_loop().time() + delay if delay > 0 else 0.0
-        for handle, value in self._let_go(handles):
-            tries, deliveries = self._counts.get(handle, (1, 1))
-            self._counts[handle] = (attempts if attempts is not None else tries, deliveries)
-            heapq.heappush(self._back, (due, handle, value))
+        for place in handles:
+            assert isinstance(place, _Place)
+            heapq.heappush(self._back, (due, place.number, place, attempts or 1))
         changed, self._changed = self._changed, set()
         for future in changed:
             wake(future)
