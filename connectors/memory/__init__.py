@@ -86,8 +86,8 @@ def items(values: Iterable[Any], type: Any = None, *, broker: Broker | None = No
     >>> async def first():
     ...     connection = await items("abc").open()
     ...     return await connection.receive(2)
-    >>> batch = asyncio.run(first()); batch.bodies, batch.handles
-    (['a', 'b'], range(0, 2))
+    >>> asyncio.run(first()).bodies
+    ['a', 'b']
     """
     return Items(values, type, broker=broker)
 

@@ -116,8 +116,8 @@ class _ItemsConnection:
     async def release(self, handles: Sequence[Hashable], delay: float = 0.0, attempts: int | None = None) -> None:
         due = asyncio.get_running_loop().time() + delay if delay > 0 else 0.0
         for place in handles:
-            assert isinstance(place, _Place)
-            heapq.heappush(self._back, (due, place.number, place, attempts or 1))
+            if isinstance(place, _Place):
+                heapq.heappush(self._back, (due, place.number, place, attempts or 1))
         changed, self._changed = self._changed, set()
         for future in changed:
             wake(future)
