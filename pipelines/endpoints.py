@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reactivex.subject import Subject
@@ -128,6 +128,8 @@ class Reader:
 
     async def _tell(self) -> None:
         try:
+            # What is settled in this turn of the loop is told together, so that most deliveries are whole.
+            await asyncio.sleep(0)
             while self._settled:
                 settled, self._settled = self._settled, []
                 done: dict[Delivery, list[Sequence[int]]] = {}
@@ -136,15 +138,14 @@ class Reader:
                     if outcome.kind < Kind.PARKED:
                         done.setdefault(delivery, []).append(tokens)
                     elif outcome.kind is Kind.RELEASED:
-                        back.setdefault((0.0, None), []).extend(_handles(delivery, [tokens]))
+                        back.setdefault((0.0, None), []).extend(_Handles({delivery: [tokens]}))
                     else:
                         for token in tokens:
                             key = (outcome.delay, delivery.attempt(token) + 1)
                             back.setdefault(key, []).append(delivery.batch.handles[token - delivery.base])
                 if done:
                     # One call for all: what was merged is then acknowledged in one transaction where the source has them.
-                    parts = [_handles(delivery, segments) for delivery, segments in done.items()]
-                    await self.connection.acknowledge(parts[0] if len(parts) == 1 else [h for part in parts for h in part])
+                    await self.connection.acknowledge(_Handles(done))
                 for (delay, attempts), handles in back.items():
                     await self.connection.release(handles, delay, attempts)
                 self.unacknowledged -= sum(len(tokens) for _, tokens, _ in settled)
@@ -171,12 +172,26 @@ def _decoder(kind: Any, content_type: str) -> Callable[[bytes], Any]:
     return refuse
 
 
-def _handles(delivery: Delivery, segments: Sequence[Sequence[int]]) -> Sequence[Hashable]:
-    handles = delivery.batch.handles
-    if sum(map(len, segments)) == len(handles):
-        return handles
-    base = delivery.base
-    return [handles[token - base] for tokens in segments for token in tokens]
+class _Handles(Sequence[Hashable]):
+    """The handles of settled messages, looked up when the source iterates; some sources need none."""
+
+    def __init__(self, settled: Mapping[Delivery, Sequence[Sequence[int]]]) -> None:
+        self._settled = settled
+        self._length = sum(len(tokens) for segments in settled.values() for tokens in segments)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Hashable]:
+        for delivery, segments in self._settled.items():
+            handles, base = delivery.batch.handles, delivery.base
+            if sum(map(len, segments)) == len(handles):
+                yield from handles
+            else:
+                yield from [handles[token - base] for tokens in segments for token in tokens]
+
+    def __getitem__(self, index: Any) -> Any:
+        return list(self)[index]
 
 
 class Writer:
