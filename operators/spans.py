@@ -34,6 +34,7 @@ class OpenWindows(Protocol):
     @property
     def next_end(self) -> float:
         """When the first of them ends; infinite where none is open."""
+        ...
 
     def add(
         self, times: list[float], keys: Sequence[Hashable], values: list[Any], tokens: Sequence[Token], closed: float
@@ -42,9 +43,11 @@ class OpenWindows(Protocol):
 
         ``closed`` is the time up to which windows are closed; a value is late when all its windows end by then.
         """
+        ...
 
     def close(self, until: float) -> list[Span]:
         """Close the windows that end by ``until``, in order of their ends and then of their first values."""
+        ...
 
 
 class Kind:

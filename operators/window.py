@@ -40,6 +40,7 @@ class Window(msgspec.Struct, Generic[K, T], frozen=True):
 def window(
     kind: Kind,
     *,
+    by: None = None,
     time: Callable[[T], float | datetime] | None = ...,
     lateness: Duration = ...,
     idle: Duration | None = ...,
@@ -67,8 +68,8 @@ def window(
     """Collect values into windows of a `tumbling`, `hopping` or `session` kind, one for each key that ``by`` gives.
 
     By event time, which ``time`` gives (seconds since 1970, or a datetime with a time zone), a window closes when a value
-    comes that is at least ``lateness`` past its end; a message that is being retried is waited for. A value whose window
-    is closed fails with `LateError`, or is dropped with ``late="drop"``. When no value came for ``idle`` (``None``: never
+    comes that is at least ``lateness`` past its end; a message that `retry` holds in the process is waited for, a parked one is not. A
+    value whose window is closed fails with `LateError`, or is dropped with ``late="drop"``. When no value came for ``idle`` (``None``: never
     mind), and when the pipeline drains, all windows close; should more of such a window come, it opens again and gives a
     second `Window`. Without ``time``, a value's time is when it came, and windows close by the clock.
 
@@ -248,6 +249,8 @@ class _ByEvent(_Windows):
     def take(self, chunk: Chunk) -> Chunk:
         failures: list[Failure] = []
         self.heard = self.stage.run.clock()
+        # What was held back for a retry has come; if it waited for the retry below to say so, its window could not close.
+        self.stage.ledger.resume(chunk.tokens)
         times, chunk = self.ask(self.time, chunk.values, chunk, failures)
         if not set(map(type, times)) <= {int, float} or not isfinite(sum(times)):
             times, chunk = self.ask(self.seconds, times, chunk, failures)
@@ -303,9 +306,11 @@ class _ByEvent(_Windows):
 
     def newest_origin(self, tokens: Sequence[Token]) -> int:
         try:
-            return max(tokens)  # type: ignore[type-var,return-value]  # integers in nearly every case, else it raises
+            newest = max(tokens)  # type: ignore[type-var]  # integers in nearly every case, else it raises
         except TypeError:
-            return max(next(self.stage.ledger.origins(token)) for token in tokens)
+            newest = tokens[0]
+        # A token alone is compared with nothing, so that it raised nothing says nothing.
+        return newest if isinstance(newest, int) else max(next(self.stage.ledger.origins(token)) for token in tokens)
 
     def refuse(self, late: dict[int, float], times: list[float], chunk: Chunk, failures: list[Failure]) -> None:
         if self.operator.drop:

@@ -82,7 +82,7 @@ def test_what_cannot_be_added_fails_alone_and_is_not_counted(figures: dict[str, 
     assert sorted(bench.pushed.index(f.token) for f in bench.failures) == [1, 2, 3, 5]  # type: ignore[arg-type]
     assert {f.attempt for f in bench.failures} == {2}
     assert [(row["key"], row["sum"]) for row in bench.values] == [("a", 3), ("c", 3)]
-    assert [row.get("n", 2) for row in bench.values][0] == 2
+    assert bench.values[0].get("n", 2) == 2
     bench.push(("b", 5))
     assert bench.values[-1]["sum"] == 5
     bench.finish()
@@ -102,11 +102,11 @@ def test_values_themselves_unless_told() -> None:
 
 @given(st.floats(0, 1), st.lists(st.integers(-100, 100), min_size=1))
 def test_quantiles_lie_between_and_agree_with_numpy(q: float, values: list[int]) -> None:
-    import numpy
+    import numpy as np
 
     figure = quantile(q)
     found = figure.result(figure.fold(figure.initial, values))
-    assert found == pytest.approx(numpy.quantile(values, q))
+    assert found == pytest.approx(np.quantile(values, q))
 
 
 def test_what_cannot_work_is_refused() -> None:

@@ -3,6 +3,8 @@ import reactivex
 from reactivex import operators as ops
 
 from tests.operators.fake import Bench
+from warren import Pipeline
+from warren.connectors import memory
 from warren.core.errors import GraphError
 from warren.operators.rx import rx
 
@@ -115,3 +117,9 @@ def test_what_is_no_operator_is_refused() -> None:
         rx()
     with pytest.raises(GraphError, match="not an operator"):
         rx(3)  # type: ignore[arg-type]
+
+
+def test_in_a_pipeline_held_values_leave_at_the_drain() -> None:
+    flow = memory.items([]) | rx(ops.reduce(lambda a, b: a + b), holds=True) | memory.into([])
+    trial = Pipeline("sum", flow).test([1, 2, 3])
+    assert (trial.values, trial.outcomes) == ([6], {"delivered": 3})

@@ -3,6 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.operators.fake import Bench
+from warren import Pipeline
+from warren.connectors import memory
 from warren.core.errors import GraphError
 from warren.operators.throttle import throttle
 
@@ -46,3 +48,9 @@ def test_what_is_no_rate_is_refused() -> None:
         throttle(1, per=0)
     with pytest.raises(GraphError, match="from 1 to 5"):
         throttle(5, burst=6)
+
+
+def test_in_a_pipeline_it_takes_virtual_time() -> None:
+    trial = Pipeline("slow", memory.items([]) | throttle(2, "1m") | memory.into([])).test(list(range(7)))
+    assert trial.values == list(range(7))
+    assert trial.elapsed == pytest.approx(180, abs=1)

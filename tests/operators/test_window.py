@@ -7,8 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.operators.fake import Bench
+from warren import Pipeline
+from warren.connectors import memory
 from warren.core.chunk import Chunk
 from warren.core.errors import GraphError, HandlerError, LateError
+from warren.operators import exponential, map, retry
 from warren.operators.window import Window, hopping, session, tumbling, window
 
 
@@ -229,3 +232,18 @@ def test_what_cannot_work_is_refused() -> None:
     ]:
         with pytest.raises(GraphError, match=says):
             build()  # type: ignore[no-untyped-call]
+
+
+def test_in_a_pipeline_event_time_waits_for_a_retry() -> None:
+    tried: list[int] = []
+
+    def fail_once(value: int) -> int:
+        tried.append(value)
+        if value == 5 and tried.count(5) == 1:
+            raise ConnectionError("busy")
+        return value
+
+    minutes = map(fail_once) | retry(exponential("5s")) | window(tumbling(10), time=itself)
+    trial = Pipeline("waits", memory.items([]) | minutes | memory.into([])).test([1, 5, 12, 25])
+    assert [sorted(w.values) for w in trial.values] == [[1, 5], [12], [25]]
+    assert trial.outcomes == {"delivered": 4}
