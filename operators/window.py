@@ -67,11 +67,12 @@ def window(
 ) -> Operator[T, Window[Any, T]]:
     """Collect values into windows of a `tumbling`, `hopping` or `session` kind, one for each key that ``by`` gives.
 
-    By event time, which ``time`` gives (seconds since 1970, or a datetime with a time zone), a window closes when a value
-    comes that is at least ``lateness`` past its end; a message that `retry` holds in the process is waited for, a parked one is not. A
-    value whose window is closed fails with `LateError`, or is dropped with ``late="drop"``. When no value came for ``idle`` (``None``: never
-    mind), and when the pipeline drains, all windows close; should more of such a window come, it opens again and gives a
-    second `Window`. Without ``time``, a value's time is when it came, and windows close by the clock.
+    By event time, which ``time`` gives (seconds since 1970, or a datetime with a time zone), a window closes when a
+    value comes that is at least ``lateness`` past its end; a message that `retry` holds in the process is waited for,
+    a parked one is not. A value whose window is closed fails with `LateError`, or is dropped with ``late="drop"``.
+    When no value came for ``idle`` (``None``: never mind), and when the pipeline drains, all windows close; should
+    more of such a window come, it opens again and gives a second `Window`. Without ``time``, a value's time is when
+    it came, and windows close by the clock.
 
     Windows leave in order of their ends, then of their first values; their values are in order of arrival, where sessions
     joined, piece by piece. An empty window is never given.
