@@ -26,6 +26,7 @@ from warren.operators.map import map
 from warren.operators.retry import retry
 from warren.operators.route import route
 from warren.operators.throttle import throttle
+from warren.operators.window import hopping, session, tumbling, window
 from warren.pipelines.pipeline import Pipeline
 
 __all__ = ["check"]
@@ -151,8 +152,11 @@ class Story:
     def chain(self, depth: int) -> Operator[Any, Any] | None:
         """One to four operators, or nothing."""
         whole: Operator[Any, Any] | None = None
-        for _ in range(self.draw.randint(0, 4)):
-            step = self.step(depth)
+        steps = [self.step(depth) for _ in range(self.draw.randint(0, 4))]
+        if self.draw.random() < 0.1:
+            # Parts of one message that end differently are too rare to be left to chance.
+            steps += [self.some_flat_map(depth), self.some_map(depth), retry(constant(5.0, attempts=2), park=1.0)]
+        for step in steps:
             whole = step if whole is None else whole | step
         return whole
 
@@ -186,7 +190,18 @@ class Story:
 
     def step(self, depth: int) -> Operator[Any, Any]:
         self.steps += 1
-        kinds = ["map", "async", "filter", "flat_map", "batch", "retry", "dead_letter", "throttle", *["route"] * bool(depth)]
+        kinds = [
+            "map",
+            "async",
+            "filter",
+            "flat_map",
+            "batch",
+            "window",
+            "retry",
+            "dead_letter",
+            "throttle",
+            *["route"] * bool(depth),
+        ]
         return getattr(self, f"some_{self.draw.choice(kinds)}")(depth)  # type: ignore[no-any-return]  # the methods below
 
     def handler(self, work: Callable[[Item], Any]) -> Callable[[Item], Any]:
@@ -249,6 +264,13 @@ class Story:
         whole = batch(count, timeout, size=size, measure=lambda item: 1, by=by)
         return whole | map(lambda items: Item(tuple(leaf for item in items for leaf in item.leaves)))
 
+    def some_window(self, depth: int) -> Operator[Any, Any]:
+        kind = self.draw.choice([tumbling("3s"), hopping("4s", "2s"), session("1s")])
+        by = self.draw.choice([None, lambda item: item.leaves[0][0] % 2])
+        timed: dict[str, Any] = {"time": lambda item: item.leaves[0][0], "lateness": "1h", "idle": "2s"}
+        whole = window(kind, by=by, **self.draw.choice([{}, timed]))
+        return whole | map(lambda held: Item(tuple({leaf: 0 for item in held.values for leaf in item.leaves})))
+
     def some_retry(self, depth: int) -> Operator[Any, Any]:
         delay, park = self.draw.choice([0.0, 0.2, 5.0]), self.draw.choice([1.0, 10.0])
         kinds = self.draw.choice([Exception, ConnectionError])
@@ -276,16 +298,16 @@ class Story:
     async def attempt(self, pipeline: Pipeline) -> None:
         """Run once with faults, and perhaps stop or abandon the run in the middle."""
         running = pipeline.start(clock=asyncio.get_running_loop().time)
-        interrupt = self.draw.choice(["", "", "stop", "cancel"])
-        if interrupt:
-            await asyncio.wait((running._task,), timeout=self.draw.choice([0.0, 0.1, 1.0, 7.0]))
-            running.stop() if interrupt == "stop" else running._task.cancel()
+        interrupt = self.draw.choice(["", "", "stop", "cancel", "stop, cancel"])
+        for what in interrupt.split(", ") if interrupt else ():
+            await asyncio.wait((running._task,), timeout=self.draw.choice([0.0, 0.1, 1.1, 7.0]))
+            running.stop() if what == "stop" else running._task.cancel()
         try:
             await running
         except (ConnectorError, ShutdownError):
             pass
         except asyncio.CancelledError:
-            if interrupt != "cancel":
+            if "cancel" not in interrupt:
                 raise
 
     async def live(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from warren.core.errors import ConnectorError
 from warren.core.graph import Inlet, Outlet
@@ -18,12 +18,19 @@ T = TypeVar("T")
 
 
 class Violation(AssertionError):
-    """The pipeline broke a promise."""
+    """The pipeline broke a promise. Raised inside the pipeline it may be lost behind another error, so each is kept."""
+
+    raised: ClassVar[list[Violation]] = []
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.raised.append(self)
 
 
 def virtually(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run a coroutine in virtual time; what asyncio reports as forgotten is an error."""
     loop = VirtualLoop()
+    Violation.raised.clear()
     reported: list[str] = []
     loop.set_exception_handler(lambda _, context: reported.append(f"{context['message']} {context.get('exception')!r}"))
     try:
@@ -31,6 +38,8 @@ def virtually(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
         left = [task for task in asyncio.all_tasks(loop) if not task.done()]
         if left:
             raise Violation(f"tasks were left running: {left}")
+        if Violation.raised:
+            raise Violation.raised[0]
         if reported:
             raise Violation(f"errors nobody saw: {reported}")
         return result

@@ -1,0 +1,252 @@
+"""Every line that puts effects before the acknowledgement is needed: without it, the receipts test fails."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("core", "operators", "pipelines", "connectors", "analytics", "apps")
+EXAMPLES = 600
+NOTICED = 3
+
+TRIAL = f"""
+import random, sys
+from tests.pipelines.graphs import check
+for seed in range({EXAMPLES}):
+    try:
+        check(random.Random(seed))
+    except Exception as error:
+        print(f"seed {{seed}}: {{type(error).__name__}}: {{error}}")
+        sys.exit({NOTICED})
+"""
+
+# What is broken: the file, the text, and what stands there instead.
+MUTATIONS: dict[str, tuple[str, str, str]] = {
+    "the sink's values are settled before they are written": (
+        "pipelines/endpoints.py",
+        "            await self.connection.write(Outgoing(values, lambda i: metadata(tokens[i])))\n",
+        "            self.run.ledger.settle(tokens, self._outcome)\n"
+        "            await self.connection.write(Outgoing(values, lambda i: metadata(tokens[i])))\n",
+    ),
+    "values that a sink refused are settled with the others": (
+        "pipelines/endpoints.py",
+        "safe = [token for i, token in enumerate(tokens) if i not in refused]",
+        "safe = list(tokens)",
+    ),
+    "values beside a refused one are not settled": (
+        "pipelines/endpoints.py",
+        "            self.run.ledger.settle(safe, self._outcome)\n",
+        "",
+    ),
+    "values that a sink refused get no dead letter": (
+        "pipelines/endpoints.py",
+        "            self.run.dead_letter([Failure(tokens[i], values[i], e, self.name) for i, e in sorted(refused.items())])\n",
+        "            self.run.ledger.settle([tokens[i] for i in refused], self._outcome)\n",
+    ),
+    "a failing sink ends the writing and not the pipeline": (
+        "pipelines/endpoints.py",
+        "        except PartialWriteError as error:\n            refused = error.errors\n",
+        "        except Exception as error:\n            refused = getattr(error, 'errors', {})\n",
+    ),
+    "written values are not settled": (
+        "pipelines/endpoints.py",
+        "            self.run.ledger.settle(chunk.tokens, self._outcome)\n",
+        "            pass\n",
+    ),
+    "dead letters are settled before they are written": (
+        "pipelines/endpoints.py",
+        "            if bodies:\n                await self._connection.write(Outgoing(bodies, metadata.__getitem__))\n",
+        "            for failure in failures:\n"
+        "                self.run.ledger.settle((failure.token,), Outcome(Kind.DEAD_LETTERED, self.queue, failure))\n"
+        "            if bodies:\n                await self._connection.write(Outgoing(bodies, metadata.__getitem__))\n",
+    ),
+    "dead letters are not written": (
+        "pipelines/endpoints.py",
+        "                await self._connection.write(Outgoing(bodies, metadata.__getitem__))\n",
+        "                pass\n",
+    ),
+    "only the first message of a failed batch gets a dead letter": (
+        "pipelines/endpoints.py",
+        "                        metadata.append(self._metadata(failure, delivery, origin, original))\n",
+        "                        metadata.append(self._metadata(failure, delivery, origin, original))\n"
+        "                    break\n",
+    ),
+    "a parked message is acknowledged": (
+        "pipelines/endpoints.py",
+        "outcome.kind < Kind.PARKED",
+        "outcome.kind <= Kind.PARKED",
+    ),
+    "a released message is acknowledged": (
+        "pipelines/endpoints.py",
+        "                    elif outcome.kind is Kind.RELEASED:\n",
+        "                    elif outcome.kind is Kind.RELEASED and done.setdefault(delivery, []).append(tokens):\n",
+    ),
+    "everything of a delivery is acknowledged with a part of it": (
+        "pipelines/endpoints.py",
+        "    if sum(map(len, segments)) == len(handles):\n",
+        "    if segments:\n",
+    ),
+    "a split message is settled with its first part": (
+        "core/receipt.py",
+        "                    if not split.pending:\n",
+        "                    if True:\n",
+    ),
+    "a split message counts one part too few": (
+        "core/receipt.py",
+        "        self.pending = pending\n",
+        "        self.pending = pending - 1\n",
+    ),
+    "of a split message the last outcome counts": (
+        "core/receipt.py",
+        "split.outcome = max(split.outcome, outcome, key=lambda o: o.kind)",
+        "split.outcome = outcome",
+    ),
+    "of a merge only the first segment is settled": (
+        "core/receipt.py",
+        "for segment in token.segments:\n                        self.settle",
+        "for segment in token.segments[:1]:\n                        self.settle",
+    ),
+    "a message can be settled twice": (
+        "core/receipt.py",
+        "        if not self.open.issuperset(tokens):\n            return False\n",
+        "",
+    ),
+    "a batch carries the token of its first message": (
+        "operators/batch.py",
+        "self.stage.ledger.merge(current.segments)",
+        "current.segments[0][0]",
+    ),
+    "a batch forgets a chunk's tokens": (
+        "operators/batch.py",
+        "            current.segments.append(tokens[start : start + room])\n",
+        "            current.segments or current.segments.append(tokens[start : start + room])\n",
+    ),
+    "a batch is not flushed": ("operators/batch.py", "        stage.run.on_flush(self.flush)\n", ""),
+    "what a filter drops is not settled": (
+        "operators/filter.py",
+        "            settle(list(compress(chunk.tokens, map(not_, mask))), FILTERED)\n",
+        "",
+    ),
+    "a filter settles what it keeps": (
+        "operators/filter.py",
+        "settle(list(compress(chunk.tokens, map(not_, mask))), FILTERED)",
+        "settle(chunk.tokens, FILTERED)",
+    ),
+    "flat_map gives its message's token to each value": (
+        "operators/flat_map.py",
+        "tokens += split(token, len(answer))",
+        "tokens += [token] * len(answer)",
+    ),
+    "a retry settles the message it will try again": (
+        "operators/retry.py",
+        "                    ledger.wait(failure.token)\n",
+        "                    ledger.settle((failure.token,), Outcome(Kind.DELIVERED))\n",
+    ),
+    "a retry loses the failures it gives up": (
+        "operators/retry.py",
+        "                    passed.append(failure)\n",
+        "                    pass\n",
+    ),
+    "dead_letter takes failures that are not its own": (
+        "operators/dead_letter.py",
+        "            return [failure for failure in failures if not isinstance(failure.error, self.on)]\n",
+        "            return []\n",
+    ),
+    "a map that fails loses the message": (
+        "core/stage.py",
+        "        return Chunk(results, tokens, self.failures(chunk, errors), chunk.attempt)\n",
+        "        return Chunk(results, tokens, (), chunk.attempt)\n",
+    ),
+    "failures do not pass by": (
+        "core/stage.py",
+        "            if failures:\n                self._forward(Chunk([], (), failures))\n",
+        "",
+    ),
+    "a pipeline does not give back what is unsettled": (
+        "pipelines/runtime.py",
+        "        self.ledger.release_all()\n",
+        "        self.ledger.settle([t for d in self.ledger._deliveries.values() for t in d.unsettled], Outcome(0))\n",
+    ),
+    "a pipeline ends without waiting for work under way": (
+        "pipelines/runtime.py",
+        "        while self._busy:\n",
+        "        while False:\n",
+    ),
+    "a pipeline closes without telling the source": (
+        "pipelines/runtime.py",
+        "        for reader in self._readers:\n            await reader.told()\n        self._raise()\n",
+        "        self._raise()\n        for reader in self._readers:\n            reader._telling and reader._telling.cancel()\n",
+    ),
+    "timers fire after the end": (
+        "pipelines/runtime.py",
+        "return Disposable() if self.closed else super()",
+        "return super()",
+    ),
+    "two branches write to one sink at a time": (
+        "pipelines/runtime.py",
+        "        if id(outlet) not in self._writers:\n",
+        "        if True:\n",
+    ),
+    "a cancellation interrupts closing": (
+        "pipelines/runtime.py",
+        "            await self._closed()\n",
+        "            await self._close()\n",
+    ),
+}
+
+
+CONTROL = ("pipelines/runtime.py", '"""Runs one pipeline once', '"""Runs a pipeline once')
+
+
+def trial(title: str, folder: Path) -> tuple[bool, str]:
+    """Replace one text in a copy of the package and run the receipts test on it: whether that noticed, and what it said."""
+    path, text, instead = CONTROL if title == "control" else MUTATIONS[title]
+    source = (ROOT / path).read_text()
+    if source.count(text) != 1:
+        return False, f"{path} does not have this once any more; mutate what stands there now:\n{text}"
+    changed = path.partition("/")[0]
+    package = folder / "warren"
+    package.mkdir()
+    shutil.copy(ROOT / "src/warren/__init__.py", package)
+    for name in FOLDERS:
+        (package / name).symlink_to(ROOT / name)
+    (package / changed).unlink()
+    shutil.copytree(ROOT / changed, package / changed, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / path).write_text(source.replace(text, instead))
+    (folder / "tests").symlink_to(ROOT / "tests")
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", TRIAL],
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode == NOTICED, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[bool, str]]:
+    folders = [tmp_path_factory.mktemp("mutated") for _ in MUTATIONS]
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(MUTATIONS, pool.map(trial, MUTATIONS, folders), strict=True))
+
+
+@pytest.mark.slow
+def test_a_harmless_change_passes(tmp_path: Path) -> None:
+    noticed, said = trial("control", tmp_path)
+    assert not noticed and not said, said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("title", MUTATIONS)
+def test_a_mutation_is_noticed(title: str, verdicts: dict[str, tuple[bool, str]]) -> None:
+    noticed, said = verdicts[title]
+    assert noticed, f"survived {EXAMPLES} random graphs: {title}\n{said}"
