@@ -28,7 +28,7 @@ def rx(*operators: Callable[[Observable[Any]], Observable[Any]], holds: bool = F
     What they give while a value is handed to them descends from that value: its message is acknowledged when all of that is
     safe, and at once where it is nothing. So without ``holds`` they must not keep a value for later (as ``reduce`` or
     ``buffer_with_count`` do), as its message is acknowledged before: one that needs a timer fails its messages, and giving a
-    value by itself stops the pipeline, both with a `GraphError`; a last value at the drain is lost where no message is left.
+    value by itself, also at the drain, stops the pipeline, both with a `GraphError`.
 
     With ``holds=True`` they may. A message is then acknowledged with the next value they give, whichever it was made of;
     what they give beside that settles nothing. When the pipeline drains they are completed, so that ``reduce`` and the like

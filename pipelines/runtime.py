@@ -272,11 +272,14 @@ class Runtime:
 
     async def _flush(self) -> None:
         await self._quiet()
-        while self.ledger.outstanding:
+        while True:
             before = self.ledger.outstanding
+            # Once even if nothing is unsettled: a step may have a last value to give, or a complaint.
             for flush in self._flushes:
                 flush()
                 await self._quiet()
+            if not self.ledger.outstanding:
+                break
             if self.ledger.outstanding == before:
                 raise StalledError(
                     f"pipeline {self.name!r}: {before} message(s) are held by a step that does not let them go at a flush; "

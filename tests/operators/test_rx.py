@@ -123,3 +123,9 @@ def test_in_a_pipeline_held_values_leave_at_the_drain() -> None:
     flow = memory.items([]) | rx(ops.reduce(lambda a, b: a + b), holds=True) | memory.into([])
     trial = Pipeline("sum", flow).test([1, 2, 3])
     assert (trial.values, trial.outcomes) == ([6], {"delivered": 3})
+
+
+def test_in_a_pipeline_a_result_nobody_would_wait_for_is_refused() -> None:
+    flow = memory.items([]) | rx(ops.reduce(lambda a, b: a + b)) | memory.into([])
+    with pytest.raises(GraphError, match="holds=True"):
+        Pipeline("sum", flow).test([1, 2])
