@@ -270,7 +270,8 @@ def _reason(error: Exception, body: bytes) -> tuple[str, int]:
         return f"it is not UTF-8: {error.reason} (byte {offset})", offset
     errors: Any = getattr(error, "errors", None)
     if callable(errors):
-        first, *more = errors()
+        details: Any = errors()
+        first, *more = details
         path = "$" + "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in first["loc"])
         return f"{first['msg']} - at `{path}`" + (f" (and {len(more)} more)" if more else ""), 0
     text = str(error) or type(error).__name__
