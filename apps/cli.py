@@ -49,7 +49,7 @@ class _Commands(click.Group):
 @click.version_option(version("warren"), prog_name="warren")
 @click.option("--debug", is_flag=True, help=f"Show tracebacks; setting {DEBUG} does the same.")
 def main(debug: bool) -> None:
-    """Compose message-processing pipelines; lose nothing.
+    r"""Compose message-processing pipelines; lose nothing.
 
     \b
     Examples:
@@ -67,7 +67,7 @@ def main(debug: bool) -> None:
 @click.option("--until-empty", is_flag=True, help="End once nothing waits at the source.")
 @click.option("--record", type=click.Path(file_okay=False, path_type=Path), help="Record the flow to this folder.")
 def run(pipeline: str, until_empty: bool, record: Path | None) -> None:
-    """Run PIPELINE until its source ends or Ctrl-C.
+    r"""Run PIPELINE until its source ends or Ctrl-C.
 
     The first Ctrl-C stops reading and sees what is in flight to its end; a second one interrupts. Either way nothing is
     lost: what is unsettled goes back to its source.
@@ -94,7 +94,7 @@ def run(pipeline: str, until_empty: bool, record: Path | None) -> None:
 @click.argument("pipeline")
 @click.option("--mermaid", is_flag=True, help="Draw it as a Mermaid flowchart.")
 def explain(pipeline: str, mermaid: bool) -> None:
-    """Show the steps of PIPELINE, its credit, and the guarantee on each edge.
+    r"""Show the steps of PIPELINE, its credit, and the guarantee on each edge.
 
     \b
     Examples:
@@ -110,7 +110,7 @@ def explain(pipeline: str, mermaid: bool) -> None:
 @main.command()
 @click.argument("path", type=click.Path(path_type=Path))
 def flows(path: Path) -> None:
-    """Summarise the recordings in the folder PATH: messages, outcomes, latency, errors, stages.
+    r"""Summarise the recordings in the folder PATH: messages, outcomes, latency, errors, stages.
 
     \b
     Example:

@@ -1,0 +1,1 @@
+"""The demonstration: a year of departures from New York through a pipeline."""
