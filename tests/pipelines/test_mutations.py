@@ -47,8 +47,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "values that a sink refused get no dead letter": (
         "pipelines/endpoints.py",
-        "            self.run.dead_letter([Failure(tokens[i], values[i], e, self.name) for i, e in sorted(refused.items())])\n",
-        "            self.run.ledger.settle([tokens[i] for i in refused], self._outcome)\n",
+        "self.run.dead_letter([Failure(tokens[i], values[i], e, self.name) for i, e in sorted(refused.items())])",
+        "self.run.ledger.settle([tokens[i] for i in refused], self._outcome)",
     ),
     "a failing sink ends the writing and not the pipeline": (
         "pipelines/endpoints.py",
@@ -182,7 +182,7 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     "a pipeline closes without telling the source": (
         "pipelines/runtime.py",
         "        for reader in self._readers:\n            await reader.told()\n        self._raise()\n",
-        "        self._raise()\n        for reader in self._readers:\n            reader._telling and reader._telling.cancel()\n",
+        "        for reader in self._readers:\n            reader._telling and reader._telling.cancel()\n",
     ),
     "timers fire after the end": (
         "pipelines/runtime.py",
