@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import compress
 from operator import not_
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from warren.core.chunk import Chunk, apply_each
 from warren.core.errors import GraphError, HandlerError
 from warren.core.graph import Operator, name_of
-from warren.core.receipt import FILTERED
+from warren.core.receipt import FILTERED, Token
 from warren.core.stage import Handler, Stage
 
 __all__ = ["filter"]
@@ -61,18 +61,23 @@ class _Filter(Operator[Any, Any]):
             if errors:
                 chunk = stage.without(chunk, errors)
             try:
-                keep_all = all(mask)
+                kept, dropped = _part(chunk, mask)
             except Exception:
                 # Some answer is neither true nor false, such as an array.
                 mask, errors = apply_each(bool, mask)
                 passed, chunk = chunk.failures, stage.without(chunk, errors)
                 chunk.failures = [*passed, *chunk.failures]
-                keep_all = all(mask)
-            if keep_all:
-                return chunk
-            settle(list(compress(chunk.tokens, map(not_, mask))), FILTERED)
-            kept = chunk.select(mask)
-            kept.failures = chunk.failures
+                kept, dropped = _part(chunk, mask)
+            settle(dropped, FILTERED)
             return kept
 
         return handle
+
+
+def _part(chunk: Chunk, mask: Sequence[object]) -> tuple[Chunk, Sequence[Token]]:
+    """The part of a chunk to keep, and the tokens of the rest."""
+    if all(mask):
+        return chunk, ()
+    kept = chunk.select(mask)
+    kept.failures = chunk.failures
+    return kept, list(compress(chunk.tokens, map(not_, mask)))

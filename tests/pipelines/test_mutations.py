@@ -90,8 +90,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "everything of a delivery is acknowledged with a part of it": (
         "pipelines/endpoints.py",
-        "    if sum(map(len, segments)) == len(handles):\n",
-        "    if segments:\n",
+        "            if sum(map(len, segments)) == len(handles):\n",
+        "            if segments:\n",
     ),
     "a split message is settled with its first part": (
         "core/receipt.py",
@@ -131,12 +131,12 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     "a batch is not flushed": ("operators/batch.py", "        stage.run.on_flush(self.flush)\n", ""),
     "what a filter drops is not settled": (
         "operators/filter.py",
-        "            settle(list(compress(chunk.tokens, map(not_, mask))), FILTERED)\n",
+        "            settle(dropped, FILTERED)\n",
         "",
     ),
     "a filter settles what it keeps": (
         "operators/filter.py",
-        "settle(list(compress(chunk.tokens, map(not_, mask))), FILTERED)",
+        "settle(dropped, FILTERED)",
         "settle(chunk.tokens, FILTERED)",
     ),
     "flat_map gives its message's token to each value": (
