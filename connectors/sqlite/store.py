@@ -234,6 +234,7 @@ class Store:
             for wait, owner in zip(new, owners, strict=True):
                 wait.seat.owner = owner
                 self._seats[owner] = wait.seat
+            self._reaped = 0.0
         if self._seats and not 0 <= now - self._renewed < self._lease / 3:
             self._renewed = now
             until = now + self._lease

@@ -1,0 +1,49 @@
+"""The in-memory and the SQLite queue keep what every queue has to keep."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from warren.connectors import memory, sqlite
+from warren.connectors.conformance import Conformance
+from warren.pipelines.virtual import VirtualLoop
+
+
+class TestMemory(Conformance):
+    loop_factory = VirtualLoop
+    delay = 3600.0
+    deadline = 1e6
+
+    @pytest.fixture(autouse=True)
+    def _broker(self) -> None:
+        self.broker = memory.Broker()
+
+    def queue(self, name: str) -> Any:
+        return memory.queue(name, broker=self.broker)
+
+
+class TestSqlite(Conformance):
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path) -> None:
+        self.path = tmp_path / "queues.db"
+
+    def queue(self, name: str) -> Any:
+        return sqlite.queue(self.path, name, synchronous="normal")
+
+    async def crash(self, connection: Any) -> None:
+        # As if another process had it, whose lease has run out.
+        db = sqlite3.connect(self.path)
+        with db:
+            db.execute("UPDATE owner SET lease = 0, lock = 'gone'")
+        db.close()
+
+
+class TestSqliteInTwoStores(TestSqlite):
+    """Reader and writer know nothing of each other, as in two processes."""
+
+    def sink(self, name: str) -> Any:
+        return sqlite.queue(self.path, name, synchronous="full")
