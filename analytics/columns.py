@@ -1,0 +1,286 @@
+"""Recorded flows as Arrow columns: what was noted for each segment becomes one row for each message, in bulk.
+
+A segment is messages of one delivery that ended together. What is the same for all of a segment, or of a delivery, is
+worked out once and repeated by numpy and Arrow; only what differs by message is read message by message, in one C loop.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain, repeat
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from warren.analytics.schema import STAGES, TRIPS
+from warren.core.errors import fingerprint
+from warren.core.message import TENANT, TRACE
+from warren.core.receipt import Delivery, Outcome
+
+__all__ = ["Arrival", "Handling", "Segment", "key_hash", "stages", "trips"]
+
+_SMALL = 64
+_LATEST = 2.5e11  # seconds: the year 9892, about where timestamps end for most readers
+_TIME = TRIPS.field("settled").type
+_WORD = TRIPS.field("route").type
+
+Ints: TypeAlias = "npt.NDArray[np.int64]"
+
+
+class Arrival:
+    """What is kept of a delivery until its rows are made: all but the bodies, of which only the sizes are noted."""
+
+    __slots__ = ("attempts", "base", "count", "enqueued", "headers", "keys", "received", "retries", "sizes", "source")
+
+    def __init__(self, delivery: Delivery) -> None:
+        batch = delivery.batch
+        self.base = delivery.base
+        self.count = len(batch.bodies)
+        self.received = delivery.received
+        self.retries = delivery.retries
+        self.source = delivery.source
+        self.enqueued = batch.enqueued
+        self.attempts = batch.attempts
+        self.keys = batch.keys
+        self.headers = batch.headers
+        self.sizes = _sizes(batch.bodies)
+
+
+Segment: TypeAlias = tuple[Arrival, Sequence[int], Outcome, float]
+"""What arrived, the tokens that ended, how they ended, and when."""
+
+Handling: TypeAlias = tuple[str, int, int, int, float, float, int, "int | None"]
+"""One chunk in one stage, as `FlowObserver.handled` is told of it."""
+
+
+def _sizes(bodies: Sequence[Any]) -> Sequence[int] | Ints | None:
+    """The length of each body in bytes, -1 for what is not bytes; nothing where none is.
+
+    Read at once, while the bodies are still in the processor's cache: later it costs thrice, and they could not be let go.
+    """
+    count = len(bodies)
+    if count and type(bodies[0]) is bytes and type(bodies[-1]) is bytes:
+        try:
+            return list(map(len, bodies)) if count < _SMALL else np.fromiter(map(len, bodies), np.int64, count)
+        except TypeError:
+            pass
+    elif not any(isinstance(body, bytes) for body in bodies):
+        return None
+    return [len(body) if isinstance(body, bytes) else -1 for body in bodies]
+
+
+def trips(pipeline: str, segments: Sequence[Segment]) -> pa.RecordBatch:
+    """One row for each message of these segments, in their order."""
+    seen, tokens, outcomes, times = zip(*segments, strict=True)
+    counts = np.fromiter(map(len, tokens), np.int64, len(segments))
+    total = int(counts.sum())
+    row = np.repeat(np.arange(len(segments)), counts)
+    arrivals, arrival_of = _unique(seen)
+    ends, end_of = _unique(outcomes)
+    by_arrival, by_end = pa.array(arrival_of[row]), pa.array(end_of[row])
+
+    # A failure keeps its traceback, so the name of an error is worked out once for each way it was reached.
+    failures = [end.failure for end in ends]
+    known: dict[object, str] = {}
+    fingerprints = [None if failure is None else _fingerprint(failure.error, known) for failure in failures]
+    columns: dict[str, pa.Array] = {
+        "pipeline": _words([pipeline]).take(pa.array(np.zeros(total, np.int32))),
+        "source": _words(_names([arrival.source for arrival in arrivals])).take(by_arrival),
+        "received": _instants([arrival.received for arrival in arrivals]).take(by_arrival),
+        "settled": _instants(times).take(pa.array(row)),
+        "route": _spread([end.route or None for end in ends], by_end),
+        "outcome": _spread([end.kind.name.lower() for end in ends], by_end),
+        "error": _spread([None if failure is None else type(failure.error).__name__ for failure in failures], by_end),
+        "fingerprint": _spread(fingerprints, by_end),
+        "stage": _spread([None if failure is None else failure.stage for failure in failures], by_end),
+    }
+    pool = _pool(arrivals)
+    if pool:
+        places = _places(arrivals, arrival_of, tokens, counts)
+        columns |= pool if places is None else {name: column.take(places) for name, column in pool.items()}
+    if "attempts" not in columns:
+        columns["attempts"] = pa.array(np.ones(total, np.int32))
+    return _batch(TRIPS, columns, total)
+
+
+def stages(pipeline: str, handlings: Sequence[Handling]) -> pa.RecordBatch:
+    """One row for each of these."""
+    stage, taken, given, failed, start, end, credit, depth = zip(*handlings, strict=True)
+    total = len(handlings)
+    columns = {
+        "pipeline": _words([pipeline]).take(pa.array(np.zeros(total, np.int32))),
+        "stage": _words(stage),
+        "taken": pa.array(taken, pa.int64()),
+        "given": pa.array(given, pa.int64()),
+        "failed": pa.array(failed, pa.int64()),
+        "start": _instants(start),
+        "end": _instants(end),
+        "credit": pa.array(credit, pa.int64()),
+        "depth": pa.array(depth, pa.int64()),
+    }
+    return _batch(STAGES, columns, total)
+
+
+def _batch(schema: pa.Schema, columns: Mapping[str, pa.Array], total: int) -> pa.RecordBatch:
+    arrays = [columns[field.name] if field.name in columns else pa.nulls(total, field.type) for field in schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _unique(values: Sequence[Any]) -> tuple[list[Any], Ints]:
+    """The distinct values in order, and for each value which of them it is."""
+    numbers = dict.fromkeys(values)
+    distinct = list(numbers)
+    numbers = dict(zip(distinct, range(len(distinct)), strict=True))
+    return distinct, np.fromiter(map(numbers.__getitem__, values), np.int64, len(values))
+
+
+def _pool(arrivals: Sequence[Arrival]) -> dict[str, pa.Array]:
+    """What differs by message, for every message of every arrival; a column nobody has anything to say about is left out."""
+    counts = [arrival.count for arrival in arrivals]
+    total = sum(counts)
+    pool: dict[str, pa.Array] = {}
+    if any(arrival.sizes is not None for arrival in arrivals):
+        pool["size"] = _pooled_sizes([arrival.sizes for arrival in arrivals], counts)
+    if any(arrival.enqueued is not None for arrival in arrivals):
+        pool["enqueued"] = _enqueued(arrivals, counts, total)
+    if any(arrival.attempts is not None or arrival.retries for arrival in arrivals):
+        pool["attempts"] = _attempts(arrivals, counts, total)
+    if any(arrival.keys is not None for arrival in arrivals):
+        pool["key_hash"] = _key_hashes(list(_chained([arrival.keys for arrival in arrivals], counts, None)))
+    if any(arrival.headers is not None and any(arrival.headers) for arrival in arrivals):
+        headers = [each or None for each in _chained([arrival.headers for arrival in arrivals], counts, None)]
+        pool["tenant"] = _words([each and each.get(TENANT) for each in headers])
+        traces = [each and each.get(TRACE) for each in headers]
+        # A traceparent is version-trace-span-flags; the trace is 32 digits from the fourth character on.
+        pool["trace"] = _strings([str(trace)[3:35] if trace and len(str(trace)) >= 35 else None for trace in traces])
+    return pool
+
+
+def _places(arrivals: Sequence[Arrival], arrival_of: Ints, tokens: Sequence[Sequence[int]], counts: Ints) -> pa.Array | None:
+    """Where in the pool each row's message stands; nothing where the pool has exactly the rows, in order."""
+    plain = [type(each) is range and each.step == 1 for each in tokens]
+    sizes = np.fromiter((arrival.count for arrival in arrivals), np.int64, len(arrivals))
+    if all(plain) and len(arrivals) == len(tokens) and np.array_equal(sizes, counts):
+        return None
+    bases = np.fromiter((arrival.base for arrival in arrivals), np.int64, len(arrivals))
+    shift = (np.cumsum(sizes) - sizes - bases)[arrival_of]
+    firsts = np.fromiter(
+        (each.start if fine else 0 for each, fine in zip(tokens, plain, strict=True)),  # type: ignore[attr-defined]  # fine says that it is a range
+        np.int64,
+        len(tokens),
+    )
+    # In a range the tokens count up from the first, wherever among the rows it stands.
+    places = np.repeat(firsts + shift - (np.cumsum(counts) - counts), counts)
+    places += np.arange(len(places))
+    if not all(plain):
+        listed = ~np.array(plain)
+        single = np.fromiter(
+            chain.from_iterable(each for each, fine in zip(tokens, plain, strict=True) if not fine),
+            np.int64,
+            int(counts[listed].sum()),
+        )
+        places[np.repeat(listed, counts)] = single + np.repeat(shift[listed], counts[listed])
+    return pa.array(places)
+
+
+def _chained(parts: Sequence[Iterable[Any] | None], counts: Sequence[int], missing: object) -> Iterable[Any]:
+    return chain.from_iterable(
+        repeat(missing, count) if part is None else part for part, count in zip(parts, counts, strict=True)
+    )
+
+
+def _pooled_sizes(parts: Sequence[Any], counts: Sequence[int]) -> pa.Array:
+    if any(isinstance(part, np.ndarray) for part in parts):
+        sizes = np.concatenate([_as_sizes(part, count) for part, count in zip(parts, counts, strict=True)])
+    else:
+        sizes = np.fromiter(_chained(parts, counts, -1), np.int64, sum(counts))
+    return pa.array(sizes, mask=sizes < 0)
+
+
+def _as_sizes(part: Sequence[int] | Ints | None, count: int) -> Ints:
+    return np.full(count, -1, np.int64) if part is None else np.asarray(part, np.int64)
+
+
+def _attempts(arrivals: Sequence[Arrival], counts: Sequence[int], total: int) -> pa.Array:
+    column = np.fromiter(_chained([arrival.attempts for arrival in arrivals], counts, 1), np.int32, total)
+    start = 0
+    for arrival, count in zip(arrivals, counts, strict=True):
+        # The pipeline may be counting a retry meanwhile; a copy is made in one go.
+        for token, retries in arrival.retries.copy().items():
+            column[start + token - arrival.base] += retries
+        start += count
+    return pa.array(column)
+
+
+def _instants(seconds: Sequence[float]) -> pa.Array:
+    """Seconds since 1970 as timestamps."""
+    return _timestamps(np.fromiter(seconds, np.float64, len(seconds)))
+
+
+def _timestamps(seconds: npt.NDArray[np.float64], unknown: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+    return pa.array(np.rint(seconds * 1e6).astype(np.int64), mask=unknown).view(_TIME)
+
+
+def _enqueued(arrivals: Sequence[Arrival], counts: Sequence[int], total: int) -> pa.Array:
+    seconds = np.fromiter(_chained([arrival.enqueued for arrival in arrivals], counts, 0.0), np.float64, total)
+    unknown = ~((seconds > 0) & (seconds < _LATEST))
+    if not unknown.any():
+        return _timestamps(seconds)
+    return _timestamps(np.where(unknown, 0, seconds), unknown)
+
+
+def _words(values: Sequence[Any]) -> pa.DictionaryArray:
+    return _strings(values).dictionary_encode()
+
+
+def _spread(words: Sequence[str | None], rows: pa.Array) -> pa.Array:
+    if not any(words):
+        return pa.nulls(len(rows), _WORD)
+    return _words(words).take(rows)
+
+
+def _strings(values: Sequence[Any]) -> pa.Array:
+    try:
+        return pa.array(values, pa.string())
+    except (UnicodeEncodeError, pa.ArrowInvalid, pa.ArrowTypeError):
+        # A broker may hand over numbers as headers, or text that is no Unicode.
+        return pa.array([None if each is None else str(each).encode("utf-8", "replace").decode() for each in values])
+
+
+def _names(sources: Sequence[object]) -> list[str]:
+    return [source if isinstance(source, str) else _name(source) for source in sources]
+
+
+def _name(source: Any) -> str:
+    name = getattr(getattr(source, "inlet", source), "name", None)
+    return name if isinstance(name, str) else type(source).__name__
+
+
+def _fingerprint(error: BaseException, known: dict[object, str]) -> str:
+    """`fingerprint`, which reads source files, once for each type of error and way through the code."""
+    frames = []
+    trace = error.__traceback__
+    while trace is not None:
+        frames.append(trace.tb_frame.f_code)
+        trace = trace.tb_next
+    way = (type(error), *frames[-3:])
+    if way not in known:
+        known[way] = fingerprint(error)
+    return known[way]
+
+
+def key_hash(key: str) -> int:
+    """A stable 64-bit number for a message's key: the first 8 bytes of its BLAKE2b digest, little-endian.
+
+    >>> key_hash("customer-7")
+    6532683804238450281
+    """
+    return int.from_bytes(hashlib.blake2b(str(key).encode("utf-8", "replace"), digest_size=8).digest(), "little")
+
+
+def _key_hashes(keys: Sequence[str | None]) -> pa.Array:
+    hashes = {key: None if key is None else key_hash(key) for key in dict.fromkeys(keys)}
+    return pa.array([hashes[key] for key in keys], pa.uint64())

@@ -1,0 +1,101 @@
+"""A table that rolls from one Parquet file to the next; each file appears whole, or not at all."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from warren.core.atomic import writing
+
+__all__ = ["Rolling"]
+
+_GROUP = 131_072
+# Times that rise from row to row are stored as differences; a dictionary of them costs four times as much to make.
+_RISING = {"enqueued", "start", "end"}
+_UNIQUE = {"trace"}
+_TIMES = {"settled", "end"}
+_ROLL_BYTES = 64 << 20
+
+
+class Rolling:
+    """Compresses rows into a Parquet file in memory, and writes it when it is large or old enough.
+
+    What is in memory is compressed, 64 MiB at most, so a file goes to the disk in one short write.
+    """
+
+    def __init__(self, folder: Path, name: str, schema: pa.Schema, roll_rows: int, roll_seconds: float) -> None:
+        self._folder = folder
+        self._name = name
+        self._schema = schema
+        self._roll_rows = roll_rows
+        self._roll_seconds = roll_seconds
+        self._group: list[pa.RecordBatch] = []
+        self._group_rows = 0
+        self._buffer: pa.BufferOutputStream | None = None
+        self._writer: pq.ParquetWriter | None = None
+        self._since = 0.0
+        self._files = 0
+        self.rows = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Take rows; roll to the next file where this one is full. Raises `OSError` as `roll` does."""
+        if not self.rows:
+            self._since = time.monotonic()
+        self._group.append(batch)
+        self._group_rows += len(batch)
+        self.rows += len(batch)
+        if self._group_rows >= _GROUP or self.rows >= self._roll_rows:
+            self._compress()
+        if self.rows >= self._roll_rows or (self._buffer is not None and self._buffer.tell() >= _ROLL_BYTES):
+            self.roll()
+
+    def _compress(self) -> None:
+        if self._writer is None:
+            self._buffer = pa.BufferOutputStream()
+            self._writer = pq.ParquetWriter(self._buffer, self._schema, **_options(self._schema))
+        # Each batch has dictionaries of its own; one for all is written as it is, others would be spelled out.
+        table = pa.Table.from_batches(self._group).unify_dictionaries()
+        self._group, self._group_rows = [], 0
+        self._writer.write_table(table)
+
+    @property
+    def due(self) -> bool:
+        """Whether the oldest row has waited long enough."""
+        return self.rows > 0 and time.monotonic() - self._since >= self._roll_seconds
+
+    def roll(self) -> None:
+        """Write what there is to a file of its own. Raises `OSError` where it cannot; those rows are then gone."""
+        if not self.rows:
+            return
+        try:
+            if self._group:
+                self._compress()
+            assert self._writer is not None and self._buffer is not None
+            self._writer.close()
+            data = self._buffer.getvalue()
+            with writing(self._folder / f"{self._name}-{self._files:06d}.parquet") as temporary:
+                temporary.write_bytes(data)
+            self._files += 1
+        finally:
+            self.discard()
+
+    def discard(self) -> int:
+        """Forget what is not written yet, and say how many rows that were."""
+        rows, self.rows = self.rows, 0
+        self._group, self._group_rows, self._writer, self._buffer = [], 0, None, None
+        return rows
+
+
+def _options(schema: pa.Schema) -> dict[str, Any]:
+    """The cheapest way to store each column, by measurement; time ranges are kept so that readers can skip groups."""
+    names = set(schema.names)
+    return {
+        "compression": "lz4",
+        "use_dictionary": sorted(names - _RISING - _UNIQUE),
+        "column_encoding": dict.fromkeys(sorted(names & _RISING), "DELTA_BINARY_PACKED"),
+        "write_statistics": sorted(names & _TIMES),
+    }

@@ -1,0 +1,54 @@
+"""The Arrow schema of recorded flows; `docs/flows.md` says the same in words, and a test compares the two."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+__all__ = ["KIND", "STAGES", "TRIPS", "VERSION"]
+
+VERSION = "1"
+"""Grows when a column changes its meaning or goes away; a new column alone does not change it."""
+
+KIND = b"warren.flows"
+"""The key in a file's metadata whose value names the table and the version, such as ``trips/1``."""
+
+_WORD = pa.dictionary(pa.int32(), pa.string())
+_TIME = pa.timestamp("us", tz="UTC")
+
+TRIPS = pa.schema(
+    [
+        pa.field("pipeline", _WORD, nullable=False),
+        pa.field("source", _WORD, nullable=False),
+        pa.field("route", _WORD),
+        pa.field("tenant", _WORD),
+        pa.field("key_hash", pa.uint64()),
+        pa.field("size", pa.int64()),
+        pa.field("enqueued", _TIME),
+        pa.field("received", _TIME, nullable=False),
+        pa.field("settled", _TIME, nullable=False),
+        pa.field("attempts", pa.int32(), nullable=False),
+        pa.field("outcome", _WORD, nullable=False),
+        pa.field("error", _WORD),
+        pa.field("fingerprint", _WORD),
+        pa.field("stage", _WORD),
+        pa.field("trace", pa.string()),
+    ],
+    metadata={KIND: f"trips/{VERSION}"},
+)
+"""One row for each trip of a message from its source to its end."""
+
+STAGES = pa.schema(
+    [
+        pa.field("pipeline", _WORD, nullable=False),
+        pa.field("stage", _WORD, nullable=False),
+        pa.field("taken", pa.int64(), nullable=False),
+        pa.field("given", pa.int64(), nullable=False),
+        pa.field("failed", pa.int64(), nullable=False),
+        pa.field("start", _TIME, nullable=False),
+        pa.field("end", _TIME, nullable=False),
+        pa.field("credit", pa.int64(), nullable=False),
+        pa.field("depth", pa.int64()),
+    ],
+    metadata={KIND: f"stages/{VERSION}"},
+)
+"""One row for each chunk a stage took."""
