@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -18,7 +18,7 @@ from warren.core.message import Batch, Metadata
 if TYPE_CHECKING:
     from warren.core.chunk import Failure
 
-__all__ = ["DELIVERED", "FILTERED", "RELEASED", "Delivery", "Kind", "Ledger", "Merge", "Outcome", "Part", "Token"]
+__all__ = ["DELIVERED", "FILTERED", "RELEASED", "Delivery", "Kind", "Ledger", "Merge", "Outcome", "Part", "Rest", "Token"]
 
 _SHIFT = 20
 MAX_BATCH = 1 << _SHIFT
@@ -81,6 +81,26 @@ class Merge:
 Token: TypeAlias = "int | Part | Merge"
 
 
+class Rest(Sequence[Token]):
+    """The tokens of a run that are not among those kept, told apart only when someone asks."""
+
+    __slots__ = ("kept", "run")
+
+    def __init__(self, run: Sequence[Token], kept: Sequence[Token]) -> None:
+        self.run = run
+        self.kept = kept
+
+    def __len__(self) -> int:
+        return len(self.run) - len(self.kept)
+
+    def __iter__(self) -> Iterator[Token]:
+        kept = set(self.kept)
+        return (token for token in self.run if token not in kept)
+
+    def __getitem__(self, index: Any) -> Any:
+        return list(self)[index]
+
+
 class Delivery:
     """What a source handed over in one go, and which of it is still unsettled."""
 
@@ -116,13 +136,19 @@ class Delivery:
     def take(self, tokens: Sequence[Token]) -> bool:
         """Mark tokens settled if every one of them is an unsettled token of this delivery; otherwise change nothing."""
         if self.open is None:
-            if type(tokens) is range and tokens == self.tokens:
+            if tokens == self.tokens:
                 self.open = set()
+                return True
+            if type(tokens) is Rest and tokens.run == self.tokens:
+                self.open = set(tokens.kept)  # type: ignore[arg-type]  # a part of the run
                 return True
             self.open = set(self.tokens)
         if not self.open.issuperset(tokens):
             return False
-        self.open.difference_update(tokens)
+        if len(tokens) == len(self.open):
+            self.open = set()
+        else:
+            self.open.difference_update(tokens)
         return True
 
 
@@ -174,7 +200,7 @@ class Ledger:
         """Say how values ended. Call it only when their effects are safe."""
         if not tokens:
             return
-        first = tokens[0]
+        first = tokens.run[0] if type(tokens) is Rest else tokens[0]
         if type(first) is int:
             delivery = self._deliveries.get(first >> _SHIFT)
             if delivery is not None and delivery.take(tokens):

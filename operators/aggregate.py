@@ -246,22 +246,24 @@ class _Totals(_Table):
         self.totals: defaultdict[Hashable, Any] = defaultdict(int)
 
     def add(self, keys: list[Any], values: list[Any], columns: list[list[Any]]) -> dict[int, Exception]:
-        totals = self.totals
-        errors: dict[int, Exception] = {}
-        pairs = zip(keys, columns[0] if columns else values, strict=True)
+        totals, column = self.totals, columns[0] if columns else values
+        groups: defaultdict[Hashable, list[Any]] = defaultdict(list)
+        for key, value in zip(keys, column, strict=True):
+            groups[key].append(value)
         try:
-            for key, value in pairs:
-                totals[key] += value
-        except Exception as error:
-            # What the loop has not come to yet tells where it stopped.
-            rest = list(pairs)
-            stopped = len(keys) - len(rest) - 1
-            errors[stopped] = error
-            for position, (key, value) in enumerate(rest, stopped + 1):
-                try:
-                    totals[key] += value
-                except Exception as error:
-                    errors[position] = error
+            totals.update([(key, sum(group, totals[key])) for key, group in groups.items()])
+        except Exception:
+            # One of them cannot be added, or not by sum: add them one by one, and find out which.
+            return self.add_each(keys, column)
+        return {}
+
+    def add_each(self, keys: list[Any], column: list[Any]) -> dict[int, Exception]:
+        errors: dict[int, Exception] = {}
+        for position, (key, value) in enumerate(zip(keys, column, strict=True)):
+            try:
+                self.totals[key] = self.totals[key] + value
+            except Exception as error:
+                errors[position] = error
         return errors
 
     def rows(self, keys: Iterable[Hashable]) -> list[dict[str, Any]]:

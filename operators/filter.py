@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from warren.core.chunk import Chunk, apply_each
 from warren.core.errors import GraphError, HandlerError
 from warren.core.graph import Operator, name_of
-from warren.core.receipt import FILTERED, Token
+from warren.core.receipt import FILTERED, Rest, Token
 from warren.core.stage import Handler, Stage
 
 __all__ = ["filter"]
@@ -80,4 +80,6 @@ def _part(chunk: Chunk, mask: Sequence[object]) -> tuple[Chunk, Sequence[Token]]
         return chunk, ()
     kept = chunk.select(mask)
     kept.failures = chunk.failures
+    if type(chunk.tokens) is range:
+        return kept, Rest(chunk.tokens, kept.tokens)
     return kept, list(compress(chunk.tokens, map(not_, mask)))

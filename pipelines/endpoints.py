@@ -33,6 +33,7 @@ class Reader:
         self.connection = connection
         self.chunks: Subject[Chunk] = Subject()
         self.accepted = 0
+        self._decoders: dict[str, Callable[[bytes], Any]] = {}
         self.unacknowledged = 0
         self._settled: list[tuple[Delivery, Sequence[int], Outcome]] = []
         self._telling: asyncio.Task[None] | None = None
@@ -92,7 +93,10 @@ class Reader:
             return list(batch.bodies), {}
         types = batch.content_type
         if isinstance(types, str):
-            results, errors = apply_each(_decoder(kind, types), batch.bodies)
+            decode = self._decoders.get(types)
+            if decode is None:
+                decode = self._decoders[types] = _decoder(kind, types)
+            results, errors = apply_each(decode, batch.bodies)
         else:
             pairs = list(zip(types, batch.bodies, strict=True))
             results, errors = apply_each(lambda pair: decoder(kind, pair[0])(pair[1]), pairs)
