@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from warren.core.message import Batch
+from warren.core.receipt import DELIVERED, FILTERED, RELEASED, Delivery, Kind, Ledger, Outcome, Token
+
+
+class Told:
+    """A ledger, and what it told."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[int] = Counter()
+        self.kinds: dict[int, Kind] = {}
+        self.ledger = Ledger(self._tell)
+
+    def _tell(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome) -> None:
+        assert set(tokens) <= set(delivery.tokens)
+        self.counts.update(tokens)
+        self.kinds.update(dict.fromkeys(tokens, outcome.kind))
+
+    def accept(self, count: int, **columns: Sequence[int]) -> Delivery:
+        return self.ledger.accept("source", Batch(bodies=[b""] * count, handles=range(count), **columns), 0.0)
+
+
+OUTCOMES = [FILTERED, DELIVERED, Outcome(Kind.DEAD_LETTERED), Outcome(Kind.PARKED), RELEASED]
+actions = st.tuples(
+    st.sampled_from(["split", "merge", "settle", "again"]),
+    st.lists(st.integers(0, 30), min_size=1, max_size=4),
+    st.sampled_from(OUTCOMES),
+)
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=3), st.lists(actions, max_size=20))
+def test_each_source_token_is_told_once_and_only_after_its_last_descendant(
+    sizes: list[int], steps: list[tuple[str, list[int], Outcome]]
+) -> None:
+    told = Told()
+    ledger = told.ledger
+    live: list[Token] = [token for size in sizes for token in told.accept(size).tokens]
+    sources = set(live)
+    origins: dict[Token, set[Token]] = {token: {token} for token in live}
+    ends: dict[Token, list[Kind]] = {token: [] for token in live}
+    settled: list[Token] = []
+
+    def take(numbers: list[int]) -> list[Token]:
+        taken = [live[i] for i in sorted({number % len(live) for number in numbers})]
+        live[:] = [token for token in live if token not in taken]
+        return taken
+
+    def settle(tokens: list[Token], outcome: Outcome) -> None:
+        ledger.settle(tokens, outcome)
+        settled.extend(tokens)
+        for origin in set[Token]().union(*(origins[token] for token in tokens)):
+            ends[origin].append(outcome.kind)
+
+    for action, numbers, outcome in steps:
+        if not live:
+            break
+        if action == "split":
+            for token in take(numbers):
+                parts = ledger.split(token, 1 + numbers[0] % 3)
+                origins.update(dict.fromkeys(parts, origins[token]))
+                live += parts
+        elif action == "merge":
+            members = take(numbers)
+            merged = ledger.merge([segment for segment in (members[:1], members[1:]) if segment])
+            origins[merged] = set().union(*(origins[token] for token in members))
+            assert set(ledger.origins(merged)) == origins[merged]
+            live.append(merged)
+        elif action == "settle":
+            settle(take(numbers), outcome)
+        else:
+            kinds = dict(told.kinds)
+            ledger.settle(settled[: numbers[0]], outcome)
+            assert told.kinds == kinds
+        waiting = set[Token]().union(*(origins[token] for token in live))
+        assert set(told.counts) == sources - waiting
+        assert ledger.outstanding == len(waiting)
+    while live:
+        settle([live.pop()], DELIVERED)
+    assert told.counts == dict.fromkeys(sources, 1)
+    assert ledger.outstanding == 0
+    assert told.kinds == {token: max(kinds) for token, kinds in ends.items()}
+
+
+def test_a_whole_delivery_is_settled_in_one_go() -> None:
+    told = Told()
+    delivery = told.accept(3)
+    told.ledger.settle(delivery.tokens, DELIVERED)
+    told.ledger.settle(delivery.tokens, DELIVERED)
+    assert told.counts == dict.fromkeys(delivery.tokens, 1)
+    assert told.ledger.delivery(delivery.base) is None
+
+
+def test_settling_nothing_or_something_unknown_does_nothing() -> None:
+    told = Told()
+    told.ledger.settle((), DELIVERED)
+    told.ledger.settle([5 << 20], DELIVERED)
+    told.accept(1)
+    assert told.ledger.outstanding == 1
+    assert not told.counts
+
+
+def test_an_unknown_token_does_not_keep_the_others_from_settling() -> None:
+    told = Told()
+    delivery = told.accept(2)
+    told.ledger.settle([delivery.base, delivery.base + 7], DELIVERED)
+    assert list(told.counts) == [delivery.base]
+
+
+def test_release_all_gives_back_exactly_the_unsettled() -> None:
+    told = Told()
+    delivery, other = told.accept(3), told.accept(1)
+    left, right = told.ledger.split(delivery.base, 2)
+    told.ledger.settle([left, delivery.base + 1], DELIVERED)
+    assert told.ledger.release_all() == 3
+    assert told.kinds == {
+        delivery.base: Kind.RELEASED,
+        delivery.base + 1: Kind.DELIVERED,
+        delivery.base + 2: Kind.RELEASED,
+        other.base: Kind.RELEASED,
+    }
+    told.ledger.settle([right], DELIVERED)
+    assert set(told.counts.values()) == {1}
+
+
+def test_ids_of_parts_and_merges_derive_from_their_origins() -> None:
+    told = Told()
+    ledger = told.ledger
+    delivery = ledger.accept("source", Batch(bodies=[b"", b""], handles=[1, 2], ids=["a", "b"]), 0.0)
+    part = ledger.split(delivery.base, 2)[1]
+    merged = ledger.merge([[part], [delivery.base + 1]])
+    assert [ledger.metadata(token).id for token in (delivery.base, part, merged)] == ["a", "a/1", "a/1+1"]
+    told.ledger.release_all()
+    assert ledger.metadata(part).id == ""
+
+
+def test_attempts_count_earlier_deliveries_and_retries() -> None:
+    told = Told()
+    delivery = told.accept(2, attempts=[1, 3])
+    merged = told.ledger.merge([list(delivery.tokens)])
+    told.ledger.count_retry(merged)
+    assert [delivery.attempt(token) for token in delivery.tokens] == [2, 4]
+    assert [delivery.durable_attempt(token) for token in delivery.tokens] == [1, 3]
+
+
+def test_the_floor_is_the_oldest_held_message() -> None:
+    told = Told()
+    first, second = told.accept(2).tokens
+    assert told.ledger.floor is None
+    told.ledger.wait(second)
+    told.ledger.wait(first)
+    assert told.ledger.floor == first
+    told.ledger.resume([first])
+    assert told.ledger.floor == second
+    told.ledger.settle([second], DELIVERED)
+    assert told.ledger.floor is None
