@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator, Sequence
+from itertools import compress
+from operator import not_
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -18,7 +20,7 @@ from warren.core.message import Batch, Metadata
 if TYPE_CHECKING:
     from warren.core.chunk import Failure
 
-__all__ = ["DELIVERED", "FILTERED", "RELEASED", "Delivery", "Kind", "Ledger", "Merge", "Outcome", "Part", "Rest", "Token"]
+__all__ = ["DELIVERED", "FILTERED", "RELEASED", "Delivery", "Half", "Kind", "Ledger", "Merge", "Outcome", "Part", "Token"]
 
 _SHIFT = 20
 MAX_BATCH = 1 << _SHIFT
@@ -81,30 +83,45 @@ class Merge:
 Token: TypeAlias = "int | Part | Merge"
 
 
-class Rest(Sequence[Token]):
-    """The tokens of a run that are not among those kept, told apart only when someone asks."""
+class Half(Sequence[Token]):
+    """One half of a run of tokens that a mask parts, listed only when someone asks.
 
-    __slots__ = ("kept", "run")
+    >>> list(Half(range(4), [True, False, True, True], True, 3)), list(Half(range(4), [True, False, True, True], False, 1))
+    ([0, 2, 3], [1])
+    """
 
-    def __init__(self, run: Sequence[Token], kept: Sequence[Token]) -> None:
+    __slots__ = ("_listed", "chosen", "mask", "run", "size")
+
+    def __init__(self, run: range, mask: Sequence[object], chosen: bool, size: int) -> None:
         self.run = run
-        self.kept = kept
+        self.mask = mask
+        self.chosen = chosen
+        self.size = size
+        self._listed: list[int] | None = None
 
     def __len__(self) -> int:
-        return len(self.run) - len(self.kept)
+        return self.size
 
-    def __iter__(self) -> Iterator[Token]:
-        kept = set(self.kept)
-        return (token for token in self.run if token not in kept)
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._list())
 
     def __getitem__(self, index: Any) -> Any:
-        return list(self)[index]
+        return self._list()[index]
+
+    def _list(self) -> list[int]:
+        if self._listed is None:
+            self._listed = list(compress(self.run, self.mask if self.chosen else map(not_, self.mask)))
+        return self._listed
+
+    def completes(self, other: Half) -> bool:
+        """Whether the two are both halves of one run."""
+        return self.mask is other.mask and self.chosen is not other.chosen and self.run == other.run
 
 
 class Delivery:
     """What a source handed over in one go, and which of it is still unsettled."""
 
-    __slots__ = ("base", "batch", "dead", "open", "received", "retries", "source")
+    __slots__ = ("_half", "base", "batch", "dead", "open", "received", "retries", "source")
 
     def __init__(self, source: object, batch: Batch, base: int, received: float) -> None:
         self.source = source
@@ -112,6 +129,7 @@ class Delivery:
         self.base = base
         self.received = received
         self.open: set[int] | None = None
+        self._half: Half | None = None
         self.retries: dict[int, int] = {}
         self.dead: set[int] = set()
 
@@ -121,9 +139,16 @@ class Delivery:
         return range(self.base, self.base + len(self.batch))
 
     @property
+    def done(self) -> bool:
+        """Whether every one of its messages is settled."""
+        return self.open is not None and not self.open
+
+    @property
     def unsettled(self) -> Sequence[int]:
         """The tokens that are still unsettled."""
-        return self.tokens if self.open is None else sorted(self.open)
+        if self.open is None:
+            return self.tokens if self._half is None else sorted(set(self.tokens).difference(self._half))
+        return sorted(self.open)
 
     def durable_attempt(self, token: int) -> int:
         """How often a message was tried before it was last parked, plus one."""
@@ -136,13 +161,21 @@ class Delivery:
     def take(self, tokens: Sequence[Token]) -> bool:
         """Mark tokens settled if every one of them is an unsettled token of this delivery; otherwise change nothing."""
         if self.open is None:
-            if tokens == self.tokens:
+            whole = self.tokens
+            if self._half is None and (tokens == whole or (type(tokens) is Half and tokens.size == len(whole))):
                 self.open = set()
                 return True
-            if type(tokens) is Rest and tokens.run == self.tokens:
-                self.open = set(tokens.kept)  # type: ignore[arg-type]  # a part of the run
-                return True
+            if type(tokens) is Half and tokens.run == whole:
+                # The usual way of a filter: one half is settled at once, the other as it is. No need to list either.
+                if self._half is None:
+                    self._half = tokens
+                    return True
+                if self._half.completes(tokens):
+                    self.open = set()
+                    return True
             self.open = set(self.tokens)
+            if self._half is not None:
+                self.open.difference_update(self._half)
         if not self.open.issuperset(tokens):
             return False
         if len(tokens) == len(self.open):
@@ -200,7 +233,7 @@ class Ledger:
         """Say how values ended. Call it only when their effects are safe."""
         if not tokens:
             return
-        first = tokens.run[0] if type(tokens) is Rest else tokens[0]
+        first = tokens.run[0] if type(tokens) is Half else tokens[0]
         if type(first) is int:
             delivery = self._deliveries.get(first >> _SHIFT)
             if delivery is not None and delivery.take(tokens):
@@ -233,7 +266,7 @@ class Ledger:
         self.outstanding -= len(tokens)
         if self._waiting:
             self._waiting.difference_update(tokens)
-        if not delivery.open:
+        if delivery.done:
             self._deliveries.pop(delivery.base >> _SHIFT, None)
         self._settled(delivery, tokens, outcome)
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from warren.core.chunk import Chunk, apply_each
 from warren.core.errors import GraphError, HandlerError
 from warren.core.graph import Operator, name_of
-from warren.core.receipt import FILTERED, Rest, Token
+from warren.core.receipt import FILTERED, Half, Token
 from warren.core.stage import Handler, Stage
 
 __all__ = ["filter"]
@@ -78,8 +78,13 @@ def _part(chunk: Chunk, mask: Sequence[object]) -> tuple[Chunk, Sequence[Token]]
     """The part of a chunk to keep, and the tokens of the rest."""
     if all(mask):
         return chunk, ()
-    kept = chunk.select(mask)
-    kept.failures = chunk.failures
-    if type(chunk.tokens) is range:
-        return kept, Rest(chunk.tokens, kept.tokens)
-    return kept, list(compress(chunk.tokens, map(not_, mask)))
+    tokens = chunk.tokens
+    values = list(compress(chunk.values, mask))
+    kept: Sequence[Token]
+    dropped: Sequence[Token]
+    if type(tokens) is range:
+        kept = Half(tokens, mask, True, len(values))
+        dropped = Half(tokens, mask, False, len(mask) - len(values))
+    else:
+        kept, dropped = list(compress(tokens, mask)), list(compress(tokens, map(not_, mask)))
+    return Chunk(values, kept, chunk.failures, chunk.attempt), dropped

@@ -3,11 +3,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from warren.core.message import Batch
-from warren.core.receipt import DELIVERED, FILTERED, RELEASED, Delivery, Kind, Ledger, Outcome, Token
+from warren.core.receipt import DELIVERED, FILTERED, RELEASED, Delivery, Half, Kind, Ledger, Outcome, Token
 
 
 class Told:
@@ -160,3 +161,35 @@ def test_the_floor_is_the_oldest_held_message() -> None:
     assert told.ledger.floor == second
     told.ledger.settle([second], DELIVERED)
     assert told.ledger.floor is None
+
+
+def _halves(mask: list[bool]) -> tuple[Ledger, list[list[int]], Half, Half]:
+    told: list[list[int]] = []
+    ledger = Ledger(lambda delivery, tokens, outcome: told.append(list(tokens)))
+    run = ledger.accept("here", Batch(bodies=list(mask), handles=range(len(mask))), 0.0).tokens
+    return ledger, told, Half(run, mask, True, sum(mask)), Half(run, mask, False, len(mask) - sum(mask))
+
+
+@pytest.mark.parametrize("mask", [[True, False, True], [False, False], [True, True]])
+def test_both_halves_of_a_run_are_told_once(mask: list[bool]) -> None:
+    ledger, told, kept, dropped = _halves(mask)
+    for half in (dropped, kept, dropped, kept, kept.run):
+        ledger.settle(half, DELIVERED)
+    assert sorted(token for tokens in told for token in tokens) == list(kept.run)
+    assert ledger.outstanding == 0
+    assert ledger.delivery(kept.run[0]) is None
+
+
+def test_after_one_half_the_rest_can_end_in_pieces_or_be_released() -> None:
+    ledger, told, kept, dropped = _halves([True, False, True])
+    ledger.settle(dropped, FILTERED)
+    ledger.settle([kept[0]], DELIVERED)
+    assert ledger.release_all() == 1
+    assert told == [list(dropped), [kept[0]], [kept[1]]]
+
+
+def test_the_whole_run_after_one_half_tells_only_the_rest_or_nothing_twice() -> None:
+    ledger, told, kept, dropped = _halves([True, False])
+    ledger.settle(dropped, FILTERED)
+    ledger.settle(kept.run, DELIVERED)
+    assert sorted(token for tokens in told for token in tokens) == list(kept.run)
