@@ -14,16 +14,17 @@ from warren.core.errors import AddressError, GraphError, WarrenError
 __all__ = ["main"]
 
 DEBUG = "WARREN_DEBUG"
-INTERRUPTED = 130
+FAILURE, USAGE, INTERRUPTED = 1, 2, 130
 
 
 class _Sentence(click.ClickException):
     """An error as one sentence; exit code 2 where what was asked for cannot be, 1 where it failed on the way."""
 
     def __init__(self, error: Exception) -> None:
+        """Put an error into one sentence."""
         text = str(error) if isinstance(error, WarrenError) else f"{type(error).__name__}: {error}; --debug shows where"
         super().__init__(" ".join(text.split()))
-        self.exit_code = 2 if isinstance(error, AddressError | GraphError) else 1
+        self.exit_code: int = USAGE if isinstance(error, AddressError | GraphError) else FAILURE  # type: ignore[misc]
 
     def show(self, file: Any = None) -> None:
         click.echo(f"warren: {self.message}", file=file, err=file is None)
@@ -124,3 +125,34 @@ def flows(path: Path) -> None:
     from warren.analytics.summary import render
 
     Console().print(render(Flows(path)))
+
+
+@main.command()
+@click.option("--broker", metavar="ADDRESS", help="memory: or sqlite:///path/to/file; a file in FOLDER unless given.")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path("warren-demo"),
+    show_default=True,
+    help="Where everything goes.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first so many flights of the year.")
+@click.option("--fresh/--resume", "fresh", default=None, help="Start again, or insist on going on with an unfinished run.")
+@click.option("--no-open", is_flag=True, help="Do not open the page with the plots in a browser.")
+def demo(broker: str | None, folder: Path, limit: int | None, fresh: bool | None, no_open: bool) -> None:
+    r"""Send a year of real departures through a pipeline, and show what happened.
+
+    Publishes the 336,776 departures from New York in 2013 to a broker, decodes them, joins the weather from a service that
+    sometimes fails, counts departures and delays by airport and hour, writes Parquet, records its own flow, and accounts
+    for every message. Killed at any moment, it goes on where it was.
+
+    \b
+    Examples:
+      warren demo
+      warren demo --limit 20000 --folder /tmp/demo
+      warren demo --broker sqlite:///tmp/queues.db --fresh
+      warren demo --broker memory:
+    """
+    from warren.apps.demo.run import demo as run_demo
+
+    run_demo(broker, folder, limit, None if fresh is None else not fresh, not no_open)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -51,37 +51,64 @@ class Departure(msgspec.Struct, frozen=True):
     """A flight that left, and the weather it left in."""
 
     flight: Flight
-    delay: float
     weather: Weather | None
 
 
-def flights(source: Source[Flight], service: WeatherService, folder: Path) -> Pipeline:
-    """One row for each airport and hour, in Parquet files by airport; cancelled flights among the dead letters."""
+def airport(departure: Departure) -> str:
+    """Where it left."""
+    return departure.flight.origin
 
-    def departed(flight: Flight) -> Flight:
-        if flight.dep_time is None:
-            raise RejectedError("cancelled")
-        return flight
+
+def scheduled(departure: Departure) -> datetime:
+    """When it was to leave."""
+    return departure.flight.scheduled
+
+
+def delay(departure: Departure) -> float:
+    """How many minutes late it left; negative where it was early."""
+    return departure.flight.dep_delay or 0.0
+
+
+def visibility(departure: Departure) -> float:
+    """How many miles one could see; not a number where that was not measured."""
+    return _number(departure.weather.visibility if departure.weather else None)
+
+
+def wind(departure: Departure) -> float:
+    """The wind in miles an hour; not a number where that was not measured."""
+    return _number(departure.weather.wind if departure.weather else None)
+
+
+def number(departure: Departure) -> int:
+    """Which flight it was."""
+    return departure.flight.id
+
+
+def departed(flight: Flight) -> Flight:
+    """The flight, if it left."""
+    if flight.dep_time is None:
+        raise RejectedError("cancelled")
+    return flight
+
+
+def flights(source: Source[Flight], service: WeatherService, folder: Path, dead_letters: str | None = None) -> Pipeline:
+    """One row for each airport and hour, in Parquet files by airport; cancelled flights go to the dead letters.
+
+    Delivery: at least once. A row can be written again after a crash; it then has the same ``flights``.
+    """
 
     async def join_weather(flight: Flight) -> Departure:
-        weather = await service.at(flight.origin, flight.scheduled)
-        return Departure(flight, flight.dep_delay or 0.0, weather)
+        return Departure(flight, await service.at(flight.origin, flight.scheduled))
 
-    def airport(departure: Departure) -> str:
-        return departure.flight.origin
-
-    hourly = window(tumbling("1h"), by=airport, time=lambda departure: departure.flight.scheduled, idle=None) | aggregate(
+    hourly = window(tumbling("1h"), by=airport, time=scheduled, idle=None) | aggregate(
         departures=count(),
-        delay=mean(lambda departure: departure.delay),
-        delay_p50=quantile(0.5, lambda departure: departure.delay),
-        delay_p90=quantile(0.9, lambda departure: departure.delay),
-        visibility=mean(lambda departure: _measured(departure.weather, "visibility")),
-        wind=mean(lambda departure: _measured(departure.weather, "wind")),
-        flights=collect(lambda departure: departure.flight.id),
+        delay=mean(delay),
+        delay_p50=quantile(0.5, delay),
+        delay_p90=quantile(0.9, delay),
+        visibility=mean(visibility),
+        wind=mean(wind),
+        flights=collect(number),
     )
-
-    def parquet(airport: str) -> Sink[dict[str, object]]:
-        return batch(500, "1s") | files.parquet(folder / airport)
 
     return Pipeline(
         "flights",
@@ -90,10 +117,25 @@ def flights(source: Source[Flight], service: WeatherService, folder: Path) -> Pi
         | map(join_weather, concurrency=64)
         | retry(exponential("20ms", attempts=10), on=ConnectionError)
         | hourly
-        | route(lambda hour: hour["key"], **{airport: parquet(airport) for airport in AIRPORTS}),
+        | route(
+            airport_of,
+            EWR=_parquet(folder / "EWR"),
+            JFK=_parquet(folder / "JFK"),
+            LGA=_parquet(folder / "LGA"),
+        ),
+        dead_letters=dead_letters,
     )
 
 
-def _measured(weather: Weather | None, what: str) -> float:
-    value = getattr(weather, what, None)
-    return float("nan") if value is None else float(value)
+def airport_of(hour: dict[str, Any]) -> str:
+    """The airport of a row."""
+    return str(hour["key"])
+
+
+def _parquet(folder: Path) -> Sink[Any]:
+    rows: Sink[Any] = files.parquet(folder)
+    return batch(500, "1s") | rows
+
+
+def _number(measured: float | None) -> float:
+    return float("nan") if measured is None else measured

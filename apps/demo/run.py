@@ -1,0 +1,131 @@
+"""The demonstration from its beginning, or from where it was killed, to its report."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import time
+import webbrowser
+from pathlib import Path
+
+import polars as pl
+from rich.console import Console
+
+from warren.analytics import Recorder
+from warren.apps.demo import data, state
+from warren.apps.demo.broker import Broker
+from warren.apps.demo.flights import Flight, flights
+from warren.apps.demo.progress import bar
+from warren.apps.demo.publish import messages
+from warren.apps.demo.report import write
+from warren.apps.demo.tables import show
+from warren.apps.demo.totals import Totals, reconcile
+from warren.apps.demo.traffic import traffic
+from warren.apps.demo.unusual import unusual
+from warren.apps.demo.weather import WeatherService
+from warren.connectors import memory
+from warren.core.errors import AddressError, WarrenError
+from warren.pipelines import Pipeline
+
+__all__ = ["demo"]
+
+
+def demo(
+    broker: str | None, folder: Path, limit: int | None, resume: bool | None, open_page: bool, console: Console | None = None
+) -> Totals:
+    """Run the demonstration; go on with an unfinished one in the folder unless ``resume`` is false.
+
+    Raises `AddressError` where there is nothing to resume, or what is asked for differs from it, and `WarrenError` where
+    the account does not add up.
+    """
+    started = time.monotonic()
+    console = console or Console()
+    data.require("plotly")
+    run = _begin(broker, folder, limit, resume, console)
+    server = Broker(run.broker)
+    table = data.flights(run.limit)
+    if run.phase == "publishing":
+        _publish(run, server, table, console)
+        run.phase = "processing"
+        state.save(folder, run)
+    rate = _process(run, server, table, folder, console)
+    letters = server.letters(f"{run.queue}.dead")
+    totals = reconcile(table, folder / "hours", letters)
+    flow = traffic(folder / "flow", rate)
+    scored = unusual(totals.hours)
+    page = folder / "report.html"
+    write(page, totals, flow, scored)
+    show(console, totals, flow, scored)
+    if totals.problems:
+        raise WarrenError(f"the account does not add up: {'; '.join(totals.problems)}; everything is kept in {folder}")
+    run.phase = "finished"
+    state.save(folder, run)
+    console.print(f"\n[bold]{time.monotonic() - started:.1f} s[/], at most {_peak_memory():,.0f} MB of memory")
+    console.print(f"The page with the plots: [link={page.resolve().as_uri()}]{page}[/link]", soft_wrap=True)
+    if open_page and sys.stdout.isatty() and _has_display():
+        webbrowser.open(page.resolve().as_uri())
+    return totals
+
+
+def _begin(broker: str | None, folder: Path, limit: int | None, resume: bool | None, console: Console) -> state.State:
+    """The unfinished run to go on with, or a new one."""
+    run = None if resume is False else state.load(folder)
+    if run is not None and run.phase != "finished" and Broker(run.broker).durable:
+        for name, asked, had in (("broker", broker, run.broker), ("limit", limit, run.limit)):
+            if asked is not None and asked != had:
+                raise AddressError(
+                    f"{folder} holds an unfinished run with --{name} {had}, not {asked}; leave --{name} out to go on "
+                    f"with it, or start again with --fresh"
+                )
+        console.print(f"Going on with the unfinished run in {folder} (--fresh starts again).")
+    elif resume:
+        raise AddressError(f"there is no unfinished run in {folder}; leave --resume out to start one")
+    else:
+        address = broker or f"sqlite:{folder / 'broker.db'}"
+        Broker(address)
+        state.clear(folder)
+        # A queue of its own, so that a broker that holds other things can be named.
+        run = state.State(address, f"flights-{secrets.token_hex(3)}", limit)
+    run.starts += 1
+    state.save(folder, run)
+    return run
+
+
+def _publish(run: state.State, server: Broker, table: pl.DataFrame, console: Console) -> None:
+    # Nobody has read from the queue yet, so how much is in it says how far a killed run came.
+    done = server.depth(run.queue)
+    with bar(console, "publish", table.height, done) as shown:
+        source = memory.items(messages(table, done))
+        Pipeline("publish", source | server.queue(run.queue, None), observers=[shown]).run()
+        if shown.count + done < table.height:
+            raise KeyboardInterrupt
+
+
+def _process(run: state.State, server: Broker, table: pl.DataFrame, folder: Path, console: Console) -> float:
+    """Process what waits; return how many messages a second that were."""
+    source = server.queue(run.queue, Flight)
+    pipeline = flights(source, WeatherService(data.weather()), folder / "hours", dead_letters=f"{run.queue}.dead")
+    waiting = server.depth(run.queue)
+    with bar(console, "process", table.height, table.height - waiting) as shown:
+        start = time.perf_counter()
+        pipeline.observed(Recorder(folder / "flow"), shown).run(until_empty=True)
+        elapsed = time.perf_counter() - start
+    if server.depth(run.queue):
+        console.print("Stopped; what is in flight is safe. Run the demo again to go on.")
+        raise KeyboardInterrupt
+    return shown.count / elapsed
+
+
+def _peak_memory() -> float:
+    """The most memory this process had, in megabytes."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return float("nan")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _has_display() -> bool:
+    return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
