@@ -6,9 +6,10 @@ import asyncio
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from warren.connectors import memory, sqlite
+from warren.connectors import sqlite
 from warren.connectors.address import parse, source
 from warren.connectors.memory import Queue as MemoryQueue
+from warren.connectors.memory.broker import DEFAULT
 from warren.connectors.sqlite import Queue as FileQueue
 from warren.core.errors import AddressError
 
@@ -52,7 +53,7 @@ class Broker:
     def depth(self, name: str) -> int:
         """How many messages of a queue wait or are not settled."""
         if self._memory:
-            return memory.DEFAULT.depth(name)
+            return DEFAULT.depth(name)
         queue = self.queue(name, None)
         assert isinstance(queue, FileQueue)
         return sqlite.depth(queue.path, name) if Path(queue.path).exists() else 0

@@ -78,7 +78,7 @@ def hours(local: pl.DataFrame, scored: pl.DataFrame, ten: pl.DataFrame) -> Plot:
             "xaxis": {"showgrid": False, "tickformat": "%b", "dtick": "M1", "ticklabelmode": "period"},
             "yaxis": {
                 "showgrid": False,
-                "range": [24, 0 if cells.is_empty() else max(0, int(cells["at"].min() or 0) - 1)],  # type: ignore[call-overload]
+                "range": [23.6, 4.4],
                 "tickvals": [6, 9, 12, 15, 18, 21],
                 "ticktext": ["06:00", "09:00", "12:00", "15:00", "18:00", "21:00"],
             },

@@ -40,9 +40,9 @@ def write(page: Path, totals: Totals, traffic: Traffic, scored: pl.DataFrame) ->
     parts = {
         "lead": _lead(totals),
         "tiles": _tiles(totals, traffic),
-        "explained": "The worst hour of each day. The score says how far the mean delay lies above what is usual at that hour "
-        f"of the week (a robust z-score; a cancelled flight counts as {CANCELLED_MINUTES // 60} hours late); alike are "
-        "the hours of that day with a score above 6.",
+        "explained": "The worst hour of each day. The score says how far the mean delay lies above what is usual at that "
+        f"hour of the week (a robust z-score; a cancelled flight counts as {CANCELLED_MINUTES // 60} hours late); "
+        "alike are the hours of that day with a score above 6.",
         "unusual": _table(ten),
         "latency": f"From receiving a message to acknowledging it: half within {traffic.p50:,.0f} ms, 99 % within "
         f"{traffic.p99:,.0f} ms. Most of it is the wait for the hour to be complete and its batch to be written.",

@@ -65,12 +65,12 @@ def _unusual(scored: pl.DataFrame) -> Table:
         title_justify="left",
         caption_justify="left",
     )
-    table.add_column("New York, 2013")
+    table.add_column("New York", no_wrap=True)
     for name in ("flights", "cancelled", "delay", "sight", "wind", "score", "alike"):
         table.add_column(name, justify="right")
     for row in worst(scored).iter_rows(named=True):
         table.add_row(
-            f"{row['hour']:%a %d %b %H:00}",
+            f"{row['hour']:%d %b %H:00}",
             f"{row['flights']:,}",
             f"{row['cancelled']:,}",
             _figure(row["delay"] if row["departures"] else None, "{:.0f} min"),

@@ -16,7 +16,7 @@ from warren.apps.demo.publish import number
 __all__ = ["Totals", "reason", "reconcile"]
 
 _DECODING = re.compile(r"cannot be decoded: (.*?)(?: \(byte \d+\))?(?:; (?:the|from) .*)?$", re.DOTALL)
-_HOURS = {
+_HOURS: dict[str, pl.DataType | type[pl.DataType]] = {
     "key": pl.String,
     "start": pl.Float64,
     "departures": pl.Int64,
