@@ -152,10 +152,10 @@ def _frames(file: int, size: int) -> int:
                 last = bool(block & 1)
                 end += 3 + (1 if block >> 1 & 3 == 1 else block >> 3)
             end += 4 if flags >> 2 & 1 else 0
-        elif len(head) >= 4:
-            return -1
-        else:
+        elif len(head) < 4 or magic == _ZSTD or magic & 0xFFFFFFF0 == _SKIPPABLE:
             return whole
+        else:
+            return -1
         if end > size:
             return whole
         whole = end

@@ -141,7 +141,7 @@ class _RowWriter:
         out = io.StringIO()
         if self._open_line:
             out.write("\n")
-        writer = csv.writer(out, lineterminator="\n")
+        writer = csv.writer(out)
         if not self._header:
             writer.writerow(header)
         known = set(header)
@@ -158,7 +158,7 @@ class _RowWriter:
             except EncodeError as error:
                 errors[position] = error
         if len(errors) < len(messages) and header:
-            self._appender.append(out.getvalue().encode(errors="surrogatepass"))
+            self._appender.append(out.getvalue().encode())
             self._header = header
             self._open_line = False
         return errors
@@ -173,7 +173,7 @@ def _cells(rows: Sequence[Mapping[str, Any]], header: list[str]) -> Iterator[lis
 
 
 def _cell(value: Any) -> Any:
-    if value is None or type(value) in (str, int, float):
+    if value is None or type(value) in (int, float) or (type(value) is str and value.isascii()):
         return value
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Generator, Iterator, Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ __all__ = ["Jsonl", "Letters"]
 T = TypeVar("T")
 
 _LONGEST = 256 << 20
+_EMPTY = (b"", b"\r")
 _SUFFIXES = (".jsonl", ".ndjson")
 _check = msgspec.json.Decoder(msgspec.Raw).decode
 
@@ -74,8 +76,8 @@ class Letters(Jsonl[Any]):
 def _slice(lines: list[bytes], file: str, first: int) -> Iterator[Slice]:
     numbers: Sequence[int] = range(first, first + len(lines))
     if b"" in lines or b"\r" in lines:
-        numbers = [number for number, line in zip(numbers, lines, strict=True) if line.strip()]
-        lines = [line for line in lines if line.strip()]
+        kept = [line not in _EMPTY for line in lines]
+        numbers, lines = list(compress(numbers, kept)), list(compress(lines, kept))
     if lines:
         yield Slice(lines, file, numbers)
 

@@ -49,7 +49,7 @@ def storage_error(path: Path, error: Exception, doing: str = "read") -> StorageE
     """What the file system or a format's reader raised, as a sentence with the remedy."""
     reason, remedy = str(error), "restore the file from its origin, or leave it out"
     if isinstance(error, OSError) and error.errno is not None:
-        reason = error.strerror or reason
+        reason = os.strerror(error.errno)
         remedy = _REMEDIES.get(error.errno, "check the disk and the path")
     found = StorageError(f"{path} cannot be {doing}: {reason.rstrip('.')}; {remedy}")
     found.__cause__ = error

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,21 @@ def test_a_file_is_replaced_whole(tmp_path: Path) -> None:
         assert temporary.parent == path.parent
     assert path.read_text() == "new"
     assert [each.name for each in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_the_file_is_synced_before_it_appears_and_the_folder_after(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[str] = []
+    path, fsync = tmp_path / "a.txt", os.fsync
+
+    def record(file: int) -> None:
+        fsync(file)
+        kind = "folder" if stat.S_ISDIR(os.fstat(file).st_mode) else f"file of {os.fstat(file).st_size}"
+        steps.append(f"{kind}, {'there' if path.exists() else 'not there'}")
+
+    monkeypatch.setattr(os, "fsync", record)
+    with atomic.writing(path) as temporary:
+        temporary.write_bytes(b"123")
+    assert steps == ["file of 3, not there", "folder, there"]
 
 
 def test_an_error_leaves_everything_as_it_was(tmp_path: Path) -> None:
