@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from warren.core.chunk import apply_each
-from warren.core.codecs import JSON, encode, encoder
+from warren.core.codecs import BYTES, JSON, encode, encoder
 from warren.core.errors import EncodeError, shorten
 from warren.core.message import Batch, Outgoing
 
@@ -53,10 +53,13 @@ def records(
     values = messages.values
     metadata = None if messages.anonymous else [messages.metadata(i) for i in range(len(values))]
     content_type: str | list[str] = JSON
-    if _BYTES_LIKE.isdisjoint(map(type, values)):
+    kinds = set(map(type, values))
+    if kinds.isdisjoint(_BYTES_LIKE):
         bodies, errors = apply_each(_to_json, values)
         if errors:
             bodies, content_type, errors = _encode_each(values, [""] * len(values))
+    elif kinds == {bytes} and metadata is None:
+        bodies, content_type, errors = list(values), BYTES, {}
     else:
         types = [each.content_type for each in metadata] if metadata is not None else [""] * len(values)
         bodies, content_type, errors = _encode_each(values, types)
@@ -66,15 +69,16 @@ def records(
     if metadata is not None:
         ids = [each.id for each in metadata]
         keys = [each.key for each in metadata]
-        given = [each.headers for each in metadata]
+        given = [dict(each.headers) if each.headers else {} for each in metadata]
+        _check(ids, str, "id", errors)
+        _check(keys, str | None, "key", errors)
+        _check(given, dict[str, str], "headers", errors)
     if key is not None:
-        found = _compute("key", key, values, errors)
+        found = _compute("key", key, values, str | None, errors)
         keys = [old or new for old, new in zip(keys, found, strict=True)] if keys is not None else found
     if headers is not None:
-        found = _compute("headers", headers, values, errors)
-        given = [{**new, **old} for old, new in zip(given, found, strict=True)] if given is not None else found
-    _check(list(keys or ()), str | None, "key", errors)
-    _check(given or [], dict[str, str], "headers", errors)
+        new = [each or {} for each in _compute("headers", headers, values, dict[str, str], errors)]
+        given = [{**a, **b} for a, b in zip(new, given, strict=True)] if given is not None else [*new]
     if errors:
         keep = [i for i in range(len(values)) if i not in errors]
         bodies = [bodies[i] for i in keep]
@@ -107,21 +111,32 @@ def _encode_each(values: Sequence[Any], types: Sequence[str]) -> tuple[list[byte
     return bodies, chosen[0] if len(set(chosen)) == 1 else chosen, errors
 
 
-def _compute(what: str, function: Callable[[Any], Any], values: Sequence[Any], errors: dict[int, Exception]) -> list[Any]:
+def _compute(
+    what: str, function: Callable[[Any], Any], values: Sequence[Any], kind: Any, errors: dict[int, Exception]
+) -> list[Any]:
     results, wrong = apply_each(function, values)
     for i, error in sorted(wrong.items()):
         results.insert(i, None)
         errors.setdefault(
             i, EncodeError(f"{what}= of the queue raised {error!r} for {shorten(values[i])}; let it answer for every value")
         )
-    return [result or {} for result in results] if what == "headers" else results
+    refused = _check(results, kind, what, errors) - wrong.keys()
+    return [None if i in refused else result for i, result in enumerate(results)] if refused else results
 
 
-def _check(column: list[Any], kind: Any, what: str, errors: dict[int, Exception]) -> None:
-    """Refuse the messages whose key or headers could not be read back."""
-    for i, error in apply_each(lambda each: msgspec.convert(each, kind), column)[1].items():
-        reason = f"its {what} {shorten(column[i])} cannot be stored: {error}; use text"
-        errors.setdefault(i, EncodeError(f"a message cannot be written: {reason}"))
+def _check(column: list[Any], kind: Any, what: str, errors: dict[int, Exception]) -> set[int]:
+    """Refuse the messages whose id, key or headers could not be read back; returns their positions."""
+    if not any(column):
+        return set()
+    try:
+        msgspec.convert(column, list[kind])
+    except msgspec.ValidationError:
+        wrong = apply_each(lambda each: msgspec.convert(each, kind), column)[1]
+        for i, error in wrong.items():
+            reason = f"its {what} {shorten(column[i])} cannot be stored: {error}; use text"
+            errors.setdefault(i, EncodeError(f"a message cannot be written: {reason}"))
+        return set(wrong)
+    return set()
 
 
 def part(batch: Batch, where: slice) -> Batch:

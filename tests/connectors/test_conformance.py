@@ -25,6 +25,10 @@ class TestMemory(Conformance):
     def queue(self, name: str) -> Any:
         return memory.queue(name, broker=self.broker)
 
+    async def crash(self, connection: Any) -> None:
+        # A queue in memory dies with its process; a connection that is lost within it can only be closed.
+        await connection.close()
+
 
 class TestSqlite(Conformance):
     @pytest.fixture(autouse=True)

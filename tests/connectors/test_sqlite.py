@@ -8,9 +8,11 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -244,18 +246,30 @@ def test_a_folder_in_place_of_the_file_is_refused(tmp_path: Path) -> None:
         asyncio.run(write(tmp_path, b"a"))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may write anything")
-def test_a_read_only_file_is_refused_and_keeps_what_it_has(path: Path) -> None:
-    asyncio.run(write(path, b"a"))
-    path.chmod(0o444)
-    path.parent.chmod(0o555)
+@contextmanager
+def unprivileged() -> Iterator[None]:
+    """Nobody's rights, as the superuser may write anything."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
     try:
-        with pytest.raises(StorageError, match="cannot be written"):
-            asyncio.run(write(path, b"b"))
+        yield
     finally:
+        os.seteuid(0)
+
+
+def test_a_read_only_folder_is_refused_and_keeps_what_it_has() -> None:
+    with tempfile.TemporaryDirectory() as name:  # tmp_path is closed to everybody but its owner
+        path = Path(name) / "queues.db"
+        asyncio.run(write(path, b"a"))
+        path.chmod(0o444)
+        path.parent.chmod(0o555)
+        with unprivileged(), pytest.raises(StorageError, match="cannot be written .*change its permissions"):
+            asyncio.run(write(path, b"b"))
         path.parent.chmod(0o755)
         path.chmod(0o644)
-    assert bodies(asyncio.run(drain(path))) == [b"a"]
+        assert bodies(asyncio.run(drain(path))) == [b"a"]
 
 
 FILLER = """
