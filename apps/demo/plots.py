@@ -17,7 +17,7 @@ Plot: TypeAlias = dict[str, Any]
 _LEGEND = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "traceorder": "normal"}
 _OUTCOMES = {
     "delivered": "--blue",
-    "dead-lettered": "--red",
+    "dead_lettered": "--red",
     "filtered": "--soft",
     "parked": "--amber",
     "released": "--amber",
@@ -31,8 +31,9 @@ def hours(local: pl.DataFrame, scored: pl.DataFrame, ten: pl.DataFrame) -> Plot:
         pl.col("departures", "cancelled").sum(),
         delay=(pl.col("delay").fill_null(0) * pl.col("departures")).sum() / pl.col("departures").sum(),
     )
+    days = sorted(cells["day"].unique().to_list())
     blues = [[0, "--low"], [0.5, "--middle"], [1, "--high"]]
-    reds = [[0, "--low"], [0.35, "--middle"], [1, "--red"]]
+    reds = [[0, "--calm"], [0.5, "--red"], [1, "--deep"]]
     layers = [
         _layer(0, cells, "departures", "departures", blues, None),
         _layer(1, cells.with_columns(pl.col("delay").fill_nan(None).round(1)), "delay", "minutes late", reds, 120),
@@ -75,7 +76,13 @@ def hours(local: pl.DataFrame, scored: pl.DataFrame, ten: pl.DataFrame) -> Plot:
         "data": [*layers, marks],
         "layout": {
             "annotations": labels,
-            "xaxis": {"showgrid": False, "tickformat": "%b", "dtick": "M1", "ticklabelmode": "period"},
+            "xaxis": {
+                "showgrid": False,
+                "tickformat": "%b" if len(days) > 60 else "%d %b",
+                "dtick": "M1" if len(days) > 60 else None,
+                "ticklabelmode": "period" if len(days) > 60 else "instant",
+                "range": [f"{days[0]} 00:00", f"{days[-1]} 00:00"] if len(days) > 60 else None,
+            },
             "yaxis": {
                 "showgrid": False,
                 "range": [23.6, 4.4],
@@ -116,12 +123,9 @@ def latency(traffic: Traffic) -> Plot:
             },
             {
                 "type": "scatter",
-                "mode": "markers+text",
+                "mode": "markers",
                 "x": [value for _, value, _ in marked],
                 "y": [share for share, _, _ in marked],
-                "text": [f"{name} {value:,.0f} ms" for _, value, name in marked],
-                "textposition": ["middle right", "bottom left"],
-                "textfont": {"color": "--ink"},
                 "marker": {"size": 9, "color": "--blue", "line": {"color": "--card", "width": 2}},
                 "hoverinfo": "skip",
                 "cliponaxis": False,
@@ -129,6 +133,20 @@ def latency(traffic: Traffic) -> Plot:
         ],
         "layout": {
             "showlegend": False,
+            "annotations": [
+                {
+                    "x": value,
+                    "y": share,
+                    "text": f"{name} {value:,.0f} ms",
+                    "xanchor": anchor,
+                    "yanchor": "top",
+                    "yshift": -6,
+                    "xshift": 8 if anchor == "left" else 0,
+                    "showarrow": False,
+                    "font": {"color": "--ink"},
+                }
+                for (share, value, name), anchor in zip(marked, ("left", "right"), strict=True)
+            ],
             "xaxis": {"title": {"text": "milliseconds"}, "rangemode": "tozero"},
             "yaxis": {"tickformat": ".0%", "range": [0, 1.02]},
         },
@@ -146,7 +164,7 @@ def seconds(traffic: Traffic) -> Plot:
         data.append(
             {
                 "type": "bar",
-                "name": escape(outcome),
+                "name": escape(outcome.replace("_", "-")),
                 "x": rows["after"].to_list(),
                 "y": rows["len"].to_list(),
                 "marker": {"color": _OUTCOMES[outcome], "line": {"color": "--card", "width": 1}},
@@ -158,6 +176,7 @@ def seconds(traffic: Traffic) -> Plot:
         "layout": {
             "barmode": "stack",
             "bargap": 0.1,
+            "showlegend": True,
             "legend": _LEGEND,
             "xaxis": {"title": {"text": "seconds"}},
             "yaxis": {"tickformat": ",d"},

@@ -44,7 +44,7 @@ def write(page: Path, totals: Totals, traffic: Traffic, scored: pl.DataFrame) ->
         f"hour of the week (a robust z-score; a cancelled flight counts as {CANCELLED_MINUTES // 60} hours late); "
         "alike are the hours of that day with a score above 6.",
         "unusual": _table(ten),
-        "latency": f"From receiving a message to acknowledging it: half within {traffic.p50:,.0f} ms, 99 % within "
+        "latency": f"From receiving a message until what came of it is safe: half within {traffic.p50:,.0f} ms, 99 % within "
         f"{traffic.p99:,.0f} ms. Most of it is the wait for the hour to be complete and its batch to be written.",
         "plots": _json(plots),
         "plotly": (require("plotly") / "package_data" / "plotly.min.js").read_text("utf-8"),
@@ -68,8 +68,8 @@ def _lead(totals: Totals) -> str:
         else f'<span class="bad">The account does not add up: {escape("; ".join(totals.problems))}.</span>'
     )
     return (
-        f"{totals.messages:,} flights were scheduled from New York in what was sent of 2013. Each was a message; "
-        f"{totals.out:,} came out as departures in hourly rows, {totals.dead_lettered:,} are dead letters. {account}"
+        f"{totals.messages:,} flights scheduled from New York in 2013, each a message: {totals.out:,} came out as departures "
+        f"in hourly rows, {totals.dead_lettered:,} are dead letters. {account}"
     )
 
 
