@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import msgspec
+
 from warren.core.errors import StorageError
 
 __all__ = ["BUSY_SECONDS", "storage_error"]
@@ -27,7 +29,7 @@ def storage_error(error: Exception, path: str) -> StorageError:
     folder = Path(path).parent
     if not folder.is_dir():
         what = f"the queue file {path} cannot be opened: the folder {folder} does not exist; create it first"
-    elif code in _DAMAGED:
+    elif code in _DAMAGED or isinstance(error, msgspec.MsgspecError):
         what = (
             f"the queue file {path} is damaged or is not a queue file ({error}); restore it from a copy, or move it away "
             f"and a new one is made"

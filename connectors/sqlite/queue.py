@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from warren.connectors.records import part, records
 from warren.connectors.sqlite.store import Seat, Store, Synchronous, Wait
 from warren.core.clock import Duration, seconds
-from warren.core.errors import GraphError, PartialWriteError, WarrenError
+from warren.core.errors import GraphError, PartialWriteError
 from warren.core.graph import Inlet, Outlet
 from warren.core.message import Batch, Outgoing
 
@@ -104,7 +104,7 @@ class _Connection:
             except asyncio.CancelledError:
                 self._store.revoke(wait)
                 raise
-            except WarrenError:
+            except Exception:
                 self._wait = None
                 raise
             self._wait = None
@@ -140,7 +140,7 @@ class _Connection:
         try:
             if self._wait is not None:
                 self._store.revoke(self._wait)
-                with contextlib.suppress(WarrenError):
+                with contextlib.suppress(Exception):
                     await asyncio.shield(self._wait.future)
             if self._seat.owner is not None:
                 await self._store.leave(self._seat)

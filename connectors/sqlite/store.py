@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, TypeVar
 
+import msgspec
+
 from warren.connectors.records import Records, joined
 from warren.connectors.sqlite.faults import BUSY_SECONDS, storage_error
 from warren.connectors.sqlite.locks import Lock, is_dead
@@ -330,7 +332,7 @@ class Store:
     def _answer(self, answers: Sequence[tuple[_Job, Any, Exception | None]]) -> None:
         loops: dict[asyncio.AbstractEventLoop, list[tuple[_Job, Any, Exception | None]]] = {}
         for job, result, error in answers:
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, sqlite3.Error | msgspec.MsgspecError):
                 error = storage_error(error, self.path)
             loops.setdefault(job.loop, []).append((job, result, error))
         for loop, mine in loops.items():

@@ -221,6 +221,16 @@ def test_a_damaged_file_is_refused_and_not_made_worse(path: Path) -> None:
     assert path.read_bytes() == content
 
 
+def test_a_damaged_block_is_an_error(path: Path) -> None:
+    asyncio.run(write(path, b"a"))
+    db = sqlite3.connect(path)
+    with db:
+        db.execute("UPDATE block SET bodies = x'ff'")
+    db.close()
+    with pytest.raises(StorageError, match="is damaged"):
+        asyncio.run(drain(path))
+
+
 def test_a_file_of_a_newer_version_is_refused(path: Path) -> None:
     asyncio.run(write(path, b"a"))
     db = sqlite3.connect(path)
@@ -265,7 +275,7 @@ def test_a_read_only_folder_is_refused_and_keeps_what_it_has() -> None:
         asyncio.run(write(path, b"a"))
         path.chmod(0o444)
         path.parent.chmod(0o555)
-        with unprivileged(), pytest.raises(StorageError, match="cannot be written .*change its permissions"):
+        with unprivileged(), pytest.raises(StorageError, match=r"cannot be written .*change its permissions"):
             asyncio.run(write(path, b"b"))
         path.parent.chmod(0o755)
         path.chmod(0o644)
