@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute
 
 from warren.analytics.schema import STAGES, TRIPS
 from warren.core.errors import fingerprint
@@ -26,6 +27,7 @@ _SMALL = 64
 _LATEST = 2.5e11  # seconds: the year 9892, about where timestamps end for most readers
 _TIME = TRIPS.field("settled").type
 _WORD = TRIPS.field("route").type
+_INT = pa.int64()
 
 Ints: TypeAlias = "npt.NDArray[np.int64]"
 
@@ -80,17 +82,17 @@ def trips(pipeline: str, segments: Sequence[Segment]) -> pa.RecordBatch:
     row = np.repeat(np.arange(len(segments)), counts)
     arrivals, arrival_of = _unique(seen)
     ends, end_of = _unique(outcomes)
-    by_arrival, by_end = pa.array(arrival_of[row]), pa.array(end_of[row])
+    by_arrival, by_end = _array(_INT, arrival_of[row]), _array(_INT, end_of[row])
 
     # A failure keeps its traceback, so the name of an error is worked out once for each way it was reached.
     failures = [end.failure for end in ends]
     known: dict[object, str] = {}
     fingerprints = [None if failure is None else _fingerprint(failure.error, known) for failure in failures]
     columns: dict[str, pa.Array] = {
-        "pipeline": _words([pipeline]).take(pa.array(np.zeros(total, np.int32))),
+        "pipeline": _words([pipeline]).take(_array(_INT, np.zeros(total, np.int64))),
         "source": _words(_names([arrival.source for arrival in arrivals])).take(by_arrival),
         "received": _instants([arrival.received for arrival in arrivals]).take(by_arrival),
-        "settled": _instants(times).take(pa.array(row)),
+        "settled": _instants(times).take(_array(_INT, row)),
         "route": _spread([end.route or None for end in ends], by_end),
         "outcome": _spread([end.kind.name.lower() for end in ends], by_end),
         "error": _spread([None if failure is None else type(failure.error).__name__ for failure in failures], by_end),
@@ -102,7 +104,7 @@ def trips(pipeline: str, segments: Sequence[Segment]) -> pa.RecordBatch:
         places = _places(arrivals, arrival_of, tokens, counts)
         columns |= pool if places is None else {name: column.take(places) for name, column in pool.items()}
     if "attempts" not in columns:
-        columns["attempts"] = pa.array(np.ones(total, np.int32))
+        columns["attempts"] = _array(pa.int32(), np.ones(total, np.int32))
     return _batch(TRIPS, columns, total)
 
 
@@ -111,15 +113,15 @@ def stages(pipeline: str, handlings: Sequence[Handling]) -> pa.RecordBatch:
     stage, taken, given, failed, start, end, credit, depth = zip(*handlings, strict=True)
     total = len(handlings)
     columns = {
-        "pipeline": _words([pipeline]).take(pa.array(np.zeros(total, np.int32))),
+        "pipeline": _words([pipeline]).take(_array(_INT, np.zeros(total, np.int64))),
         "stage": _words(stage),
-        "taken": pa.array(taken, pa.int64()),
-        "given": pa.array(given, pa.int64()),
-        "failed": pa.array(failed, pa.int64()),
+        "taken": _array(_INT, _ints(taken)),
+        "given": _array(_INT, _ints(given)),
+        "failed": _array(_INT, _ints(failed)),
         "start": _instants(start),
         "end": _instants(end),
-        "credit": pa.array(credit, pa.int64()),
-        "depth": pa.array(depth, pa.int64()),
+        "credit": _array(_INT, _ints(credit)),
+        "depth": _array(_INT, _ints(-1 if each is None else each for each in depth), _nulls(each is None for each in depth)),
     }
     return _batch(STAGES, columns, total)
 
@@ -183,7 +185,7 @@ def _places(arrivals: Sequence[Arrival], arrival_of: Ints, tokens: Sequence[Sequ
             int(counts[listed].sum()),
         )
         places[np.repeat(listed, counts)] = single + np.repeat(shift[listed], counts[listed])
-    return pa.array(places)
+    return _array(_INT, places)
 
 
 def _chained(parts: Sequence[Iterable[Any] | None], counts: Sequence[int], missing: object) -> Iterable[Any]:
@@ -197,7 +199,7 @@ def _pooled_sizes(parts: Sequence[Any], counts: Sequence[int]) -> pa.Array:
         sizes = np.concatenate([_as_sizes(part, count) for part, count in zip(parts, counts, strict=True)])
     else:
         sizes = np.fromiter(_chained(parts, counts, -1), np.int64, sum(counts))
-    return pa.array(sizes, mask=sizes < 0)
+    return _array(_INT, sizes, sizes < 0)
 
 
 def _as_sizes(part: Sequence[int] | Ints | None, count: int) -> Ints:
@@ -212,7 +214,7 @@ def _attempts(arrivals: Sequence[Arrival], counts: Sequence[int], total: int) ->
         for token, retries in arrival.retries.copy().items():
             column[start + token - arrival.base] += retries
         start += count
-    return pa.array(column)
+    return _array(pa.int32(), column)
 
 
 def _instants(seconds: Sequence[float]) -> pa.Array:
@@ -221,19 +223,24 @@ def _instants(seconds: Sequence[float]) -> pa.Array:
 
 
 def _timestamps(seconds: npt.NDArray[np.float64], unknown: npt.NDArray[np.bool_] | None = None) -> pa.Array:
-    return pa.array(np.rint(seconds * 1e6).astype(np.int64), mask=unknown).view(_TIME)
+    return _array(_TIME, np.rint(seconds * 1e6).astype(np.int64), unknown)
 
 
 def _enqueued(arrivals: Sequence[Arrival], counts: Sequence[int], total: int) -> pa.Array:
     seconds = np.fromiter(_chained([arrival.enqueued for arrival in arrivals], counts, 0.0), np.float64, total)
     unknown = ~((seconds > 0) & (seconds < _LATEST))
-    if not unknown.any():
-        return _timestamps(seconds)
     return _timestamps(np.where(unknown, 0, seconds), unknown)
 
 
 def _words(values: Sequence[Any]) -> pa.DictionaryArray:
-    return _strings(values).dictionary_encode()
+    distinct, codes = _unique(values)
+    if None not in distinct:
+        return pa.DictionaryArray.from_arrays(_array(pa.int32(), codes.astype(np.int32)), _strings(distinct))
+    missing = distinct.index(None)
+    return pa.DictionaryArray.from_arrays(
+        _array(pa.int32(), codes.astype(np.int32), codes == missing),
+        _strings(["" if each is None else each for each in distinct]),
+    )
 
 
 def _spread(words: Sequence[str | None], rows: pa.Array) -> pa.Array:
@@ -243,11 +250,32 @@ def _spread(words: Sequence[str | None], rows: pa.Array) -> pa.Array:
 
 
 def _strings(values: Sequence[Any]) -> pa.Array:
-    try:
-        return pa.array(values, pa.string())
-    except (UnicodeEncodeError, pa.ArrowInvalid, pa.ArrowTypeError):
-        # A broker may hand over numbers as headers, or text that is no Unicode.
-        return pa.array([None if each is None else str(each).encode("utf-8", "replace").decode() for each in values])
+    # A broker may hand over numbers as headers, or text that is no Unicode.
+    texts = [b"" if each is None else str(each).encode("utf-8", "replace") for each in values]
+    ends = np.zeros(len(texts) + 1, np.int32)
+    np.cumsum(np.fromiter(map(len, texts), np.int32, len(texts)), out=ends[1:])
+    buffers = [_validity(_nulls(each is None for each in values)), pa.py_buffer(ends), pa.py_buffer(b"".join(texts))]
+    return pa.Array.from_buffers(pa.string(), len(texts), buffers)
+
+
+def _array(kind: pa.DataType, values: npt.NDArray[Any], unknown: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+    """An Arrow array over a numpy array of its width. `pyarrow.array` would do, but it imports pandas where it finds it."""
+    buffers = [_validity(unknown), pa.py_buffer(np.ascontiguousarray(values))]
+    return pa.Array.from_buffers(kind, len(values), buffers)
+
+
+def _validity(unknown: npt.NDArray[np.bool_] | None) -> pa.Buffer | None:
+    if unknown is None or not unknown.any():
+        return None
+    return pa.py_buffer(np.packbits(~unknown, bitorder="little"))
+
+
+def _ints(values: Iterable[int]) -> Ints:
+    return np.fromiter(values, np.int64)
+
+
+def _nulls(values: Iterable[bool]) -> npt.NDArray[np.bool_]:
+    return np.fromiter(values, np.bool_)
 
 
 def _names(sources: Sequence[object]) -> list[str]:
@@ -282,5 +310,7 @@ def key_hash(key: str) -> int:
 
 
 def _key_hashes(keys: Sequence[str | None]) -> pa.Array:
-    hashes = {key: None if key is None else key_hash(key) for key in dict.fromkeys(keys)}
-    return pa.array([hashes[key] for key in keys], pa.uint64())
+    distinct, codes = _unique(keys)
+    hashes = np.fromiter((0 if key is None else key_hash(key) for key in distinct), np.uint64, len(distinct))
+    unknown = _nulls(key is None for key in distinct)
+    return _array(pa.uint64(), hashes[codes], unknown[codes])

@@ -143,7 +143,7 @@ class Recorder:
     def settled(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome, at: float) -> None:
         """Messages of one delivery reached their end ``at`` seconds since 1970."""
         arrival = self._partly.pop(delivery, None) or Arrival(delivery)
-        if delivery.open:
+        if not delivery.done:
             self._partly[delivery] = arrival
         self._segments.append((arrival, tokens, outcome, at))
         self._noted += len(tokens)

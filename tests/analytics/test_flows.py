@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from tests.analytics.feeding import NOW, Feed
+from warren.analytics import Flows, Recorder
+from warren.core.chunk import Failure
+from warren.core.errors import GraphError, StorageError
+from warren.core.message import Batch
+from warren.core.receipt import DELIVERED, FILTERED, Kind, Outcome
+
+
+@pytest.fixture
+def flows(tmp_path: Path) -> Flows:
+    """Ten messages: 4 to eu, 2 filtered, 3 dead letters, 1 released."""
+    recorder = Recorder(tmp_path)
+    recorder.open("orders")
+    feed = Feed(recorder)
+    delivery = feed.accept(Batch([b"12345"] * 10, range(10), enqueued=[NOW - 1] * 10))
+    tokens = delivery.tokens
+    feed.now += 0.25
+    feed.ledger.settle(tokens[:4], Outcome(Kind.DELIVERED, "eu"))
+    feed.ledger.settle(tokens[4:6], FILTERED)
+    feed.now += 60
+    for token, error in zip(tokens[6:9], (ValueError("a"), ValueError("b"), KeyError("c")), strict=True):
+        failure = Failure(token, b"", error, "2:map(enrich)")
+        feed.ledger.settle((token,), Outcome(Kind.DEAD_LETTERED, "orders.dead", failure))
+    feed.ledger.release_all()
+    recorder.handled("1:map", 10, 8, 2, NOW, NOW + 0.5, 10, 7)
+    recorder.handled("1:map", 2, 2, 0, NOW + 1, NOW + 1.25, 4, None)
+    recorder.close()
+    return Flows(tmp_path)
+
+
+def test_summary(flows: Flows) -> None:
+    summary = flows.summary()
+    assert summary.select("pipeline", "route", "messages", "delivered", "filtered", "dead_lettered", "released").rows() == [
+        ("orders", "eu", 4, 4, 0, 0, 0),
+        ("orders", "orders.dead", 3, 0, 0, 3, 0),
+        ("orders", None, 3, 0, 2, 0, 1),
+    ]
+    assert summary.row(0, named=True) | {"latency_p50_ms": 1250.0, "transit_p99_ms": 250.0, "bytes": 20, "attempts": 4} == (
+        summary.row(0, named=True)
+    )
+
+
+def test_errors(flows: Flows) -> None:
+    errors = flows.errors()
+    assert errors.select("error", "stage", "messages").rows() == [
+        ("ValueError", "2:map(enrich)", 2),
+        ("KeyError", "2:map(enrich)", 1),
+    ]
+
+
+def test_rate(flows: Flows) -> None:
+    assert flows.rate("1m")["messages"].to_list() == [6, 4]
+    assert flows.rate("1d")["messages"].to_list() == [10]
+    with pytest.raises(GraphError, match="every='soon'"):
+        flows.rate("soon")
+
+
+def test_stage_times(flows: Flows) -> None:
+    (row,) = flows.stage_times().rows(named=True)
+    assert (row["chunks"], row["taken"], row["given"], row["failed"], row["busy_s"]) == (2, 12, 10, 2, 0.75)
+    assert (row["chunk_p99_ms"], row["credit_max"], row["depth_max"]) == (500.0, 10, 7)
+
+
+def test_a_notebook_shows_the_summary(flows: Flows) -> None:
+    assert "orders.dead" in flows._repr_html_()
+    assert repr(flows).startswith("Flows(")
+
+
+def test_an_empty_folder_gives_empty_frames_of_the_same_schema(flows: Flows, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    empty = Flows(tmp_path / "empty")
+    assert_frame_equal(empty.trips.collect(), flows.trips.collect().clear())
+    assert_frame_equal(empty.stages.collect(), flows.stages.collect().clear())
+    assert empty.summary().schema == flows.summary().schema
+    assert empty.errors().is_empty() and empty.rate().is_empty() and empty.stage_times().is_empty()
+
+
+def test_new_files_are_seen(flows: Flows) -> None:
+    before = flows.trips.collect().height
+    recorder = Recorder(flows.folder)
+    recorder.open("other")
+    feed = Feed(recorder)
+    feed.ledger.settle(feed.accept(Batch([1], [0])).tokens, DELIVERED)
+    recorder.close()
+    assert flows.trips.collect().height == before + 1
+
+
+@pytest.mark.parametrize(("name", "message"), [("missing", "does not exist"), ("file", "is a file, not a folder")])
+def test_a_wrong_folder(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=f"{name} {message}; name the folder"):
+        Flows(tmp_path / name)
+
+
+def test_files_that_are_no_recordings(flows: Flows) -> None:
+    foreign = flows.folder / "trips" / "a.parquet"
+    pl.DataFrame({"x": [1]}).write_parquet(foreign)
+    with pytest.raises(StorageError, match=r"a\.parquet is Parquet, but no recording of flows; move it out"):
+        _ = flows.trips
+    foreign.write_bytes(b"nonsense")
+    with pytest.raises(StorageError, match=r"a\.parquet cannot be read as Parquet"):
+        flows.summary()
+    foreign.unlink()
+    (stage,) = (flows.folder / "stages").iterdir()
+    stage.rename(flows.folder / "trips" / "b.parquet")
+    with pytest.raises(StorageError, match="holds 'stages/1' where 'trips/1' is expected"):
+        flows.errors()
