@@ -150,9 +150,9 @@ class _Trial(Runtime):
 
 def try_out(pipeline: Pipeline, values: Sequence[Any], start: float) -> Trial:
     """Run a pipeline on given values in virtual time."""
-    loop = VirtualLoop()
 
     async def main() -> Trial:
+        loop = asyncio.get_running_loop()
         runtime = _Trial(pipeline, clock=lambda: start + loop.time(), observers=pipeline.observers)
         trial = runtime.prepare(values)
         await runtime.execute()
@@ -160,10 +160,8 @@ def try_out(pipeline: Pipeline, values: Sequence[Any], start: float) -> Trial:
         return trial
 
     def run() -> Trial:
-        try:
-            return loop.run_until_complete(main())
-        finally:
-            loop.close()
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            return runner.run(main())
 
     try:
         asyncio.get_running_loop()

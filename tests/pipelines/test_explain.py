@@ -33,7 +33,7 @@ def test_the_drawing_is_a_flowchart_with_labelled_edges() -> None:
     lines = drawing.splitlines()
     assert lines[0] == "flowchart LR"
     assert "#quot;long#quot;" in drawing
-    assert sum("-->" in line for line in lines) == 9
+    assert sum("-->" in line for line in lines) == 10
     assert "|default|" in drawing
     assert ". failures .->" in drawing
 
