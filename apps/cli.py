@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +33,13 @@ class _Sentence(click.ClickException):
 
 class _Commands(click.Group):
     """Commands whose errors are sentences, unless a traceback is asked for."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            close = difflib.get_close_matches(args[0], self.commands, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(self.commands)}"
+            raise _Sentence(AddressError(f"there is no command {args[0]!r}; {hint}"))
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -114,8 +122,9 @@ def flows(path: Path) -> None:
     r"""Summarise the recordings in the folder PATH: messages, outcomes, latency, errors, stages.
 
     \b
-    Example:
-      warren run shop.flows:orders --record recordings/ && warren flows recordings/
+    Examples:
+      warren run shop.flows:orders --record recordings/
+      warren flows recordings/
     """
     if not path.exists():
         raise AddressError(f"there is no folder {str(path)!r}; give the one that warren run --record wrote to")

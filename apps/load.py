@@ -104,7 +104,10 @@ def _modules(parent: str) -> list[str]:
     """Names of modules beside the one that is missing; without a parent, those of the current folder."""
     if not parent:
         return [module.name for module in pkgutil.iter_modules([str(Path.cwd())])]
-    return [f"{parent}.{module.name}" for module in pkgutil.iter_modules(importlib.import_module(parent).__path__)]
+    return [
+        f"{parent}.{module.name}"
+        for module in pkgutil.iter_modules(getattr(importlib.import_module(parent), "__path__", []))
+    ]
 
 
 def _did_you_mean(typed: str, names: Iterable[str]) -> str:

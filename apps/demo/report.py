@@ -68,8 +68,8 @@ def _lead(totals: Totals) -> str:
         else f'<span class="bad">The account does not add up: {escape("; ".join(totals.problems))}.</span>'
     )
     return (
-        f"{totals.messages:,} flights scheduled from New York in 2013, each a message: {totals.out:,} came out as departures "
-        f"in hourly rows, {totals.dead_lettered:,} are dead letters. {account}"
+        f"{totals.messages:,} flights scheduled from New York in 2013, each a message: {totals.out:,} came out as "
+        f"departures in hourly rows, {totals.dead_lettered:,} are dead letters. {account}"
     )
 
 

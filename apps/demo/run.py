@@ -30,11 +30,13 @@ from warren.pipelines import Pipeline
 
 __all__ = ["demo"]
 
+_STOPPED = "Stopped; everything is safe. Run the demo again to go on."
+
 
 def demo(
     broker: str | None, folder: Path, limit: int | None, resume: bool | None, open_page: bool, console: Console | None = None
-) -> Totals:
-    """Run the demonstration; go on with an unfinished one in the folder unless ``resume`` is false.
+) -> Totals | None:
+    """Run the demonstration; go on with an unfinished one in the folder unless ``resume`` is false. None where interrupted.
 
     Raises `AddressError` where there is nothing to resume, or what is asked for differs from it, and `WarrenError` where
     the account does not add up.
@@ -47,9 +49,15 @@ def demo(
     table = data.flights(run.limit)
     if run.phase == "publishing":
         _publish(run, server, table, console)
+        if server.depth(run.queue) < table.height:
+            console.print(_STOPPED)
+            return None
         run.phase = "processing"
         state.save(folder, run)
     rate = _process(run, server, table, folder, console)
+    if server.depth(run.queue):
+        console.print(_STOPPED)
+        return None
     letters = server.letters(f"{run.queue}.dead")
     totals = reconcile(table, folder / "hours", letters)
     flow = traffic(folder / "flow", rate)
@@ -98,8 +106,6 @@ def _publish(run: state.State, server: Broker, table: pl.DataFrame, console: Con
     with bar(console, "publish", table.height, done) as shown:
         source = memory.items(messages(table, done))
         Pipeline("publish", source | server.queue(run.queue, None), observers=[shown]).run()
-        if shown.count + done < table.height:
-            raise KeyboardInterrupt
 
 
 def _process(run: state.State, server: Broker, table: pl.DataFrame, folder: Path, console: Console) -> float:
@@ -111,9 +117,6 @@ def _process(run: state.State, server: Broker, table: pl.DataFrame, folder: Path
         start = time.perf_counter()
         pipeline.observed(Recorder(folder / "flow"), shown).run(until_empty=True)
         elapsed = time.perf_counter() - start
-    if server.depth(run.queue):
-        console.print("Stopped; what is in flight is safe. Run the demo again to go on.")
-        raise KeyboardInterrupt
     return shown.count / elapsed
 
 
