@@ -204,7 +204,7 @@ class Ended(Sink[In_contra]):
     @property
     def name(self) -> str:
         """Its operators' and sink's names."""
-        return " | ".join(step.name for step in (*self.steps, self.sink))
+        return " | ".join(step.name for step in (*self.steps, self.sink) if step.name)
 
     def branches(self) -> Iterator[tuple[str, Step]]:
         """Its operators, then its sink."""
@@ -237,7 +237,7 @@ class Flow(Step):
     @property
     def name(self) -> str:
         """Its source's, operators' and sink's names."""
-        return " | ".join(step.name for step in (self.source, *self.steps, self.sink))
+        return " | ".join(step.name for step in (self.source, *self.steps, self.sink) if step.name)
 
     def branches(self) -> Iterator[tuple[str, Step]]:
         """Its source, its operators, its sink."""

@@ -13,8 +13,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("core", "operators", "pipelines", "connectors", "analytics", "apps")
-EXAMPLES = 600
+EXAMPLES = 500
 NOTICED = 3
+HARMLESS = ("pipelines/runtime.py", '"""Runs one pipeline once', '"""Runs a pipeline once')
 
 TRIAL = f"""
 import random, sys
@@ -202,12 +203,9 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
 }
 
 
-CONTROL = ("pipelines/runtime.py", '"""Runs one pipeline once', '"""Runs a pipeline once')
-
-
 def trial(title: str, folder: Path) -> tuple[bool, str]:
     """Replace one text in a copy of the package and run the receipts test on it: whether that noticed, and what it said."""
-    path, text, instead = CONTROL if title == "control" else MUTATIONS[title]
+    path, text, instead = MUTATIONS.get(title, HARMLESS)
     source = (ROOT / path).read_text()
     if source.count(text) != 1:
         return False, f"{path} does not have this once any more; mutate what stands there now:\n{text}"
@@ -234,14 +232,15 @@ def trial(title: str, folder: Path) -> tuple[bool, str]:
 
 @pytest.fixture(scope="module")
 def verdicts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[bool, str]]:
-    folders = [tmp_path_factory.mktemp("mutated") for _ in MUTATIONS]
+    titles = ["harmless", *MUTATIONS]
+    folders = [tmp_path_factory.mktemp("mutated") for _ in titles]
     with ThreadPoolExecutor(2) as pool:
-        return dict(zip(MUTATIONS, pool.map(trial, MUTATIONS, folders), strict=True))
+        return dict(zip(titles, pool.map(trial, titles, folders), strict=True))
 
 
 @pytest.mark.slow
-def test_a_harmless_change_passes(tmp_path: Path) -> None:
-    noticed, said = trial("control", tmp_path)
+def test_a_harmless_change_passes(verdicts: dict[str, tuple[bool, str]]) -> None:
+    noticed, said = verdicts["harmless"]
     assert not noticed and not said, said
 
 
