@@ -22,7 +22,7 @@ def batch(
     timeout: Duration | None = None,
     *,
     size: int | None = None,
-    measure: Callable[[T], int] = len,  # type: ignore[assignment]  # len is right for bytes and text, the usual case
+    measure: Callable[[T], int] | None = None,
     by: Callable[[T], Hashable] | None = None,
 ) -> Operator[T, list[T]]:
     """Collect values into lists of ``count``, or what came within ``timeout`` of the first, or ``size`` as measured.
@@ -49,7 +49,7 @@ def batch(
     wait = None if timeout is None else seconds(timeout)
     if wait == 0:
         raise GraphError("batch(timeout=0): a timeout must be longer than 0")
-    return _Batch(count, wait, size, measure, by)
+    return _Batch(count, wait, size, measure or len, by)
 
 
 class _Batch(Operator[Any, list[Any]]):

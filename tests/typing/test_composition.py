@@ -54,6 +54,7 @@ def test_sources() -> None:
     assert_type(orders | map(fetch), Source[bytes])
     assert_type(orders | filter(large) | map(amount), Source[float])
     assert_type(orders | flat_map(letters) | map(len), Source[int])
+    assert_type(orders | map(amount) | batch(5, "1s") | map(len), Source[int])
     assert_type(merge(orders | map(amount), orders | flat_map(letters)), Source[float | str])
 
 
