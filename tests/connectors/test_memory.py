@@ -11,7 +11,7 @@ import pytest
 
 from warren import Pipeline
 from warren.connectors import memory
-from warren.connectors.conformance import unpack
+from warren.connectors.conformance.kit import unpack
 from warren.core.errors import GraphError
 from warren.core.graph import Flow, Inlet, Outlet
 from warren.core.message import Outgoing

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from warren.connectors import memory, sqlite
-from warren.connectors.conformance import Got, unpack
+from warren.connectors.conformance.kit import Got, handles_of, unpack
 from warren.core.errors import GraphError, StorageError
 from warren.core.message import Outgoing
 
@@ -462,7 +462,7 @@ def test_it_does_what_the_queue_in_memory_does(folder: Iterator[Path], operation
                 batch = await connection.receive(argument)
                 if batch is not None:
                     got = unpack(batch)
-                    held += _handles(got)
+                    held += handles_of(got)
                     log.append([(each.body, each.deliveries, each.metadata.attempt) for each in got])
                     log.append(batch.depth)
             elif what == "reopen":
@@ -477,7 +477,3 @@ def test_it_does_what_the_queue_in_memory_does(folder: Iterator[Path], operation
         return log
 
     assert asyncio.run(play(queues[0])) == asyncio.run(play(queues[1]))
-
-
-def _handles(got: Sequence[Got]) -> list[Any]:
-    return [each.handle for each in got]

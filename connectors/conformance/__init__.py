@@ -24,87 +24,23 @@ import asyncio
 import functools
 import time
 import unittest
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any
 
+from warren.connectors.conformance.kit import Got, Kit, bodies_of, handles_of, unpack
 from warren.core.errors import PartialWriteError
-from warren.core.message import Batch, Metadata, Outgoing
+from warren.core.message import Metadata, Outgoing
 
-__all__ = ["Conformance", "Got", "unpack"]
+__all__ = ["Conformance"]
 
-T = TypeVar("T")
-
-
-class Got(NamedTuple):
-    """One received message."""
-
-    body: bytes
-    handle: Hashable
-    metadata: Metadata
-    deliveries: int
-
-
-def unpack(batch: Batch) -> list[Got]:
-    """The messages of a batch, one by one."""
-    assert len(batch.handles) == len(batch.bodies)
-    deliveries = batch.deliveries if batch.deliveries is not None else [1] * len(batch)
-    return [Got(batch.bodies[i], batch.handles[i], batch.metadata(i), deliveries[i]) for i in range(len(batch.bodies))]
-
-
-class _Kit:
-    """Opens connections and closes them after the check."""
-
-    def __init__(self, suite: Conformance) -> None:
-        self.suite = suite
-        self.opened: list[Any] = []
-
-    async def source(self, name: str = "q", *, until_empty: bool = False) -> Any:
-        connection = await self.suite.queue(name).open(until_empty=until_empty)
-        self.opened.append(connection)
-        return connection
-
-    async def write(self, *values: Any, name: str = "q", metadata: Sequence[Metadata] | None = None) -> None:
-        connection = await self.suite.sink(name).open()
-        self.opened.append(connection)
-        await connection.write(Outgoing(values, metadata.__getitem__ if metadata is not None else None))
-
-    async def take(self, connection: Any, count: int, limit: int | None = None) -> list[Got]:
-        """Receive exactly ``count`` messages."""
-        got: list[Got] = []
-        while len(got) < count:
-            asked = min(limit or count, count - len(got))
-            batch = await self.soon(connection.receive(asked))
-            assert batch is not None, f"the source ended after {len(got)} of {count} messages"
-            assert 0 < len(batch) <= asked
-            got += unpack(batch)
-        return got
-
-    async def drain(self, name: str = "q") -> list[Got]:
-        """Receive and acknowledge all there is."""
-        connection = await self.source(name, until_empty=True)
-        got: list[Got] = []
-        while (batch := await self.soon(connection.receive(100))) is not None:
-            got += unpack(batch)
-            await connection.acknowledge(batch.handles)
-        return got
-
-    async def soon(self, work: Awaitable[T]) -> T:
-        async with asyncio.timeout(self.suite.deadline):
-            return await work
-
-    async def close(self) -> None:
-        for connection in self.opened:
-            await connection.close()
-
-
-Check = Callable[["Conformance", _Kit], Coroutine[Any, Any, None]]
+Check = Callable[["Conformance", Kit], Coroutine[Any, Any, None]]
 
 
 def _check(check: Check) -> Callable[[Conformance], None]:
     @functools.wraps(check)
     def run(self: Conformance) -> None:
         async def main() -> None:
-            kit = _Kit(self)
+            kit = Kit(self)
             try:
                 await check(self, kit)
             finally:
@@ -116,14 +52,6 @@ def _check(check: Check) -> Callable[[Conformance], None]:
     # pytest would take the wrapped function's parameters for fixtures.
     del run.__wrapped__
     return run
-
-
-def _bodies(got: Sequence[Got]) -> list[bytes]:
-    return [each.body for each in got]
-
-
-def _handles(got: Sequence[Got]) -> list[Hashable]:
-    return [each.handle for each in got]
 
 
 class Conformance:
@@ -148,35 +76,35 @@ class Conformance:
         raise unittest.SkipTest("this connector does not say how to crash")
 
     @_check
-    async def test_messages_come_in_order_and_acknowledged_ones_never_again(self, kit: _Kit) -> None:
+    async def test_messages_come_in_order_and_acknowledged_ones_never_again(self, kit: Kit) -> None:
         await kit.write(b"a", b"b")
         await kit.write(b"c")
         source = await kit.source()
         got = await kit.take(source, 3)
-        assert _bodies(got) == [b"a", b"b", b"c"]
+        assert bodies_of(got) == [b"a", b"b", b"c"]
         assert [each.deliveries for each in got] == [1, 1, 1]
         assert [each.metadata.attempt for each in got] == [1, 1, 1]
-        await source.acknowledge(_handles(got))
+        await source.acknowledge(handles_of(got))
         await source.close()
         assert await kit.drain() == []
 
     @_check
-    async def test_the_limit_is_respected(self, kit: _Kit) -> None:
+    async def test_the_limit_is_respected(self, kit: Kit) -> None:
         await kit.write(*(b"%d" % i for i in range(50)))
         source = await kit.source()
-        assert _bodies(await kit.take(source, 50, limit=7)) == [b"%d" % i for i in range(50)]
+        assert bodies_of(await kit.take(source, 50, limit=7)) == [b"%d" % i for i in range(50)]
 
     @_check
-    async def test_a_waiting_receiver_is_woken(self, kit: _Kit) -> None:
+    async def test_a_waiting_receiver_is_woken(self, kit: Kit) -> None:
         source = await kit.source()
         waiting = asyncio.ensure_future(source.receive(10))
         await asyncio.sleep(0)
         await kit.write(b"a")
         batch = await kit.soon(waiting)
-        assert _bodies(unpack(batch)) == [b"a"]
+        assert bodies_of(unpack(batch)) == [b"a"]
 
     @_check
-    async def test_unsettled_messages_come_back_after_close_before_newer_ones(self, kit: _Kit) -> None:
+    async def test_unsettled_messages_come_back_after_close_before_newer_ones(self, kit: Kit) -> None:
         await kit.write(b"a", b"b", b"c", b"d")
         source = await kit.source()
         got = await kit.take(source, 3)
@@ -184,64 +112,64 @@ class Conformance:
         await kit.write(b"e")
         await source.close()
         again = await kit.drain()
-        assert _bodies(again) == [b"a", b"c", b"d", b"e"]
+        assert bodies_of(again) == [b"a", b"c", b"d", b"e"]
         assert [each.deliveries for each in again] == [2, 2, 1, 1]
 
     @_check
-    async def test_unsettled_messages_come_back_after_a_crash(self, kit: _Kit) -> None:
+    async def test_unsettled_messages_come_back_after_a_crash(self, kit: Kit) -> None:
         await kit.write(b"a", b"b", b"c")
         source = await kit.source()
         got = await kit.take(source, 2)
         await source.acknowledge([got[0].handle])
         await self.crash(source)
         again = await kit.drain()
-        assert _bodies(again) == [b"b", b"c"]
+        assert bodies_of(again) == [b"b", b"c"]
         assert [each.deliveries for each in again] == [2, 1]
 
     @_check
-    async def test_part_of_a_batch_can_be_settled(self, kit: _Kit) -> None:
+    async def test_part_of_a_batch_can_be_settled(self, kit: Kit) -> None:
         bodies = [b"%d" % i for i in range(20)]
         await kit.write(*bodies)
         source = await kit.source()
         got = await kit.take(source, 20)
-        await source.acknowledge(_handles([got[0], got[5], got[6], got[19]]))
-        await source.acknowledge(_handles(got[10:15]))
-        await source.release(_handles(got[7:9]))
+        await source.acknowledge(handles_of([got[0], got[5], got[6], got[19]]))
+        await source.acknowledge(handles_of(got[10:15]))
+        await source.release(handles_of(got[7:9]))
         again = await kit.take(source, 2)
-        assert _bodies(again) == bodies[7:9]
-        await source.acknowledge(_handles(again))
+        assert bodies_of(again) == bodies[7:9]
+        await source.acknowledge(handles_of(again))
         await source.close()
-        assert _bodies(await kit.drain()) == [*bodies[1:5], bodies[9], *bodies[15:19]]
+        assert bodies_of(await kit.drain()) == [*bodies[1:5], bodies[9], *bodies[15:19]]
 
     @_check
-    async def test_released_messages_come_back_with_their_attempts_before_newer_ones(self, kit: _Kit) -> None:
+    async def test_released_messages_come_back_with_their_attempts_before_newer_ones(self, kit: Kit) -> None:
         await kit.write(b"a", b"b", b"c")
         source = await kit.source()
         got = await kit.take(source, 2)
         await source.release([got[1].handle], attempts=5)
         await source.release([got[0].handle])
         again = await kit.take(source, 3)
-        assert _bodies(again) == [b"a", b"b", b"c"]
+        assert bodies_of(again) == [b"a", b"b", b"c"]
         assert [each.metadata.attempt for each in again] == [1, 5, 1]
         assert [each.deliveries for each in again] == [2, 2, 1]
         await source.close()
         assert [each.metadata.attempt for each in await kit.drain()] == [1, 5, 1], "attempts must be durable"
 
     @_check
-    async def test_a_delayed_message_waits_and_blocks_nobody(self, kit: _Kit) -> None:
+    async def test_a_delayed_message_waits_and_blocks_nobody(self, kit: Kit) -> None:
         await kit.write(b"a", b"b")
         source = await kit.source()
         got = await kit.take(source, 1)
         start = asyncio.get_running_loop().time()
-        await source.release(_handles(got), delay=self.delay, attempts=2)
-        assert _bodies(await kit.take(source, 1)) == [b"b"]
+        await source.release(handles_of(got), delay=self.delay, attempts=2)
+        assert bodies_of(await kit.take(source, 1)) == [b"b"]
         (late,) = await kit.take(source, 1)
         waited = asyncio.get_running_loop().time() - start
         assert (late.body, late.metadata.attempt, late.deliveries) == (b"a", 2, 2)
         assert waited >= self.delay * 0.9, f"it came after {waited:.3f} s"
 
     @_check
-    async def test_settling_is_idempotent_and_unknown_handles_are_no_error(self, kit: _Kit) -> None:
+    async def test_settling_is_idempotent_and_unknown_handles_are_no_error(self, kit: Kit) -> None:
         await kit.write(b"a", b"b", b"c")
         source = await kit.source()
         a, b, c = await kit.take(source, 3)
@@ -255,10 +183,10 @@ class Conformance:
         await source.acknowledge([c.handle, "no such handle"])
         await source.release(["no such handle"])
         await source.close()
-        assert _bodies(await kit.drain()) == [b"b"]
+        assert bodies_of(await kit.drain()) == [b"b"]
 
     @_check
-    async def test_dead_letters_are_a_queue(self, kit: _Kit) -> None:
+    async def test_dead_letters_are_a_queue(self, kit: Kit) -> None:
         sink = await self.queue("q").dead_letters("q.dead").open()
         kit.opened.append(sink)
         letter = Metadata(id="7", headers={"warren-reason": "too late"}, key="k", content_type="text/plain")
@@ -269,18 +197,18 @@ class Conformance:
         assert (got.metadata.id, got.metadata.headers, got.metadata.key) == ("7", {"warren-reason": "too late"}, "k")
 
     @_check
-    async def test_until_empty_ends_when_nothing_waits(self, kit: _Kit) -> None:
+    async def test_until_empty_ends_when_nothing_waits(self, kit: Kit) -> None:
         source = await kit.source(until_empty=True)
         assert await kit.soon(source.receive(5)) is None
         await kit.write(b"a", b"b")
         got = await kit.take(source, 2)
         assert await kit.soon(source.receive(5)) is None, "what this connection holds must not keep it waiting"
         await source.release([got[0].handle], delay=self.delay)
-        assert _bodies(await kit.take(source, 1)) == [b"a"], "what is delayed must be waited for"
+        assert bodies_of(await kit.take(source, 1)) == [b"a"], "what is delayed must be waited for"
         assert await kit.soon(source.receive(5)) is None
 
     @_check
-    async def test_until_empty_waits_for_what_others_hold(self, kit: _Kit) -> None:
+    async def test_until_empty_waits_for_what_others_hold(self, kit: Kit) -> None:
         await kit.write(b"a")
         other = await kit.source()
         got = await kit.take(other, 1)
@@ -288,12 +216,12 @@ class Conformance:
         waiting = asyncio.ensure_future(source.receive(5))
         done, _ = await asyncio.wait([waiting], timeout=self.delay)
         assert not done
-        await other.release(_handles(got))
+        await other.release(handles_of(got))
         batch = await kit.soon(waiting)
-        assert _bodies(unpack(batch)) == [b"a"]
+        assert bodies_of(unpack(batch)) == [b"a"]
 
     @_check
-    async def test_receivers_share_without_overlap(self, kit: _Kit) -> None:
+    async def test_receivers_share_without_overlap(self, kit: Kit) -> None:
         bodies = [b"%d" % i for i in range(200)]
         await kit.write(*bodies)
         got: list[Got] = []
@@ -307,16 +235,16 @@ class Conformance:
         async with asyncio.TaskGroup() as group:
             for _ in range(3):
                 group.create_task(work())
-        assert sorted(_bodies(got)) == sorted(bodies)
+        assert sorted(bodies_of(got)) == sorted(bodies)
 
     @_check
-    async def test_any_bytes_come_back_as_they_were(self, kit: _Kit) -> None:
+    async def test_any_bytes_come_back_as_they_were(self, kit: Kit) -> None:
         bodies = [b"", bytes(range(256)), b"\0", bytes(1 << 20), b"x" * 3_000_000, b"end"]
         await kit.write(*bodies)
-        assert _bodies(await kit.drain()) == bodies
+        assert bodies_of(await kit.drain()) == bodies
 
     @_check
-    async def test_metadata_comes_back(self, kit: _Kit) -> None:
+    async def test_metadata_comes_back(self, kit: Kit) -> None:
         metadata = [
             Metadata(id="1", headers={"größe": "Ω", "traceparent": "00-ab-cd-01"}, key="schlüssel"),
             Metadata(id="2", content_type="text/plain"),
@@ -333,14 +261,14 @@ class Conformance:
         assert all(before - 1 <= each.timestamp <= time.time() + 1 for each in got)
 
     @_check
-    async def test_values_are_encoded_with_their_content_type(self, kit: _Kit) -> None:
+    async def test_values_are_encoded_with_their_content_type(self, kit: Kit) -> None:
         await kit.write({"a": 1}, "ü", None)
         got = await kit.drain()
-        assert _bodies(got) == [b'{"a":1}', '"ü"'.encode(), b"null"]
+        assert bodies_of(got) == [b'{"a":1}', '"ü"'.encode(), b"null"]
         assert {each.metadata.content_type for each in got} == {"application/json"}
 
     @_check
-    async def test_messages_without_an_id_get_distinct_stable_ones(self, kit: _Kit) -> None:
+    async def test_messages_without_an_id_get_distinct_stable_ones(self, kit: Kit) -> None:
         await kit.write(*[b"x"] * 10)
         await kit.write(*[b"x"] * 10, name="other")
         source = await kit.source()
@@ -352,7 +280,7 @@ class Conformance:
         assert len(set(everything)) == 20
 
     @_check
-    async def test_cancelling_a_receive_loses_nothing(self, kit: _Kit) -> None:
+    async def test_cancelling_a_receive_loses_nothing(self, kit: Kit) -> None:
         source = await kit.source()
         bodies = [b"%d" % i for i in range(30)]
         got: list[Got] = []
@@ -369,13 +297,13 @@ class Conformance:
                 got += unpack(waiting.result())
             await writing
         got += await kit.take(source, len(bodies) - len(got), limit=2) if len(got) < len(bodies) else []
-        assert _bodies(got) == bodies
-        await source.acknowledge(_handles(got))
+        assert bodies_of(got) == bodies
+        await source.acknowledge(handles_of(got))
         await source.close()
         assert await kit.drain() == []
 
     @_check
-    async def test_closing_ends_a_receive_and_closing_twice_does_nothing(self, kit: _Kit) -> None:
+    async def test_closing_ends_a_receive_and_closing_twice_does_nothing(self, kit: Kit) -> None:
         source = await kit.source()
         waiting = asyncio.ensure_future(source.receive(1))
         await asyncio.sleep(0)
@@ -387,7 +315,7 @@ class Conformance:
         await sink.close()
 
     @_check
-    async def test_a_value_that_cannot_be_written_does_not_hold_up_the_others(self, kit: _Kit) -> None:
+    async def test_a_value_that_cannot_be_written_does_not_hold_up_the_others(self, kit: Kit) -> None:
         refused: list[int] = []
         try:
             await kit.write({"a": 1}, object(), b"raw", metadata=[Metadata(id=str(i)) for i in range(3)])
@@ -398,7 +326,7 @@ class Conformance:
         assert [(each.body, each.metadata.id) for each in got] == [(b'{"a":1}', "0"), (b"raw", "2")]
 
     @_check
-    async def test_concurrent_writes_all_arrive(self, kit: _Kit) -> None:
+    async def test_concurrent_writes_all_arrive(self, kit: Kit) -> None:
         sink = await self.sink("q").open()
         kit.opened.append(sink)
         async with asyncio.TaskGroup() as group:
@@ -406,12 +334,12 @@ class Conformance:
                 meta = Metadata(id=f"i{i}") if i % 2 else Metadata(key="k")
                 group.create_task(sink.write(Outgoing([b"%d" % i], [meta].__getitem__)))
         got = await kit.drain()
-        assert sorted(_bodies(got)) == sorted(b"%d" % i for i in range(40))
+        assert sorted(bodies_of(got)) == sorted(b"%d" % i for i in range(40))
         assert all(each.metadata.id == f"i{each.body.decode()}" for each in got if int(each.body) % 2)
         assert all(each.metadata.key == "k" for each in got if not int(each.body) % 2)
 
     @_check
-    async def test_the_depth_is_right_where_it_is_told(self, kit: _Kit) -> None:
+    async def test_the_depth_is_right_where_it_is_told(self, kit: Kit) -> None:
         await kit.write(*[b"x"] * 10)
         source = await kit.source()
         batch = await kit.soon(source.receive(4))
