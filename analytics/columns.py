@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain, repeat
 from typing import Any, TypeAlias
 
@@ -24,6 +25,7 @@ from warren.core.receipt import Delivery, Outcome
 __all__ = ["Arrival", "Handling", "Segment", "key_hash", "stages", "trips"]
 
 _SMALL = 64
+_SHARED = 131_072
 _LATEST = 2.5e11  # seconds: the year 9892, about where timestamps end for most readers
 _TIME = TRIPS.field("settled").type
 _WORD = TRIPS.field("route").type
@@ -79,32 +81,33 @@ def trips(pipeline: str, segments: Sequence[Segment]) -> pa.RecordBatch:
     seen, tokens, outcomes, times = zip(*segments, strict=True)
     counts = np.fromiter(map(len, tokens), np.int64, len(segments))
     total = int(counts.sum())
-    row = np.repeat(np.arange(len(segments)), counts)
     arrivals, arrival_of = _unique(seen)
     ends, end_of = _unique(outcomes)
-    by_arrival, by_end = _array(_INT, arrival_of[row]), _array(_INT, end_of[row])
+
+    def by_end(words: Sequence[str | None]) -> pa.Array:
+        return _spread(words, end_of, counts)
 
     # A failure keeps its traceback, so the name of an error is worked out once for each way it was reached.
     failures = [end.failure for end in ends]
     known: dict[object, str] = {}
-    fingerprints = [None if failure is None else _fingerprint(failure.error, known) for failure in failures]
+    received = np.fromiter((arrival.received for arrival in arrivals), np.float64, len(arrivals))
     columns: dict[str, pa.Array] = {
-        "pipeline": _words([pipeline]).take(_array(_INT, np.zeros(total, np.int64))),
-        "source": _words(_names([arrival.source for arrival in arrivals])).take(by_arrival),
-        "received": _instants([arrival.received for arrival in arrivals]).take(by_arrival),
-        "settled": _instants(times).take(_array(_INT, row)),
-        "route": _spread([end.route or None for end in ends], by_end),
-        "outcome": _spread([end.kind.name.lower() for end in ends], by_end),
-        "error": _spread([None if failure is None else type(failure.error).__name__ for failure in failures], by_end),
-        "fingerprint": _spread(fingerprints, by_end),
-        "stage": _spread([None if failure is None else failure.stage for failure in failures], by_end),
+        "pipeline": _constant(pipeline, total),
+        "source": _spread(_names([arrival.source for arrival in arrivals]), arrival_of, counts),
+        "received": _array(_TIME, np.repeat(_micros(received)[arrival_of], counts)),
+        "settled": _array(_TIME, np.repeat(_micros(np.array(times, np.float64)), counts)),
+        "route": by_end([end.route or None for end in ends]),
+        "outcome": by_end([end.kind.name.lower() for end in ends]),
+        "error": by_end([None if failure is None else type(failure.error).__name__ for failure in failures]),
+        "fingerprint": by_end([None if failure is None else _fingerprint(failure.error, known) for failure in failures]),
+        "stage": by_end([None if failure is None else failure.stage for failure in failures]),
     }
     pool = _pool(arrivals)
     if pool:
         places = _places(arrivals, arrival_of, tokens, counts)
         columns |= pool if places is None else {name: column.take(places) for name, column in pool.items()}
     if "attempts" not in columns:
-        columns["attempts"] = _array(pa.int32(), np.ones(total, np.int32))
+        columns["attempts"] = _array(pa.int32(), _same(1, total))
     return _batch(TRIPS, columns, total)
 
 
@@ -113,7 +116,7 @@ def stages(pipeline: str, handlings: Sequence[Handling]) -> pa.RecordBatch:
     stage, taken, given, failed, start, end, credit, depth = zip(*handlings, strict=True)
     total = len(handlings)
     columns = {
-        "pipeline": _words([pipeline]).take(_array(_INT, np.zeros(total, np.int64))),
+        "pipeline": _constant(pipeline, total),
         "stage": _words(stage),
         "taken": _array(_INT, _ints(taken)),
         "given": _array(_INT, _ints(given)),
@@ -127,7 +130,7 @@ def stages(pipeline: str, handlings: Sequence[Handling]) -> pa.RecordBatch:
 
 
 def _batch(schema: pa.Schema, columns: Mapping[str, pa.Array], total: int) -> pa.RecordBatch:
-    arrays = [columns[field.name] if field.name in columns else pa.nulls(total, field.type) for field in schema]
+    arrays = [columns[field.name] if field.name in columns else _missing(field.type, total) for field in schema]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
@@ -169,21 +172,17 @@ def _places(arrivals: Sequence[Arrival], arrival_of: Ints, tokens: Sequence[Sequ
         return None
     bases = np.fromiter((arrival.base for arrival in arrivals), np.int64, len(arrivals))
     shift = (np.cumsum(sizes) - sizes - bases)[arrival_of]
-    firsts = np.fromiter(
-        (each.start if fine else 0 for each, fine in zip(tokens, plain, strict=True)),  # type: ignore[attr-defined]  # fine says that it is a range
-        np.int64,
-        len(tokens),
-    )
+    if not any(plain):
+        places = np.fromiter(chain.from_iterable(tokens), np.int64, int(counts.sum()))
+        places += np.repeat(shift, counts)
+        return _array(_INT, places)
+    firsts = _ints(each.start if type(each) is range else 0 for each in tokens)
     # In a range the tokens count up from the first, wherever among the rows it stands.
     places = np.repeat(firsts + shift - (np.cumsum(counts) - counts), counts)
     places += np.arange(len(places))
     if not all(plain):
         listed = ~np.array(plain)
-        single = np.fromiter(
-            chain.from_iterable(each for each, fine in zip(tokens, plain, strict=True) if not fine),
-            np.int64,
-            int(counts[listed].sum()),
-        )
+        single = _ints(chain.from_iterable(each for each, fine in zip(tokens, plain, strict=True) if not fine))
         places[np.repeat(listed, counts)] = single + np.repeat(shift[listed], counts[listed])
     return _array(_INT, places)
 
@@ -217,36 +216,62 @@ def _attempts(arrivals: Sequence[Arrival], counts: Sequence[int], total: int) ->
     return _array(pa.int32(), column)
 
 
-def _instants(seconds: Sequence[float]) -> pa.Array:
-    """Seconds since 1970 as timestamps."""
-    return _timestamps(np.fromiter(seconds, np.float64, len(seconds)))
-
-
-def _timestamps(seconds: npt.NDArray[np.float64], unknown: npt.NDArray[np.bool_] | None = None) -> pa.Array:
-    return _array(_TIME, np.rint(seconds * 1e6).astype(np.int64), unknown)
-
-
 def _enqueued(arrivals: Sequence[Arrival], counts: Sequence[int], total: int) -> pa.Array:
     seconds = np.fromiter(_chained([arrival.enqueued for arrival in arrivals], counts, 0.0), np.float64, total)
     unknown = ~((seconds > 0) & (seconds < _LATEST))
-    return _timestamps(np.where(unknown, 0, seconds), unknown)
+    seconds[unknown] = 0
+    return _array(_TIME, _micros(seconds), unknown)
+
+
+def _micros(seconds: npt.NDArray[np.float64]) -> Ints:
+    return np.rint(seconds * 1e6).astype(np.int64)
+
+
+def _instants(seconds: Sequence[float]) -> pa.Array:
+    return _array(_TIME, _micros(np.array(seconds, np.float64)))
 
 
 def _words(values: Sequence[Any]) -> pa.DictionaryArray:
-    distinct, codes = _unique(values)
-    if None not in distinct:
-        return pa.DictionaryArray.from_arrays(_array(pa.int32(), codes.astype(np.int32)), _strings(distinct))
-    missing = distinct.index(None)
-    return pa.DictionaryArray.from_arrays(
-        _array(pa.int32(), codes.astype(np.int32), codes == missing),
-        _strings(["" if each is None else each for each in distinct]),
-    )
+    """A dictionary column of these texts."""
+    return _spread(values, np.arange(len(values)), None)
 
 
-def _spread(words: Sequence[str | None], rows: pa.Array) -> pa.Array:
-    if not any(words):
-        return pa.nulls(len(rows), _WORD)
-    return _words(words).take(rows)
+def _spread(words: Sequence[Any], which: Ints, counts: Ints | None) -> pa.DictionaryArray:
+    """A dictionary column that names, for each segment, ``which`` of the words it has, as often as it has messages."""
+    distinct, codes = _unique(words)
+    if len(distinct) == 1:
+        total = len(which) if counts is None else int(counts.sum())
+        return _missing(_WORD, total) if distinct[0] is None else _constant(distinct[0], total)
+    indices = codes.astype(np.int32)[which]
+    unknown = indices == distinct.index(None) if None in distinct else None
+    if counts is not None:
+        indices = np.repeat(indices, counts)
+        unknown = None if unknown is None else np.repeat(unknown, counts)
+    texts = _strings(["" if each is None else each for each in distinct])
+    return pa.DictionaryArray.from_arrays(_array(pa.int32(), indices, unknown), texts)
+
+
+def _constant(word: str, total: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(_array(pa.int32(), _same(0, total)), _strings([word]))
+
+
+# Columns that say the same in every row share their memory, also with later batches: fresh memory is what costs most here.
+@lru_cache(maxsize=2)
+def _shared(value: int) -> npt.NDArray[np.int32]:
+    return np.full(_SHARED, value, np.int32)
+
+
+def _same(value: int, total: int) -> npt.NDArray[np.int32]:
+    return _shared(value)[:total] if total <= _SHARED else np.full(total, value, np.int32)
+
+
+@lru_cache(maxsize=8)
+def _shared_nulls(kind: pa.DataType) -> pa.Array:
+    return pa.nulls(_SHARED, kind)
+
+
+def _missing(kind: pa.DataType, total: int) -> pa.Array:
+    return _shared_nulls(kind)[:total] if total <= _SHARED else pa.nulls(total, kind)
 
 
 def _strings(values: Sequence[Any]) -> pa.Array:

@@ -29,7 +29,8 @@ __all__ = ["Recorder"]
 
 _log = logging.getLogger("warren.analytics")
 
-_BATCH = 65_536
+# Arrays for so many rows stay in the processor's cache, and are small enough that their memory is used again.
+_BATCH = 32_768
 _PATIENCE = 1.0
 
 
