@@ -54,37 +54,41 @@ class _Commands(click.Group):
             raise _Sentence(error) from error
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def _examples(*lines: str) -> str:
+    # The first character keeps the lines as they are.
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+@click.group(
+    cls=_Commands,
+    epilog=_examples(
+        "warren demo                          a year of departures through a pipeline",
+        "warren explain shop.flows:orders     what a pipeline does, and what it guarantees",
+        "warren run shop.flows:orders         run it until Ctrl-C",
+        "warren flows recordings/             what went through, from its recording",
+    ),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(version("warren"), prog_name="warren")
 @click.option("--debug", is_flag=True, help=f"Show tracebacks; setting {DEBUG} does the same.")
 def main(debug: bool) -> None:
-    r"""Compose message-processing pipelines; lose nothing.
-
-    \b
-    Examples:
-      warren demo                          a year of departures through a pipeline
-      warren explain shop.flows:orders     what a pipeline does, and what it guarantees
-      warren run shop.flows:orders         run it until Ctrl-C
-      warren flows recordings/             what went through, from its recording
+    """Compose message-processing pipelines; lose nothing.
 
     A pipeline is named by module:attribute, looked for in the current folder too, or by file.py:attribute.
     """
 
 
-@main.command()
+@main.command(
+    epilog=_examples("warren run shop.flows:orders", "warren run flows.py:orders --until-empty --record recordings/")
+)
 @click.argument("pipeline")
 @click.option("--until-empty", is_flag=True, help="End once nothing waits at the source.")
 @click.option("--record", type=click.Path(file_okay=False, path_type=Path), help="Record the flow to this folder.")
 def run(pipeline: str, until_empty: bool, record: Path | None) -> None:
-    r"""Run PIPELINE until its source ends or Ctrl-C.
+    """Run PIPELINE until its source ends or Ctrl-C.
 
     The first Ctrl-C stops reading and sees what is in flight to its end; a second one interrupts. Either way nothing is
     lost: what is unsettled goes back to its source.
-
-    \b
-    Examples:
-      warren run shop.flows:orders
-      warren run flows.py:orders --until-empty --record recordings/
     """
     from warren.apps.load import load_pipeline
 
@@ -99,16 +103,15 @@ def run(pipeline: str, until_empty: bool, record: Path | None) -> None:
         click.echo(f"The flow is recorded in {record}; see it with: warren flows {record}", err=True)
 
 
-@main.command()
+@main.command(
+    epilog=_examples("warren explain shop.flows:orders", "warren explain shop.flows:orders --mermaid > orders.mmd")
+)
 @click.argument("pipeline")
 @click.option("--mermaid", is_flag=True, help="Draw it as a Mermaid flowchart.")
 def explain(pipeline: str, mermaid: bool) -> None:
-    r"""Show the steps of PIPELINE, its credit, and the guarantee on each edge.
+    """Show what PIPELINE does and guarantees.
 
-    \b
-    Examples:
-      warren explain shop.flows:orders
-      warren explain shop.flows:orders --mermaid > orders.mmd
+    Its steps, its credit, and what each step does to the delivery guarantee.
     """
     from warren.apps.load import load_pipeline
 
@@ -116,15 +119,12 @@ def explain(pipeline: str, mermaid: bool) -> None:
     click.echo(explanation.mermaid if mermaid else explanation)
 
 
-@main.command()
+@main.command(epilog=_examples("warren run shop.flows:orders --record recordings/", "warren flows recordings/"))
 @click.argument("path", type=click.Path(path_type=Path))
 def flows(path: Path) -> None:
-    r"""Summarise the recordings in the folder PATH: messages, outcomes, latency, errors, stages.
+    """Summarise the recordings in the folder PATH.
 
-    \b
-    Examples:
-      warren run shop.flows:orders --record recordings/
-      warren flows recordings/
+    Messages by outcome, latency, errors and stages.
     """
     if not path.exists():
         raise AddressError(f"there is no folder {str(path)!r}; give the one that warren run --record wrote to")
@@ -136,7 +136,14 @@ def flows(path: Path) -> None:
     Console().print(render(Flows(path)))
 
 
-@main.command()
+@main.command(
+    epilog=_examples(
+        "warren demo",
+        "warren demo --limit 20000 --folder /tmp/demo",
+        "warren demo --broker sqlite:///tmp/queues.db --fresh",
+        "warren demo --broker memory:",
+    )
+)
 @click.option("--broker", metavar="ADDRESS", help="memory: or sqlite:///path/to/file; a file in FOLDER unless given.")
 @click.option(
     "--folder",
@@ -149,18 +156,11 @@ def flows(path: Path) -> None:
 @click.option("--fresh/--resume", "fresh", default=None, help="Start again, or insist on going on with an unfinished run.")
 @click.option("--no-open", is_flag=True, help="Do not open the page with the plots in a browser.")
 def demo(broker: str | None, folder: Path, limit: int | None, fresh: bool | None, no_open: bool) -> None:
-    r"""Send a year of real departures through a pipeline, and show what happened.
+    """Send a year of departures through a pipeline.
 
     Publishes the 336,776 departures from New York in 2013 to a broker, decodes them, joins the weather from a service that
     sometimes fails, counts departures and delays by airport and hour, writes Parquet, records its own flow, and accounts
     for every message. Killed at any moment, it goes on where it was.
-
-    \b
-    Examples:
-      warren demo
-      warren demo --limit 20000 --folder /tmp/demo
-      warren demo --broker sqlite:///tmp/queues.db --fresh
-      warren demo --broker memory:
     """
     from warren.apps.demo.run import demo as run_demo
 
