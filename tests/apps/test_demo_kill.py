@@ -45,10 +45,10 @@ def finish(process: subprocess.Popen[str]) -> str:
     return output
 
 
-def wait_for(process: subprocess.Popen[str], folder: Path, starts: int, phase: str = "") -> None:
+def wait_for(process: subprocess.Popen[str], folder: Path, starts: int, made: Path | None = None) -> None:
     """Until the run is under way, so that a kill hits its work and not its imports."""
     deadline = time.monotonic() + PATIENCE
-    while (run := state.load(folder)) is None or run.starts < starts or phase not in run.phase:
+    while (run := state.load(folder)) is None or run.starts < starts or not (made is None or made.exists()):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)
 
@@ -97,7 +97,7 @@ def test_nothing_is_lost_whenever_it_is_killed(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_an_interrupted_run_ends_gracefully_and_goes_on(tmp_path: Path) -> None:
     process = start(tmp_path)
-    wait_for(process, tmp_path, 1, "processing")
+    wait_for(process, tmp_path, 1, tmp_path / "flow")
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
