@@ -130,7 +130,7 @@ def shorten(value: object, limit: int = 120) -> str:
 def fingerprint(error: BaseException) -> str:
     """Twelve hexadecimal digits that are equal for failures of one kind: the error's type and where it was raised.
 
-    The error's text is left out, as it often carries the value.
+    The error's text is left out, as it often carries the value; what caused it counts.
 
     >>> fingerprint(ValueError("a")) == fingerprint(ValueError("b"))
     True
@@ -139,5 +139,6 @@ def fingerprint(error: BaseException) -> str:
     """
     frames = traceback.extract_tb(error.__traceback__)[-3:]
     places = "|".join(f"{frame.filename.rsplit('/', 1)[-1]}:{frame.name}" for frame in frames)
-    text = f"{type(error).__module__}.{type(error).__qualname__}|{places}"
+    kinds = [type(error)] if error.__cause__ is None else [type(error), type(error.__cause__)]
+    text = "|".join([*(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds), places])
     return hashlib.blake2s(text.encode(), digest_size=6).hexdigest()

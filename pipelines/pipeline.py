@@ -153,8 +153,16 @@ class Running:
         self._task = asyncio.get_running_loop().create_task(runtime.execute())
 
     def __await__(self) -> Generator[Any, None, None]:
-        """Wait for the end; raises what stopped the pipeline."""
-        return asyncio.shield(self._task).__await__()
+        """Wait for the end; raises what stopped the pipeline. Cancelling the wait stops the pipeline."""
+        return self._wait().__await__()
+
+    async def _wait(self) -> None:
+        try:
+            await asyncio.shield(self._task)
+        except asyncio.CancelledError:
+            self.stop()
+            await asyncio.wait((self._task,))
+            raise
 
     @property
     def in_flight(self) -> int:

@@ -64,6 +64,8 @@ class Runtime:
         self._flushes: list[Callable[[], None]] = []
         self._waiters: list[asyncio.Future[None]] = []
         self._stopping = False
+        # Done once the pipeline is stopped or has failed: what waits for the end need not wake at every change.
+        self._halted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._error: BaseException | None = None
         self._readers: list[Reader] = []
         self._sinks: dict[int, SinkConnection] = {}
@@ -96,6 +98,11 @@ class Runtime:
         """Stop with an error; what is unsettled goes back to its source."""
         if self._error is None:
             self._error = error
+        self._halt()
+
+    def _halt(self) -> None:
+        if not self._halted.done():
+            self._halted.set_result(None)
         self.notify()
 
     def begin(self) -> None:
@@ -187,7 +194,7 @@ class Runtime:
     def stop(self) -> None:
         """Stop reading, drain and end. Calling it again does nothing."""
         self._stopping = True
-        self.notify()
+        self._halt()
 
     async def execute(self) -> None:
         """Run to the end."""
@@ -232,8 +239,8 @@ class Runtime:
         for task in reading:
             task.add_done_callback(self.check)
         try:
-            while not (self._stopping or self._error) and (left := [task for task in reading if not task.done()]):
-                await asyncio.wait((*left, self.changed()), return_when=asyncio.FIRST_COMPLETED)
+            while not self._halted.done() and (left := [task for task in reading if not task.done()]):
+                await asyncio.wait((*left, self._halted), return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in reading:
                 task.cancel()
@@ -254,9 +261,8 @@ class Runtime:
         """See everything in flight to its end; with a deadline once stopping."""
         draining = asyncio.ensure_future(self._flush())
         try:
-            while not draining.done() and not self._stopping:
-                await asyncio.wait((draining, self.changed()), return_when=asyncio.FIRST_COMPLETED)
-            async with asyncio.timeout(self.pipeline.shutdown if self._stopping else None):
+            await asyncio.wait((draining, self._halted), return_when=asyncio.FIRST_COMPLETED)
+            async with asyncio.timeout(self.pipeline.shutdown if self._halted.done() else None):
                 await draining
         except TimeoutError:
             if draining.done() and not draining.cancelled():
