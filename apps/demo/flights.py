@@ -119,9 +119,9 @@ def flights(source: Source[Flight], service: WeatherService, folder: Path, dead_
         | hourly
         | route(
             airport_of,
-            EWR=batch(500, "1s") | _parquet(folder / "EWR"),
-            JFK=batch(500, "1s") | _parquet(folder / "JFK"),
-            LGA=batch(500, "1s") | _parquet(folder / "LGA"),
+            EWR=_parquet(folder / "EWR"),
+            JFK=_parquet(folder / "JFK"),
+            LGA=_parquet(folder / "LGA"),
         ),
         dead_letters=dead_letters,
     )
@@ -133,6 +133,10 @@ def airport_of(hour: dict[str, Any]) -> str:
 
 
 def _parquet(folder: Path) -> Sink[Any]:
+    return batch(500, "1s") | _files(folder)
+
+
+def _files(folder: Path) -> Sink[Any]:
     return files.parquet(folder)
 
 

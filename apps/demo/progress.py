@@ -20,6 +20,7 @@ class Bar(FlowObserver):
     def __init__(self, progress: Progress, title: str, total: int, done: int) -> None:
         self.count = 0
         self._progress = progress
+        self._done, self._total = done, total
         self._task = progress.add_task(title, total=total, completed=done)
 
     def open(self, pipeline: str) -> None:
@@ -28,7 +29,8 @@ class Bar(FlowObserver):
     def settled(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome, at: float) -> None:
         """Messages reached their end."""
         self.count += len(tokens)
-        self._progress.advance(self._task, len(tokens))
+        # What a killed run held comes again, so more can be settled than seemed to be left.
+        self._progress.update(self._task, completed=min(self._done + self.count, self._total))
 
     def handled(
         self, stage: str, taken: int, given: int, failed: int, start: float, end: float, credit: int, depth: int | None

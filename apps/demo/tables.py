@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import polars as pl
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -29,7 +30,7 @@ def show(console: Console, totals: Totals, traffic: Traffic, scored: pl.DataFram
 
 
 def _messages(totals: Totals, traffic: Traffic) -> Table:
-    table = Table(title="Messages", title_justify="left", show_header=False)
+    table = Table(title="Messages", title_justify="left", show_header=False, box=box.SIMPLE)
     table.add_column()
     table.add_column(justify="right")
     table.add_row("in", f"{totals.messages:,}")
@@ -47,7 +48,7 @@ def _messages(totals: Totals, traffic: Traffic) -> Table:
 
 
 def _airports(totals: Totals) -> Table:
-    table = Table(title="By airport", title_justify="left")
+    table = Table(title="By airport", title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("airport")
     for name in ("departures", "cancelled", "undecodable", "together", "in the package"):
         table.add_column(name, justify="right")
@@ -64,6 +65,7 @@ def _unusual(scored: pl.DataFrame) -> Table:
         f"flight counts as {CANCELLED_MINUTES // 60} hours late). Alike: hours of that day above 6.",
         title_justify="left",
         caption_justify="left",
+        box=box.SIMPLE_HEAD,
     )
     table.add_column("New York", no_wrap=True)
     for name in ("flights", "cancelled", "delay", "sight", "wind", "score", "alike"):
