@@ -25,7 +25,8 @@ __all__ = ["rx"]
 def rx(*operators: Callable[[Observable[Any]], Observable[Any]], holds: bool = False) -> Operator[Any, Any]:
     """Put values through functions of `reactivex.operators`, one after the other.
 
-    What they give while a value is handed to them descends from that value: its message is acknowledged when all of that is
+    Keeps the delivery guarantee, as far as this goes:
+    what they give while a value is handed to them descends from that value: its message is acknowledged when all of that is
     safe, and at once where it is nothing. So without ``holds`` they must not keep a value for later (as ``reduce`` or
     ``buffer_with_count`` do), as its message is acknowledged before: one that needs a timer fails its messages, and giving a
     value by itself, also at the drain, stops the pipeline, both with a `GraphError`.
