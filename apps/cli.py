@@ -47,6 +47,9 @@ class _Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("warren: interrupted; what was not settled goes back to its source.", err=True)
             raise click.exceptions.Exit(INTERRUPTED) from None
+        except click.UsageError as error:
+            where = error.ctx.command_path if error.ctx is not None else ctx.command_path
+            raise _Sentence(AddressError(f"{error.format_message().rstrip('.')}; see {where} --help")) from error
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:

@@ -36,7 +36,10 @@ class Broker:
         self._memory = parts.scheme == "memory"
         if parts.options:
             raise AddressError(f"{address}: the demo names the queues itself; leave out what follows the '?'")
-        self.queue("check", None)
+        try:
+            self.queue("check", None)
+        except AddressError as error:
+            raise AddressError(str(error).replace("?queue=check", "")) from error
 
     @property
     def durable(self) -> bool:

@@ -54,7 +54,7 @@ def save(folder: Path, state: State) -> None:
         with writing(folder / _FILE) as file:
             file.write_bytes(msgspec.json.encode(state))
     except OSError as error:
-        raise StorageError(f"{folder} cannot be written: {error}; name another folder with --folder") from error
+        raise StorageError(f"{folder} cannot be written: {error.strerror}; name another folder with --folder") from error
 
 
 def clear(folder: Path) -> None:
@@ -73,4 +73,4 @@ def clear(folder: Path) -> None:
         # Last, so that a folder whose clearing was cut short is still known as the demo's.
         (folder / _FILE).unlink(missing_ok=True)
     except OSError as error:
-        raise StorageError(f"{folder} cannot be cleared: {error}; name another folder with --folder") from error
+        raise StorageError(f"{folder} cannot be cleared: {error.strerror}; name another folder with --folder") from error

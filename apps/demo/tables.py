@@ -66,6 +66,8 @@ def _unusual(scored: pl.DataFrame) -> Table:
         title_justify="left",
         caption_justify="left",
         box=box.SIMPLE_HEAD,
+        collapse_padding=True,
+        pad_edge=False,
     )
     table.add_column("New York", no_wrap=True)
     for name in ("flights", "cancelled", "delay", "sight", "wind", "score", "alike"):
