@@ -13,7 +13,8 @@ __all__ = ["Traffic", "traffic"]
 
 
 class Traffic(NamedTuple):
-    """Figures of a recorded run. Latencies are in milliseconds, from receiving a message to acknowledging it.
+    """Figures of a recorded run. Latencies are in milliseconds, from receiving a message until what came of
+    it is safe.
 
     ``spread`` has the share of messages (``share``) that were faster than ``latency``; ``seconds`` has the messages settled
     in each second by outcome; ``routes`` how many went where.
@@ -41,8 +42,9 @@ def traffic(folder: Path, rate: float) -> Traffic:
         p50=pl.col("latency").quantile(0.5),
         p99=pl.col("latency").quantile(0.99),
     ).collect()
-    latencies = trips.select("latency").collect()["latency"]
-    spread = pl.DataFrame({"share": steps, "latency": [latencies.quantile(step) for step in steps]})
+    latencies = trips.select(pl.col("latency").sort()).collect()["latency"]
+    places = [round(step * (len(latencies) - 1)) for step in steps] if len(latencies) else []
+    spread = pl.DataFrame({"share": steps[: len(places)], "latency": latencies.gather(places)})
     seconds = trips.group_by(pl.col("settled").dt.truncate("1s").alias("second"), "outcome").len().sort("second").collect()
     routes = trips.group_by("route", "outcome").len().sort("len", descending=True).collect()
     retried, p50, p99 = figures.row(0)
