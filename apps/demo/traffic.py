@@ -13,9 +13,9 @@ __all__ = ["Traffic", "traffic"]
 
 
 class Traffic(NamedTuple):
-    """Figures of a recorded run. Latencies are in milliseconds, from receiving a message until what came of
-    it is safe.
+    """Figures of a recorded run.
 
+    Latencies are in milliseconds, from receiving a message until what came of it is safe.
     ``spread`` has the share of messages (``share``) that were faster than ``latency``; ``seconds`` has the messages settled
     in each second by outcome; ``routes`` how many went where.
     """
