@@ -137,7 +137,7 @@ def fingerprint(error: BaseException) -> str:
     >>> len(fingerprint(ValueError("a")))
     12
     """
-    frames = traceback.extract_tb(error.__traceback__)[-3:]
+    frames = traceback.StackSummary.extract(traceback.walk_tb(error.__traceback__), lookup_lines=False)[-3:]
     places = "|".join(f"{frame.filename.rsplit('/', 1)[-1]}:{frame.name}" for frame in frames)
     kinds = [type(error)] if error.__cause__ is None else [type(error), type(error.__cause__)]
     text = "|".join([*(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds), places])

@@ -144,9 +144,15 @@ class _Workers:
 
     def take(self, chunk: Chunk) -> None:
         slots = [_Slot(v, t, chunk.attempt) for v, t in zip(chunk.values, chunk.tokens, strict=True)]
-        self.queue.extend(slots)
-        if self.operator.ordered:
-            self.slots.extend(slots)
+        if chunk.attempt > 1:
+            # Tried again, they are older than what waits here, and event time may be waiting for them.
+            self.queue.extendleft(reversed(slots))
+            if self.operator.ordered:
+                self.slots.extendleft(reversed(slots))
+        else:
+            self.queue.extend(slots)
+            if self.operator.ordered:
+                self.slots.extend(slots)
         for _ in range(min(self.operator.concurrency - self.active, len(self.queue))):
             self.active += 1
             self.stage.run.spawn(self.work())

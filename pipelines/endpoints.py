@@ -13,7 +13,7 @@ from warren.core.codecs import decode_error, decoder, encode
 from warren.core.errors import EncodeError, PartialWriteError, PoisonError, StalledError, WarrenError, fingerprint
 from warren.core.graph import Inlet, SinkConnection, SourceConnection
 from warren.core.message import Batch, Metadata, Outgoing
-from warren.core.receipt import MAX_BATCH, Delivery, Kind, Outcome
+from warren.core.receipt import Delivery, Kind, Outcome
 from warren.core.stage import Stage
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["DeadLetters", "Reader", "Writer"]
 
 _LARGEST_CHUNK = 1024
+_FIRST_CHUNK = 64
+_CHUNK_BYTES = 1 << 20
 
 
 class Reader:
@@ -42,7 +44,7 @@ class Reader:
 
     async def read(self) -> None:
         """Read until the source ends or the task is cancelled."""
-        run, limit = self.run, min(_LARGEST_CHUNK, self.run.credit, MAX_BATCH)
+        run, limit = self.run, _FIRST_CHUNK
         while True:
             while run.unacknowledged >= run.credit:
                 await self._credit()
@@ -51,6 +53,7 @@ class Reader:
                 return
             if len(batch):
                 self.take(batch)
+                limit = _chunk_limit(batch.bodies[-1])
             await asyncio.sleep(0)
 
     async def _credit(self) -> None:
@@ -161,6 +164,12 @@ class Reader:
         """Wait until the source knows of everything settled so far."""
         while self._telling is not None:
             await asyncio.wait((self._telling,))
+
+
+def _chunk_limit(body: object) -> int:
+    """How many messages such as this one make a chunk that stays in the processor's cache from step to step."""
+    size = len(body) if isinstance(body, bytes) else 1
+    return max(1, min(_LARGEST_CHUNK, _CHUNK_BYTES // max(size, 1)))
 
 
 def _decoder(kind: Any, content_type: str) -> Callable[[bytes], Any]:
