@@ -74,6 +74,9 @@ def window(
     more of such a window come, it opens again and gives a second `Window`. Without ``time``, a value's time is when
     it came, and windows close by the clock.
 
+    So a graceful stop gives an open window as it is, and the rest of it comes as a second `Window` of the same key and
+    start when the pipeline runs again: deduplicate by the values a row counts, not by key and start alone.
+
     Windows leave in order of their ends, then of their first values; their values are in order of arrival, where sessions
     joined, piece by piece. An empty window is never given.
 
