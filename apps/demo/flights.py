@@ -133,11 +133,7 @@ def airport_of(hour: dict[str, Any]) -> str:
 
 
 def _parquet(folder: Path) -> Sink[Any]:
-    return batch(500, "1s") | _files(folder)
-
-
-def _files(folder: Path) -> Sink[Any]:
-    return files.parquet(folder)
+    return batch(500, "1s") | files.parquet(folder)
 
 
 def _number(measured: float | None) -> float:

@@ -12,8 +12,6 @@ from __future__ import annotations
 import os
 from typing import Any, TypeVar, overload
 
-import pyarrow as pa
-
 from warren.connectors.files.connection import Files
 from warren.connectors.files.csv import Csv
 from warren.connectors.files.jsonl import Jsonl
@@ -57,7 +55,7 @@ def jsonl(path: Path, type: Any = None) -> Files[Any]:
 
 
 @overload
-def csv(path: Path, type: None = None) -> Files[dict[str, str]]: ...
+def csv(path: Path, type: None = None) -> Files[Any]: ...
 @overload
 def csv(path: Path, type: type[T]) -> Files[T]: ...
 @overload
@@ -77,19 +75,21 @@ def csv(path: Path, type: Any = None) -> Files[Any]:
     return Csv(os.fspath(path), type)
 
 
+# PyArrow ships no types: naming its schema here would fail strict checks wherever this is called.
 @overload
-def parquet(path: Path, type: None = None, *, schema: pa.Schema | None = None) -> Files[dict[str, Any]]: ...
+def parquet(path: Path, type: None = None, *, schema: Any = None) -> Files[Any]: ...
 @overload
-def parquet(path: Path, type: type[T], *, schema: pa.Schema | None = None) -> Files[T]: ...
+def parquet(path: Path, type: type[T], *, schema: Any = None) -> Files[T]: ...
 @overload
-def parquet(path: Path, type: Any, *, schema: pa.Schema | None = None) -> Files[Any]: ...
-def parquet(path: Path, type: Any = None, *, schema: pa.Schema | None = None) -> Files[Any]:
+def parquet(path: Path, type: Any, *, schema: Any = None) -> Files[Any]: ...
+def parquet(path: Path, type: Any = None, *, schema: Any = None) -> Files[Any]:
     """Parquet files; as a sink, a folder that gets one file for each write.
 
     Rows are dicts, converted to ``type`` where one is given; with ``polars.DataFrame`` or ``pyarrow.Table`` a message is a
     batch of rows. As a sink it takes dicts, structs, dataclasses, data frames and lists of them; batch before it, as each
-    write makes a file. Its columns come from the rows of the write, or from ``schema``; a value that does not fit the
-    others is refused. A file appears whole or not at all; what a killed process left unfinished is removed on opening.
+    write makes a file. Its columns come from the rows of the write, or from ``schema``, a ``pyarrow.Schema``; a value that
+    does not fit the others is refused. A file appears whole or not at all; what a killed process left unfinished is
+    removed on opening.
 
     Delivery: at least once. A source starts again from the first row in each run; a sink has synced what it confirms.
 

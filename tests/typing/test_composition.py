@@ -11,7 +11,7 @@ from typing import Any, assert_type
 import pytest
 
 from warren import Pipeline
-from warren.connectors import memory
+from warren.connectors import files, memory
 from warren.core.errors import GraphError
 from warren.core.graph import Flow, Operator, Sink, Source
 from warren.operators import batch, constant, dead_letter, filter, flat_map, map, merge, retry, route, tap, throttle
@@ -68,6 +68,19 @@ def test_compositions() -> None:
 def test_operators_that_take_anything_go_anywhere() -> None:
     steps = orders | throttle(5) | dead_letter("x") | retry(constant("1s")) | memory.into(list[Any]())
     assert_type(steps, Flow)
+
+
+def test_files_without_a_type_take_and_give_anything() -> None:
+    assert_type(files.parquet("out"), files.Files[Any])
+    assert_type(files.jsonl("out.jsonl"), files.Files[Any])
+    assert_type(files.csv("out.csv"), files.Files[Any])
+    assert_type(orders | batch(500, "1s") | files.parquet("out"), Flow)
+    ends: list[Sink[Any]] = [
+        batch(5) | files.parquet("out"),
+        batch(5) | files.jsonl("o.jsonl"),
+        batch(5) | files.csv("o.csv"),
+    ]
+    assert all(isinstance(end, Sink) for end in ends)
 
 
 def test_routes() -> None:
