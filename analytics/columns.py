@@ -20,7 +20,7 @@ import pyarrow.compute
 from warren.analytics.schema import STAGES, TRIPS
 from warren.core.errors import fingerprint
 from warren.core.message import TENANT, TRACE
-from warren.core.receipt import Delivery, Outcome
+from warren.core.receipt import Delivery, Half, Outcome
 
 __all__ = ["Arrival", "Handling", "Segment", "key_hash", "stages", "trips"]
 
@@ -173,7 +173,7 @@ def _places(arrivals: Sequence[Arrival], arrival_of: Ints, tokens: Sequence[Sequ
     bases = np.fromiter((arrival.base for arrival in arrivals), np.int64, len(arrivals))
     shift = (np.cumsum(sizes) - sizes - bases)[arrival_of]
     if not any(plain):
-        places = np.fromiter(chain.from_iterable(tokens), np.int64, int(counts.sum()))
+        places = _listed(tokens)
         places += np.repeat(shift, counts)
         return _array(_INT, places)
     firsts = _ints(each.start if type(each) is range else 0 for each in tokens)
@@ -182,9 +182,22 @@ def _places(arrivals: Sequence[Arrival], arrival_of: Ints, tokens: Sequence[Sequ
     places += np.arange(len(places))
     if not all(plain):
         listed = ~np.array(plain)
-        single = _ints(chain.from_iterable(each for each, fine in zip(tokens, plain, strict=True) if not fine))
+        single = _listed([each for each, fine in zip(tokens, plain, strict=True) if not fine])
         places[np.repeat(listed, counts)] = single + np.repeat(shift[listed], counts[listed])
     return _array(_INT, places)
+
+
+def _listed(tokens: Sequence[Sequence[int]]) -> Ints:
+    """All these tokens, one after the other."""
+    if not any(type(each) is Half for each in tokens):
+        return _ints(chain.from_iterable(tokens))
+    return np.concatenate([_half(each) if type(each) is Half else _ints(each) for each in tokens])
+
+
+def _half(half: Half) -> Ints:
+    """Its tokens, found in the mask: that makes no integer of each."""
+    chosen = np.fromiter(half.mask, np.bool_, len(half.run))
+    return np.flatnonzero(chosen if half.chosen else ~chosen) + half.run.start
 
 
 def _chained(parts: Sequence[Iterable[Any] | None], counts: Sequence[int], missing: object) -> Iterable[Any]:
