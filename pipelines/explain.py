@@ -44,19 +44,19 @@ def _text(pipeline: Pipeline) -> Iterator[str]:
     yield f"  failures left over -> dead letters {pipeline.dead_letters}"
 
 
-def _tree(step: Step, indent: str) -> Iterator[str]:
+def _tree(step: Step, indent: str, *, ends: bool = True) -> Iterator[str]:
     parts = _linear(step)
     for i, part in enumerate(parts):
         if not part.name:
             continue
-        # A queue can be a source and a sink; what it is here, its place says.
-        arrow = "-> " if isinstance(part, Sink) and i == len(parts) - 1 else ""
-        note = _note(part)
-        yield f"{indent}{arrow}{part.name}{'   [' + note + ']' if note else ''}"
+        # A queue can be a source and a sink; what it is here, its place says; its note is of reading.
+        sink = ends and isinstance(part, Sink) and i == len(parts) - 1
+        note = "" if sink and isinstance(part, Inlet) else _note(part)
+        yield f"{indent}{'-> ' if sink else ''}{part.name}{'   [' + note + ']' if note else ''}"
         if isinstance(part, Operator | Source):
             for label, branch in part.branches():
                 yield f"{indent}  {label}:"
-                yield from _tree(branch, indent + "    ")
+                yield from _tree(branch, indent + "    ", ends=isinstance(part, Operator))
 
 
 def _note(step: Step) -> str:

@@ -28,6 +28,24 @@ def test_the_text_names_every_step_and_guarantee() -> None:
         assert part in text, part
 
 
+class Again(memory.Queue[int]):
+    @property
+    def guarantee(self) -> str:
+        return "read again"
+
+
+def test_a_queue_is_noted_where_it_is_read_and_marked_where_it_is_written() -> None:
+    both = Again("both", int)
+    flow = merge(both, both | map(hex) | map(len)) | route(str, {"1": both}, default=map(hex) | map(len) | both)
+    lines = [line.strip() for line in Pipeline("p", flow).explain().splitlines()]
+    assert lines.count("memory:both   [int, read again]") == 2
+    assert lines.count("-> memory:both") == 2
+    assert Pipeline("p", both | both).explain().splitlines()[2:4] == [
+        "  memory:both   [int, read again]",
+        "  -> memory:both",
+    ]
+
+
 def test_the_drawing_is_a_flowchart_with_labelled_edges() -> None:
     drawing = Pipeline("shapes", FLOW).explain().mermaid
     lines = drawing.splitlines()
