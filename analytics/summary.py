@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
+from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -33,24 +34,28 @@ def _parts(flows: Flows) -> Iterator[RenderableType]:
     if summary.is_empty() and stages.is_empty():
         yield Text(f"No flows are recorded in {flows.folder} yet.")
         return
-    # Columns nobody has anything in are left out: a terminal is narrow.
-    unused = [name for name in summary.columns if name in _OPTIONAL and not _any(summary[name])]
-    yield _table("Messages", summary.drop(unused))
-    if not errors.is_empty():
-        yield _table("Dead letters", errors)
-    if not stages.is_empty():
-        yield _table("Stages", stages.drop([name for name in ("depth_max",) if not _any(stages[name])]))
+    for pipeline in sorted({*summary["pipeline"], *stages["pipeline"]}):
+        yield Text(pipeline, style="bold")
+        # Each table has few enough columns for a terminal of 80.
+        for title, frame, columns in (
+            ("Messages", summary, ["route", "messages", *_OUTCOMES, "attempts"]),
+            ("Sizes and times", summary, ["route", "bytes", *_quantiles("latency"), *_quantiles("transit")]),
+            ("Dead letters", errors, ["error", "fingerprint", "stage", "messages", "last"]),
+            ("Stages", stages, ["stage", "chunks", "taken", "given", "failed", "credit_max", "depth_max"]),
+            ("Times of stages", stages, ["stage", "busy_s", *_quantiles("chunk")]),
+        ):
+            rows = frame.filter(pl.col("pipeline") == pipeline).select(columns)
+            if not rows.is_empty():
+                yield _table(title, rows.drop([name for name in columns if name in _OPTIONAL and not _any(rows[name])]))
 
 
-_OPTIONAL = (
-    "delivered",
-    "filtered",
-    "dead_lettered",
-    "parked",
-    "released",
-    "bytes",
-    *(f"{name}_{label}_ms" for name in ("latency", "transit") for label in ("p50", "p95", "p99")),
-)
+def _quantiles(name: str) -> list[str]:
+    return [f"{name}_{label}_ms" for label in ("p50", "p95", "p99")]
+
+
+_OUTCOMES = ("delivered", "filtered", "dead_lettered", "parked", "released")
+# Columns nobody has anything in are left out.
+_OPTIONAL = (*_OUTCOMES, "bytes", *_quantiles("latency"), *_quantiles("transit"), "depth_max")
 
 
 def _any(column: pl.Series) -> bool:
@@ -58,10 +63,13 @@ def _any(column: pl.Series) -> bool:
 
 
 def _table(title: str, frame: pl.DataFrame) -> Table:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name, kind in frame.schema.items():
-        heading = name.replace("_ms", " ms").replace("_", " ")
-        table.add_column(heading, justify="right" if kind.is_numeric() else "left", overflow="fold")
+        words = name.replace("_", " ")
+        if kind.is_numeric():  # a heading breaks between words, a number never
+            table.add_column(words.replace(" ", "\n", 1), justify="right", no_wrap=True)
+        else:
+            table.add_column(words, overflow="fold")
     for row in frame.iter_rows():
         table.add_row(*map(_cell, row))
     return table

@@ -12,8 +12,8 @@ from warren.core.message import Batch
 from warren.core.receipt import Kind, Outcome
 
 
-def text(flows: Flows) -> str:
-    console = Console(width=300, file=io.StringIO(), record=True)
+def text(flows: Flows, width: int = 300) -> str:
+    console = Console(width=width, file=io.StringIO(), record=True)
     console.print(render(flows))
     return console.export_text()
 
@@ -42,3 +42,23 @@ def test_names_are_shown_as_they_are(tmp_path: Path) -> None:
     recorder.close()
     shown = text(Flows(tmp_path))
     assert "p[red]" in shown and "1:map[bold]" in shown and "ValueError" in shown
+
+
+def test_a_busy_flow_is_readable_at_80_columns(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path)
+    recorder.open("departures")
+    feed(recorder, 120_000, chunk=10_000)
+    fed = Feed(recorder)
+    for kind in Kind:
+        delivery = fed.accept(Batch([b"x"] * 1200, range(1200)))
+        failure = Failure(delivery.base, 1, ConnectionError("x"), "12:map(join_weather)")
+        fed.now += 1234.5
+        fed.ledger.settle(delivery.tokens, Outcome(kind, "sqlite:billing", failure))
+    recorder.handled("12:map(join_weather)", 120_000, 120_000, 0, fed.now - 1234.5, fed.now, 8192, 8192)
+    recorder.close()
+    shown = text(Flows(tmp_path), 80)
+    words = set(shown.split())
+    assert "…" not in shown
+    assert {"messages", "delivered", "filtered", "lettered", "parked", "released", "attempts"} <= words
+    assert {"120,000", "1,200", "sqlite:billing", "ConnectionError", "12:map(join_weather)"} <= words
+    assert {"6,000,000", "1,234,500.0", "1,234.5", "8,192"} <= words
