@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from warren.core.chunk import Chunk, apply_each
 from warren.core.clock import Duration, seconds
@@ -14,7 +14,13 @@ from warren.core.stage import Handler, Stage
 
 __all__ = ["batch"]
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    import typing_extensions
+
+    # Where nothing says what comes in, as in batch(500) | sink, anything may.
+    T = typing_extensions.TypeVar("T", default=Any)
+else:
+    T = TypeVar("T")
 
 
 def batch(
