@@ -41,9 +41,10 @@ check: $(VENV)/.dev  ## Format, lint, types, layers and the examples in the docu
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q tests/house/test_docstrings.py $(wildcard tests/house/test_readme.py)
 
-bench: $(VENV)/.bench  ## Measure the operators and the SQLite queue beside what else there is
+bench: $(VENV)/.bench  ## Measure warren beside what else there is
 	$(BIN)/python -m benchmarks.operators
 	$(BIN)/python -m benchmarks.sqlite
+	$(BIN)/python -m benchmarks.recording
 
 wheel: $(VENV)/.dev  ## Build the sdist, and the wheel from it, into dist/
 	$(BIN)/python -m build --outdir dist .

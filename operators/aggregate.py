@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from builtins import sum as add_up
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from itertools import chain
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, TypeAlias, TypeVar, overload
 
 from warren.core.chunk import Chunk, Failure, apply_each
 from warren.core.errors import GraphError, HandlerError, shorten
@@ -18,6 +18,7 @@ from warren.operators.window import Window
 __all__ = ["Aggregation", "aggregate", "collect", "count", "custom", "largest", "mean", "quantile", "smallest", "total"]
 
 T = TypeVar("T")
+Groups: TypeAlias = "defaultdict[Hashable, list[Any]]"
 T_contra = TypeVar("T_contra", contravariant=True)
 S = TypeVar("S")
 
@@ -202,13 +203,17 @@ class _Table:
         self.aggregations = list(aggregations.values())
         self.states: dict[Hashable, list[Any]] = {}
 
-    def add(self, keys: list[Any], values: list[Any], columns: list[list[Any]]) -> dict[int, Exception]:
+    def group(self, keys: list[Any], values: list[Any], columns: list[list[Any]]) -> Groups:
+        """What `add` needs, by key. Raises `TypeError` where a key cannot be one."""
+        groups: Groups = defaultdict(list)
+        for position, key in enumerate(keys):
+            groups[key].append(position)
+        return groups
+
+    def add(self, groups: Groups, keys: list[Any], values: list[Any], columns: list[list[Any]]) -> dict[int, Exception]:
         """Add what was extracted; give the exceptions by position. A value is added to all figures or to none."""
         extracted = iter(columns)
         columns = [values if a.extract is None else next(extracted) for a in self.aggregations]
-        groups: defaultdict[Hashable, list[int]] = defaultdict(list)
-        for position, key in enumerate(keys):
-            groups[key].append(position)
         errors: dict[int, Exception] = {}
         for key, positions in groups.items():
             try:
@@ -245,16 +250,19 @@ class _Totals(_Table):
         super().__init__(aggregations)
         self.totals: defaultdict[Hashable, Any] = defaultdict(int)
 
-    def add(self, keys: list[Any], values: list[Any], columns: list[list[Any]]) -> dict[int, Exception]:
-        totals, column = self.totals, columns[0] if columns else values
-        groups: defaultdict[Hashable, list[Any]] = defaultdict(list)
-        for key, value in zip(keys, column, strict=True):
+    def group(self, keys: list[Any], values: list[Any], columns: list[list[Any]]) -> Groups:
+        groups: Groups = defaultdict(list)
+        for key, value in zip(keys, columns[0] if columns else values, strict=True):
             groups[key].append(value)
+        return groups
+
+    def add(self, groups: Groups, keys: list[Any], values: list[Any], columns: list[list[Any]]) -> dict[int, Exception]:
+        totals = self.totals
         try:
             totals.update([(key, sum(group, totals[key])) for key, group in groups.items()])
         except Exception:
             # One of them cannot be added, or not by sum: add them one by one, and find out which.
-            return self.add_each(keys, column)
+            return self.add_each(keys, columns[0] if columns else values)
         return {}
 
     def add_each(self, keys: list[Any], column: list[Any]) -> dict[int, Exception]:
@@ -289,13 +297,15 @@ class _Keyed:
                 chunk = chunk.select(mask)
         keys, *columns = columns
         try:
-            distinct = dict.fromkeys(keys)
+            groups = self.table.group(keys, chunk.values, columns)
         except TypeError:
             _, errors = apply_each(hash, keys)
             mask = self.fail(chunk, errors, failures)
             keys, *columns = [[x for x, keep in zip(c, mask, strict=True) if keep] for c in (keys, *columns)]
-            chunk, distinct = chunk.select(mask), dict.fromkeys(keys)
-        errors = self.table.add(keys, chunk.values, columns)
+            chunk = chunk.select(mask)
+            groups = self.table.group(keys, chunk.values, columns)
+        distinct: Collection[Hashable] = groups
+        errors = self.table.add(groups, keys, chunk.values, columns)
         if errors:
             mask = self.fail(chunk, errors, failures)
             chunk = chunk.select(mask)

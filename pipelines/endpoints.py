@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DeadLetters", "Reader", "Writer"]
 
-_LARGEST_CHUNK = 1024
+_LARGEST_CHUNK = 2048
 _FIRST_CHUNK = 64
 _CHUNK_BYTES = 1 << 20
 

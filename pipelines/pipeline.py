@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 import threading
@@ -21,6 +22,8 @@ from warren.pipelines.runtime import Runtime
 from warren.pipelines.trial import Trial, try_out
 
 __all__ = ["Pipeline", "Running"]
+
+_YOUNG = 50_000
 
 
 class Pipeline:
@@ -141,7 +144,7 @@ class Pipeline:
             with _signals(running.stop, self.shutdown):
                 await running
 
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner, _patient_collector():
             runner.run(main())
 
 
@@ -180,6 +183,17 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ImportError:
         return None
     return uvloop.new_event_loop
+
+
+@contextmanager
+def _patient_collector() -> Iterator[None]:
+    """Let the garbage collector wait longer: a chunk makes thousands of objects that are gone with the next."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(max(thresholds[0], _YOUNG) if thresholds[0] else 0, *thresholds[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
 
 
 @contextmanager
