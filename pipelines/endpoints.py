@@ -91,21 +91,23 @@ class Reader:
         return handle
 
     def _decoded(self, batch: Batch) -> tuple[list[Any], dict[int, Exception]]:
-        kind = self.inlet.type
-        if kind is None:
+        if self.inlet.type is None:
             return list(batch.bodies), {}
         types = batch.content_type
         if isinstance(types, str):
-            decode = self._decoders.get(types)
-            if decode is None:
-                decode = self._decoders[types] = _decoder(kind, types)
-            results, errors = apply_each(decode, batch.bodies)
+            results, errors = apply_each(self._decoder(types), batch.bodies)
         else:
             pairs = list(zip(types, batch.bodies, strict=True))
-            results, errors = apply_each(lambda pair: decoder(kind, pair[0])(pair[1]), pairs)
+            results, errors = apply_each(lambda pair: self._decoder(pair[0])(pair[1]), pairs)
         for i, error in errors.items():
             errors[i] = decode_error(error, batch.bodies[i], f"{self.inlet.name}, message {batch.metadata(i).id}")
         return results, errors
+
+    def _decoder(self, content_type: str) -> Callable[[bytes], Any]:
+        """The decoder of a content type, made once."""
+        if content_type not in self._decoders:
+            self._decoders[content_type] = _decoder(self.inlet.type, content_type)
+        return self._decoders[content_type]
 
     def _poisoned(
         self, batch: Batch, results: list[Any], errors: dict[int, Exception]

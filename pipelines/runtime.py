@@ -216,11 +216,11 @@ class Runtime:
         for outlet in _outlets(flow):
             if id(outlet) not in self._sinks:
                 self._sinks[id(outlet)] = await self.open_sink(outlet)
-        opened: list[Observable[Chunk]] = [await self._source(flow.source)]
+        source = await self._source(flow.source)
         for observer in self.observers:
             observer.open(self.name)
         end = flow.sink.compile(self, "")
-        compile_steps(self, "", flow.steps)(opened[0]).subscribe(end, self.crash)
+        compile_steps(self, "", flow.steps)(source).subscribe(end, self.crash)
 
     async def _source(self, source: Source[Any], path: str = "") -> Observable[Chunk]:
         if isinstance(source, Inlet):
