@@ -66,12 +66,10 @@ def _sizes(bodies: Sequence[Any]) -> Sequence[int] | Ints | None:
     Read at once, while the bodies are still in the processor's cache: later it costs thrice, and they could not be let go.
     """
     count = len(bodies)
-    if count and type(bodies[0]) is bytes and type(bodies[-1]) is bytes:
-        try:
-            return list(map(len, bodies)) if count < _SMALL else np.fromiter(map(len, bodies), np.int64, count)
-        except TypeError:
-            pass
-    elif not any(isinstance(body, bytes) for body in bodies):
+    kinds = set(map(type, bodies))
+    if kinds == {bytes}:
+        return list(map(len, bodies)) if count < _SMALL else np.fromiter(map(len, bodies), np.int64, count)
+    if not any(issubclass(kind, bytes) for kind in kinds):
         return None
     return [len(body) if isinstance(body, bytes) else -1 for body in bodies]
 
