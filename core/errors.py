@@ -23,6 +23,7 @@ from __future__ import annotations
 import hashlib
 import traceback
 from collections.abc import Mapping
+from typing import Any
 
 __all__ = [
     "AddressError",
@@ -41,6 +42,7 @@ __all__ = [
     "StorageError",
     "UnroutableError",
     "WarrenError",
+    "exception_types",
     "fingerprint",
     "shorten",
 ]
@@ -125,6 +127,18 @@ def shorten(value: object, limit: int = 120) -> str:
     """
     text = repr(value)
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def exception_types(on: object, step: str) -> tuple[type[Exception], ...]:
+    """The exception types that the ``on=`` of a step names, one or a tuple; `GraphError` where it names anything else.
+
+    >>> exception_types(ValueError, "retry")
+    (<class 'ValueError'>,)
+    """
+    kinds: tuple[Any, ...] = on if isinstance(on, tuple) else (on,)
+    if not kinds or not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
+        raise GraphError(f"{step}(on={on!r}): give an exception type or a tuple of them")
+    return kinds
 
 
 def fingerprint(error: BaseException) -> str:

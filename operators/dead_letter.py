@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from warren.core.chunk import Chunk, Failure
-from warren.core.errors import GraphError
+from warren.core.errors import GraphError, exception_types
 from warren.core.graph import Operator, Sink
 from warren.core.stage import FailureHandler, Handler, Run, Stage
 
@@ -34,16 +34,13 @@ def dead_letter(queue: str, *, on: type[Exception] | tuple[type[Exception], ...]
     """
     if not isinstance(queue, str) or not queue:
         raise GraphError(f"dead_letter({queue!r}): give the queue a name, such as dead_letter('unroutable')")
-    kinds = on if isinstance(on, tuple) else (on,)
-    if not kinds or not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
-        raise GraphError(f"dead_letter(on={on!r}): give an exception type or a tuple of them")
-    return DeadLetter(queue, on)
+    return DeadLetter(queue, exception_types(on, "dead_letter"))
 
 
 class DeadLetter(Operator[Any, Any]):
     """Made by `dead_letter`."""
 
-    def __init__(self, queue: str, on: type[Exception] | tuple[type[Exception], ...]) -> None:
+    def __init__(self, queue: str, on: tuple[type[Exception], ...]) -> None:
         self.queue = queue
         self.on = on
 

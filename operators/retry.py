@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from warren.core.chunk import Chunk, Failure
 from warren.core.clock import Duration, seconds
-from warren.core.errors import GraphError, MessageError
+from warren.core.errors import GraphError, MessageError, exception_types
 from warren.core.graph import Operator, name_of
 from warren.core.receipt import Kind, Outcome
 from warren.core.stage import FailureHandler, Handler, Stage
@@ -50,10 +50,7 @@ def retry(
     """
     if not callable(backoff):
         raise GraphError(f"retry({backoff!r}): give a policy such as exponential('200ms', attempts=5)")
-    kinds = on if isinstance(on, tuple) else (on,)
-    if not kinds or not all(isinstance(kind, type) and issubclass(kind, Exception) for kind in kinds):
-        raise GraphError(f"retry(on={on!r}): give an exception type or a tuple of them")
-    return _Retry(backoff, kinds, seconds(park))
+    return _Retry(backoff, exception_types(on, "retry"), seconds(park))
 
 
 class _Retry(Operator[Any, Any]):
