@@ -5,6 +5,8 @@ WarrenError
 ├── AddressError          an address or a name that leads nowhere
 ├── ConnectorError        a source or a sink that cannot do its part; the pipeline stops, nothing is acknowledged
 │   ├── StorageError      a file, folder or disk that cannot be read or written
+│   ├── BrokerError       a broker that cannot be reached, or refuses
+│   ├── TopologyError     a queue or an exchange that is missing, or is there and differs
 │   └── PartialWriteError some messages of one write could not be written; the others are safe
 ├── StalledError          every credit is held by steps that wait for more messages
 ├── ShutdownError         the deadline passed with messages still in flight; they went back to their source
@@ -27,6 +29,7 @@ from typing import Any
 
 __all__ = [
     "AddressError",
+    "BrokerError",
     "ConnectorError",
     "DecodeError",
     "EncodeError",
@@ -40,6 +43,7 @@ __all__ = [
     "ShutdownError",
     "StalledError",
     "StorageError",
+    "TopologyError",
     "UnroutableError",
     "WarrenError",
     "exception_types",
@@ -66,6 +70,14 @@ class ConnectorError(WarrenError):
 
 class StorageError(ConnectorError):
     """A file, folder or disk cannot be read or written: corrupt, read-only, missing or full."""
+
+
+class BrokerError(ConnectorError):
+    """A broker cannot be reached, refuses the login, or speaks another protocol."""
+
+
+class TopologyError(ConnectorError):
+    """A queue or an exchange is missing, or is there with other properties than the pipeline declares."""
 
 
 class PartialWriteError(ConnectorError):

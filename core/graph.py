@@ -290,6 +290,13 @@ class Inlet(Source[T_co]):
         """Connect. With ``until_empty`` the connection's `receive` answers ``None`` once nothing is ready or delayed."""
         raise NotImplementedError
 
+    async def open_ahead(self, credit: int, *, until_empty: bool = False) -> SourceConnection:
+        """Connect for a pipeline that leaves at most ``credit`` messages unsettled: so many may be fetched ahead.
+
+        The same as `open` for a source that has its messages at hand.
+        """
+        return await self.open(until_empty=until_empty)
+
     def dead_letters(self, queue: str) -> Sink[Any]:
         """The sink that keeps this source's dead letters under the name ``queue``."""
         raise NotImplementedError

@@ -8,8 +8,8 @@ becomes many, each gets a `Part`; where many become one, it gets a `Merge`.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator, Sequence
-from itertools import compress
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from itertools import chain, compress
 from operator import not_
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
@@ -20,7 +20,7 @@ from warren.core.message import Batch, Metadata
 if TYPE_CHECKING:
     from warren.core.chunk import Failure
 
-__all__ = ["DELIVERED", "FILTERED", "RELEASED", "Delivery", "Half", "Kind", "Ledger", "Merge", "Outcome", "Part", "Token"]
+__all__ = ["DELIVERED", "FILTERED", "RELEASED", "Delivery", "Half", "Handles", "Kind", "Ledger", "Merge", "Outcome", "Part", "Token"]
 
 _SHIFT = 20
 MAX_BATCH = 1 << _SHIFT
@@ -183,6 +183,36 @@ class Delivery:
         else:
             self.open.difference_update(tokens)
         return True
+
+
+class Handles(Sequence[Hashable]):
+    """The handles of settled messages, looked up when the source asks; some sources need none.
+
+    >>> Handles({Delivery(None, Batch(bodies="abc", handles=range(7, 10)), 0, 0.0): [[0, 1], [2]]}).runs()
+    [range(7, 10)]
+    """
+
+    def __init__(self, settled: Mapping[Delivery, Sequence[Sequence[int]]]) -> None:
+        self._settled = settled
+        self._length = sum(len(tokens) for segments in settled.values() for tokens in segments)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Hashable]:
+        return chain.from_iterable(self.runs())
+
+    def __getitem__(self, index: Any) -> Any:
+        return list(self)[index]
+
+    def runs(self) -> list[Sequence[Hashable]]:
+        """The same in pieces: of a delivery that is settled whole, its handles as the source gave them."""
+        found: list[Sequence[Hashable]] = []
+        for delivery, segments in self._settled.items():
+            handles, base = delivery.batch.handles, delivery.base
+            whole = sum(map(len, segments)) == len(handles)
+            found.append(handles if whole else [handles[token - base] for tokens in segments for token in tokens])
+        return found
 
 
 class Ledger:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reactivex.subject import Subject
@@ -13,7 +13,7 @@ from warren.core.codecs import decode_error, decoder, encode
 from warren.core.errors import EncodeError, PartialWriteError, PoisonError, StalledError, WarrenError, fingerprint
 from warren.core.graph import Inlet, SinkConnection, SourceConnection
 from warren.core.message import Batch, Metadata, Outgoing
-from warren.core.receipt import Delivery, Kind, Outcome
+from warren.core.receipt import Delivery, Handles, Kind, Outcome
 from warren.core.stage import Stage
 
 if TYPE_CHECKING:
@@ -147,14 +147,14 @@ class Reader:
                     if outcome.kind < Kind.PARKED:
                         done.setdefault(delivery, []).append(tokens)
                     elif outcome.kind is Kind.RELEASED:
-                        back.setdefault((0.0, None), []).extend(_Handles({delivery: [tokens]}))
+                        back.setdefault((0.0, None), []).extend(Handles({delivery: [tokens]}))
                     else:
                         for token in tokens:
                             key = (outcome.delay, delivery.attempt(token) + 1)
                             back.setdefault(key, []).append(delivery.batch.handles[token - delivery.base])
                 if done:
                     # One call for all: what was merged is then acknowledged in one transaction where the source has them.
-                    await self.connection.acknowledge(_Handles(done))
+                    await self.connection.acknowledge(Handles(done))
                 for (delay, attempts), handles in back.items():
                     await self.connection.release(handles, delay, attempts)
                 self.unacknowledged -= sum(len(tokens) for _, tokens, _ in settled)
@@ -185,28 +185,6 @@ def _decoder(kind: Any, content_type: str) -> Callable[[bytes], Any]:
         raise reason
 
     return refuse
-
-
-class _Handles(Sequence[Hashable]):
-    """The handles of settled messages, looked up when the source iterates; some sources need none."""
-
-    def __init__(self, settled: Mapping[Delivery, Sequence[Sequence[int]]]) -> None:
-        self._settled = settled
-        self._length = sum(len(tokens) for segments in settled.values() for tokens in segments)
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __iter__(self) -> Iterator[Hashable]:
-        for delivery, segments in self._settled.items():
-            handles, base = delivery.batch.handles, delivery.base
-            if sum(map(len, segments)) == len(handles):
-                yield from handles
-            else:
-                yield from [handles[token - base] for tokens in segments for token in tokens]
-
-    def __getitem__(self, index: Any) -> Any:
-        return list(self)[index]
 
 
 class Writer:

@@ -185,7 +185,7 @@ class Runtime:
 
     async def open_source(self, inlet: Inlet[Any]) -> SourceConnection:
         """Connect to a source."""
-        return await inlet.open(until_empty=self.until_empty)
+        return await inlet.open_ahead(self.credit, until_empty=self.until_empty)
 
     async def open_sink(self, outlet: Outlet[Any]) -> SinkConnection:
         """Connect to a sink."""

@@ -90,9 +90,9 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "                    elif outcome.kind is Kind.RELEASED and done.setdefault(delivery, []).append(tokens):\n",
     ),
     "everything of a delivery is acknowledged with a part of it": (
-        "pipelines/endpoints.py",
-        "            if sum(map(len, segments)) == len(handles):\n",
-        "            if segments:\n",
+        "core/receipt.py",
+        "            whole = sum(map(len, segments)) == len(handles)\n",
+        "            whole = bool(segments)\n",
     ),
     "a split message is settled with its first part": (
         "core/receipt.py",

@@ -1,0 +1,65 @@
+"""A circuit breaker: after failures in a row, attempts stop for a while; then one is let through to find out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+__all__ = ["Breaker", "State"]
+
+State = Literal["closed", "open", "half-open"]
+
+
+class Breaker:
+    """Counts failures in a row and says when the next attempt may be made; ``clock`` tells seconds.
+
+    >>> now = 0.0
+    >>> breaker = Breaker(failures=2, cooldown=10, clock=lambda: now)
+    >>> breaker.failed(); breaker.state, breaker.wait
+    ('closed', 0.0)
+    >>> breaker.failed(); breaker.state, breaker.wait
+    ('open', 10.0)
+    >>> now = 10.0; breaker.state, breaker.wait
+    ('half-open', 0.0)
+    >>> breaker.succeeded(); breaker.state
+    'closed'
+    """
+
+    def __init__(
+        self,
+        failures: int,
+        cooldown: float,
+        clock: Callable[[], float],
+        on_change: Callable[[State], None] = lambda state: None,
+    ) -> None:
+        self.failures = failures
+        self.cooldown = cooldown
+        self.clock = clock
+        self.on_change = on_change
+        self._count = 0
+        self._opened: float | None = None
+
+    @property
+    def state(self) -> State:
+        """``closed`` while attempts go through, ``open`` while none may be made, ``half-open`` when the next one decides."""
+        if self._opened is None:
+            return "closed"
+        return "open" if self.wait else "half-open"
+
+    @property
+    def wait(self) -> float:
+        """Seconds until an attempt may be made."""
+        return 0.0 if self._opened is None else max(0.0, self._opened + self.cooldown - self.clock())
+
+    def succeeded(self) -> None:
+        """An attempt went well: close."""
+        was_open, self._opened, self._count = self._opened is not None, None, 0
+        if was_open:
+            self.on_change("closed")
+
+    def failed(self) -> None:
+        """An attempt failed: open after too many in a row, or at once where it was the one that decides."""
+        self._count += 1
+        if self._count >= self.failures:
+            self._opened = self.clock()
+            self.on_change("open")

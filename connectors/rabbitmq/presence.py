@@ -1,0 +1,96 @@
+"""Who holds messages of a queue: AMQP does not tell, so those who run until it is empty tell each other.
+
+Who may hold messages keeps a consumer on a small queue beside it, in which there is never a message; the broker counts
+consumers, and forgets those of a killed process. The small queue goes by itself when nobody has used it for a minute.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from warren.connectors.rabbitmq.delays import LEVELS, delay_queue, delay_register
+from warren.connectors.rabbitmq.link import Link
+
+if TYPE_CHECKING:
+    from aiormq.abc import AbstractChannel
+
+__all__ = ["Presence"]
+
+_UNUSED = 60_000
+
+
+class Presence:
+    """One connection's word on whether it may hold messages, and its look at the others."""
+
+    def __init__(self, link: Link, queue: str) -> None:
+        self.link = link
+        self.queue = queue
+        self._channel: AbstractChannel | None = None
+        self._tag: str | None = None
+
+    @property
+    def _marker(self) -> str:
+        return f"{self.queue}.holders"
+
+    async def _open(self) -> AbstractChannel:
+        if self._channel is None or self._channel.is_closed:
+            self._tag = None
+            self._channel = await (await self.link.session()).channel()
+        return self._channel
+
+    async def _declare(self, channel: AbstractChannel) -> int:
+        declared = await channel.queue_declare(self._marker, durable=True, arguments={"x-expires": _UNUSED})
+        return declared.consumer_count or 0
+
+    async def enter(self) -> None:
+        """Say that messages may be held from now on."""
+        channel = await self._open()
+        if self._tag is None:
+            await self._declare(channel)
+            consumed = await channel.basic_consume(self._marker, _nobody)
+            self._tag = consumed.consumer_tag
+
+    async def leave(self) -> None:
+        """Say that none is held any more."""
+        if self._tag is not None and self._channel is not None and not self._channel.is_closed:
+            tag, self._tag = self._tag, None
+            await self._channel.basic_cancel(tag)
+
+    async def look(self, holds: bool) -> tuple[int, int, int]:
+        """How many messages are ready, how many are delayed, and how many others may hold some."""
+        channel = await self._open()
+        ready = await channel.queue_declare(self.queue, passive=True)
+        if ready.message_count:
+            return ready.message_count, 0, 0
+        others = await self._declare(channel) - (self._tag is not None)
+        delayed = 0
+        if not others:
+            delayed = await self._delayed()
+        return 0, delayed, others
+
+    async def _delayed(self) -> int:
+        """How many messages wait in the delay queues; most queues have none, so one question comes first."""
+        if await self._count(delay_register(self.queue).name) is None:
+            return 0
+        # One after the other: aiormq drops the answer to a refusal when many channels are refused at once.
+        counts = [await self._count(delay_queue(self.queue, each).name) for each in LEVELS]
+        return sum(count for count in counts if count)
+
+    async def _count(self, queue: str) -> int | None:
+        """How many messages wait in a queue; ``None`` where there is no such queue."""
+        from aiormq.exceptions import ChannelNotFoundEntity
+
+        try:
+            async with self.link.channel() as channel:
+                return (await channel.queue_declare(queue, passive=True)).message_count or 0
+        except ChannelNotFoundEntity:
+            return None
+
+    async def close(self) -> None:
+        """Leave, and close its channel."""
+        if self._channel is not None and not self._channel.is_closed:
+            await self._channel.close()
+
+
+async def _nobody(message: object) -> None:
+    """Nothing is ever sent to the marker."""

@@ -1,0 +1,205 @@
+"""Queues and exchanges as the ends of a pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from warren.connectors.rabbitmq.broker import Broker
+from warren.connectors.rabbitmq.sink import RabbitSink
+from warren.connectors.rabbitmq.source import RabbitSource
+from warren.connectors.rabbitmq.topology import Binding, ExchangeDeclaration, QueueDeclaration, QueueKind
+from warren.core.errors import GraphError
+from warren.core.graph import Inlet, Outlet
+from warren.core.message import Batch, Outgoing
+
+__all__ = ["Exchange", "Queue"]
+
+T = TypeVar("T")
+
+
+class Queue(Inlet[T], Outlet[T]):
+    """A queue on a RabbitMQ broker: a source on the left of ``|``, a sink on its right.
+
+    Delivery: at least once. A write returns when the broker has confirmed it: with a quorum queue when a majority of its
+    nodes has it. What a worker received and did not acknowledge comes back when its connection ends. After
+    ``max_deliveries`` the pipeline dead-letters a message; only quorum queues count beyond 2.
+
+    Raises `BrokerError` where the broker cannot be reached or refuses, and `TopologyError` where the queue is missing or
+    is there with other properties.
+    """
+
+    def __init__(
+        self,
+        queue: str,
+        type: Any = None,
+        *,
+        broker: Broker | None = None,
+        kind: QueueKind = "quorum",
+        passive: bool = False,
+        bind: Sequence[Binding] = (),
+        arguments: Mapping[str, Any] | None = None,
+        single_active: bool = False,
+        persistent: bool = True,
+        key: Callable[[T], str | None] | None = None,
+        headers: Callable[[T], Mapping[str, str]] | None = None,
+        max_deliveries: int | None = 20,
+    ) -> None:
+        self.queue = queue
+        self.type = type
+        self.broker = broker if broker is not None else Broker()
+        given = dict(arguments or {})
+        if single_active:
+            given["x-single-active-consumer"] = True
+        self.declaration = QueueDeclaration(queue, kind, given, tuple(bind), passive)
+        self.persistent = persistent
+        self.key = key
+        self.headers = headers
+        self.max_deliveries = max_deliveries
+
+    @property
+    def name(self) -> str:
+        """The queue, without the broker's address."""
+        return f"rabbitmq:{self.queue}"
+
+    async def open(self, *, until_empty: bool = False) -> Connection:
+        """Connect, to receive, to write, or both; the queue is declared. Nothing is fetched that `receive` did not ask for."""
+        return await self._open(until_empty, None)
+
+    async def open_ahead(self, credit: int, *, until_empty: bool = False) -> Connection:
+        """Connect to receive; the broker sends up to ``credit`` messages ahead."""
+        return await self._open(until_empty, credit)
+
+    async def _open(self, until_empty: bool, credit: int | None) -> Connection:
+        connection = Connection(self, until_empty, credit)
+        try:
+            await connection.start()
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    def dead_letters(self, queue: str) -> Queue[Any]:
+        """A quorum queue of that name on the same broker."""
+        return Queue(queue, broker=self.broker)
+
+
+class Exchange(Outlet[T]):
+    """An exchange on a RabbitMQ broker, as a sink.
+
+    Delivery: at least once. A write returns when the broker has confirmed that the queues bound to it have the messages;
+    a message that leads to no queue fails, and goes to the dead letters of its source.
+    """
+
+    def __init__(
+        self,
+        exchange: str,
+        *,
+        broker: Broker | None = None,
+        kind: str = "topic",
+        passive: bool = False,
+        arguments: Mapping[str, Any] | None = None,
+        routing_key: str | Callable[[T], str] | None = None,
+        persistent: bool = True,
+        key: Callable[[T], str | None] | None = None,
+        headers: Callable[[T], Mapping[str, str]] | None = None,
+    ) -> None:
+        self.exchange = exchange
+        self.broker = broker if broker is not None else Broker()
+        self.declaration = ExchangeDeclaration(exchange, kind, dict(arguments or {}), passive)
+        self.routing_key = routing_key
+        self.persistent = persistent
+        self.key = key
+        self.headers = headers
+
+    @property
+    def name(self) -> str:
+        """The exchange, without the broker's address."""
+        return f"rabbitmq:{self.exchange}"
+
+    async def open(self) -> RabbitSink:
+        """Connect; the exchange is declared."""
+        sink = RabbitSink(
+            self.broker,
+            self.declaration,
+            persistent=self.persistent,
+            key=self.key,
+            headers=self.headers,
+            routing=self._route,
+        )
+        try:
+            await sink.open()
+        except BaseException:
+            await sink.close()
+            raise
+        return sink
+
+    def _route(self, values: Sequence[Any], keys: Sequence[str | None] | None) -> str | Sequence[str]:
+        given = self.routing_key
+        if isinstance(given, str):
+            return given
+        if given is not None:
+            return [given(value) for value in values]
+        return "" if keys is None else [each or "" for each in keys]
+
+
+class Connection:
+    """An open queue; each half connects when it is first used."""
+
+    def __init__(self, queue: Queue[Any], until_empty: bool, credit: int | None) -> None:
+        self.queue = queue
+        self.reads = until_empty or credit is not None
+        self._until_empty = until_empty
+        self._credit = credit
+        self._source: RabbitSource | None = None
+        self._sink: RabbitSink | None = None
+        self._closed = False
+
+    async def start(self) -> None:
+        """Declare the queue over the half that is known to be needed."""
+        await (self.source if self.reads else self.sink).open()
+
+    @property
+    def source(self) -> RabbitSource:
+        """The half that receives."""
+        if self._source is None:
+            self._source = RabbitSource(
+                self.queue.broker, self.queue.declaration, until_empty=self._until_empty, credit=self._credit
+            )
+        return self._source
+
+    @property
+    def sink(self) -> RabbitSink:
+        """The half that writes."""
+        if self._sink is None:
+            queue = self.queue
+            self._sink = RabbitSink(
+                queue.broker,
+                queue.declaration,
+                persistent=queue.persistent,
+                key=queue.key,
+                headers=queue.headers,
+                routing=lambda values, keys: queue.queue,
+            )
+        return self._sink
+
+    async def receive(self, limit: int) -> Batch | None:
+        return None if self._closed else await self.source.receive(limit)
+
+    async def acknowledge(self, handles: Sequence[Hashable]) -> None:
+        await self.source.acknowledge(handles)
+
+    async def release(self, handles: Sequence[Hashable], delay: float = 0.0, attempts: int | None = None) -> None:
+        await self.source.release(handles, delay, attempts)
+
+    async def write(self, messages: Outgoing) -> None:
+        await self.sink.write(messages)
+
+    async def close(self) -> None:
+        self._closed = True
+        try:
+            if self._source is not None:
+                await self._source.close()
+        finally:
+            if self._sink is not None:
+                await self._sink.close()

@@ -1,0 +1,377 @@
+"""An open queue to receive from: read-ahead within the credit, acknowledgement in runs, and a new start after each loss."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Coroutine, Hashable, Sequence
+from typing import Any, NamedTuple
+
+from warren.connectors.rabbitmq.broker import Broker
+from warren.connectors.rabbitmq.link import Link
+from warren.connectors.rabbitmq.messages import COUNTED, Heads, batch
+from warren.connectors.rabbitmq.parking import Parking
+from warren.connectors.rabbitmq.port import Port
+from warren.connectors.rabbitmq.presence import Presence
+from warren.connectors.rabbitmq.topology import QueueDeclaration, declare, topology_error
+from warren.core.errors import BrokerError
+from warren.core.message import Batch
+from warren.core.receipt import Handles
+
+__all__ = ["RabbitSource"]
+
+log = logging.getLogger("warren.rabbitmq")
+
+_MOST_PREFETCH = 65_535
+_EPOCH = 44
+"""A handle is the delivery tag, and above these bits the number of the channel it belongs to."""
+_PATIENCE = 0.05
+"""Seconds without a message after which ``until_empty`` looks whether anything is left."""
+
+
+class _Taken(NamedTuple):
+    """Messages that were handed out together; their tags follow each other."""
+
+    first: int
+    bodies: Sequence[bytes]
+    heads: Heads
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.bodies) - 1
+
+
+class RabbitSource:
+    """A source connection over one channel at a time.
+
+    With ``credit``, the broker may send that many messages ahead. Without, a consumer is registered only while `receive`
+    waits, with the limit it was asked for, so that nothing is fetched that nobody asked for.
+    """
+
+    def __init__(self, broker: Broker, declaration: QueueDeclaration, *, until_empty: bool, credit: int | None) -> None:
+        self.broker = broker
+        self.declaration = declaration
+        self.queue = declaration.name
+        self.until_empty = until_empty
+        self.credit = credit
+        self.link = Link.acquire(broker, "consume")
+        self._presence = Presence(self.link, self.queue) if until_empty or credit is None else None
+        self._parking = Parking(broker, self.queue)
+        self._port: Port | None = None
+        self._epoch = 0
+        self._tags: list[str] = []
+        self._consumers = 0
+        self._floor = 0
+        self._last = 0
+        self._apart: set[int] = set()
+        self._taken: deque[_Taken] = deque()
+        self._returned: list[int] = []
+        self._counts: dict[int, tuple[int, int]] = {}
+        self._working: asyncio.Task[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._closing: asyncio.Future[None] | None = None
+
+    async def open(self) -> None:
+        """Declare the queue; with a credit, begin to consume."""
+        await declare(self.link, self.declaration)
+        if self.credit is not None:
+            await self._work(self._consume(self.credit))
+
+    async def receive(self, limit: int) -> Batch | None:
+        while self._closing is None:
+            if self._working is not None:
+                await self._settled_down()
+                continue
+            if self._port is not None and self._port.lost is not None:
+                self._forget()
+            if self._port is not None and self._port.cancelled:
+                await self._work(self._cancelled())
+                continue
+            if self._returned or (self._port is not None and self._port.arrivals.tags):
+                if self.credit is None and self._tags:
+                    await self._work(self._pause())
+                    continue
+                return self._hand_out(limit)
+            if not self._tags:
+                await self._work(self._consume(self.credit or limit))
+                continue
+            if not await self._change(_PATIENCE if self.until_empty else None) and await self._exhausted():
+                return None
+        return None
+
+    def _hand_out(self, limit: int) -> Batch:
+        if self._returned:
+            tags, self._returned = self._returned[:limit], self._returned[limit:]
+            found = [self._find(tag) for tag in tags]
+            bodies = [taken.bodies[tag - taken.first] for tag, taken in zip(tags, found, strict=True)]
+            heads = Heads([taken.heads.data[tag - taken.first] for tag, taken in zip(tags, found, strict=True)], tags)
+            counts = [self._counts[tag] for tag in tags]
+            handles = [self._epoch << _EPOCH | tag for tag in tags]
+            return batch(bodies, handles, heads, [each[0] for each in counts], [each[1] for each in counts])
+        assert self._port is not None
+        came = self._port.arrivals
+        bodies, tags, data = came.bodies[:limit], came.tags[:limit], came.heads[:limit]
+        del came.bodies[:limit], came.tags[:limit], came.heads[:limit]
+        if came.size:
+            came.size -= sum(map(len, bodies))
+            self._port.taken()
+        first, self._last = tags[0], tags[-1]
+        heads = Heads(data, tags)
+        self._taken.append(_Taken(first, bodies, heads))
+        again = came.again
+        attempts = deliveries = None
+        if again or any(COUNTED in head for head in data):
+            deliveries = [
+                heads.deliveries(i, tag in again) if tag in again or COUNTED in data[i] else 1 for i, tag in enumerate(tags)
+            ]
+            attempts = [heads.attempts(i) if COUNTED in data[i] else 1 for i in range(len(tags))]
+            again.difference_update(tags)
+        base = self._epoch << _EPOCH
+        return batch(bodies, range(base + first, base + self._last + 1), heads, attempts, deliveries)
+
+    def _find(self, tag: int) -> _Taken:
+        return next(taken for taken in self._taken if taken.first <= tag <= taken.last)
+
+    def _settle(self, handles: Sequence[Hashable]) -> list[int]:
+        """Mark messages as settled; returns the tags of those that were outstanding."""
+        tags: list[int] = []
+        base = self._epoch << _EPOCH
+        for run in handles.runs() if isinstance(handles, Handles) else (handles,):
+            if isinstance(run, range) and run and run[0] == base + self._floor + 1 and not self._apart and not self._returned:
+                tags.extend(range(run[0] - base, run[-1] - base + 1))
+                self._floor = run[-1] - base
+                continue
+            for handle in run:
+                tag = handle - base if isinstance(handle, int) else 0
+                if self._floor < tag <= self._last and tag not in self._apart and tag not in self._returned:
+                    self._apart.add(tag)
+                    tags.append(tag)
+        apart = self._apart
+        while apart and self._floor + 1 in apart:
+            self._floor += 1
+            apart.remove(self._floor)
+        while self._taken and self._taken[0].last <= self._floor:
+            self._taken.popleft()
+        return tags
+
+    async def acknowledge(self, handles: Sequence[Hashable]) -> None:
+        await self._before_settling()
+        port = self._port
+        if port is None or port.lost is not None:
+            return
+        tags = self._settle(handles)
+        self._acknowledge(port, tags)
+        await self._after_settling()
+
+    def _acknowledge(self, port: Port, tags: Sequence[int]) -> None:
+        # The highest one below which nothing is open takes all before it along; it must itself be outstanding.
+        floor = self._floor
+        together = max((tag for tag in tags if tag <= floor), default=0)
+        acks = [(together, True)] if together else []
+        acks += [(tag, False) for tag in tags if tag > floor]
+        if acks:
+            port.settle(acks)
+
+    async def release(self, handles: Sequence[Hashable], delay: float = 0.0, attempts: int | None = None) -> None:
+        await self._before_settling()
+        port = self._port
+        if port is None or port.lost is not None:
+            return
+        if delay <= 0:
+            self._give_back(port, handles, attempts)
+            await self._after_settling()
+            return
+        tags = [tag for tag in self._own(handles) if self._floor < tag <= self._last and tag not in self._apart]
+        entries = [self._entry(tag, attempts) for tag in tags if tag not in self._returned]
+        await self._parking.park(entries, delay)
+        # A copy waits safely elsewhere, so the original may go; if the channel was lost meanwhile, it comes twice.
+        if self._port is port and port.lost is None:
+            self._acknowledge(port, self._settle(handles))
+            await self._after_settling()
+
+    def _own(self, handles: Sequence[Hashable]) -> list[int]:
+        base = self._epoch << _EPOCH
+        return [handle - base for handle in handles if isinstance(handle, int)]
+
+    def _entry(self, tag: int, attempts: int | None) -> tuple[bytes, bytes, int, int]:
+        """Body, properties, attempts and deliveries of a message that was handed out."""
+        taken = self._find(tag)
+        i = tag - taken.first
+        known = self._counts.get(tag)
+        if known is None:
+            known = taken.heads.attempts(i), taken.heads.deliveries(i, False)
+        return taken.bodies[i], taken.heads.data[i], attempts if attempts is not None else known[0], known[1]
+
+    def _give_back(self, port: Port, handles: Sequence[Hashable], attempts: int | None) -> None:
+        if attempts is None and not self._returned:
+            port.give_back(self._settle(handles))
+            return
+        # The broker cannot count attempts for a message that stays where it is, so it waits here, in its old place.
+        for tag in self._own(handles):
+            if self._floor < tag <= self._last and tag not in self._apart and tag not in self._returned:
+                _, _, tries, deliveries = self._entry(tag, attempts)
+                self._counts[tag] = tries, deliveries + 1
+                self._returned.append(tag)
+        self._returned.sort()
+        self._wake()
+
+    @property
+    def holds(self) -> bool:
+        """Whether messages are handed out and not settled."""
+        return self._last - self._floor > len(self._apart)
+
+    async def close(self) -> None:
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+            self._wake()
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        try:
+            if self._working is not None:
+                await asyncio.wait((self._working,))
+            port = self._port
+            if port is not None and port.lost is None:
+                await self._keep_counts(port)
+                await port.close()
+        finally:
+            if self._presence is not None:
+                await self._presence.close()
+            await self._parking.close()
+            await self.link.release()
+
+    async def _keep_counts(self, port: Port) -> None:
+        """Write messages whose attempts are known here alone to the queue anew, and those behind them, in their order."""
+        changed = [tag for tag, (attempts, _) in self._counts.items() if attempts > 1]
+        held = [tag for tag in range(self._floor + 1, self._last + 1) if tag not in self._apart]
+        held = [tag for tag in held if changed and tag >= min(changed)]
+        if held:
+            await self._parking.park([self._entry(tag, None) for tag in held], 0.0)
+            port.settle([(tag, False) for tag in held])
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _change(self, patience: float | None) -> bool:
+        """Wait until the port has something to tell, or the source is closed; whether that came before the time was up."""
+        loop = asyncio.get_running_loop()
+        waiter = self._waiter = loop.create_future()
+        timer = loop.call_later(patience, self._wake_idle) if patience is not None else None
+        self._idle = False
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+        return not self._idle
+
+    def _wake_idle(self) -> None:
+        self._idle = True
+        self._wake()
+
+    async def _work(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do what must not be cut short by a cancelled receive."""
+        self._working = asyncio.get_running_loop().create_task(work)
+        await self._settled_down()
+
+    async def _settled_down(self) -> None:
+        working = self._working
+        if working is None:
+            return
+        await asyncio.wait((working,))
+        if self._working is working:
+            self._working = None
+            working.result()
+
+    async def _consume(self, prefetch: int) -> None:
+        """Register consumers, on a new channel where there is none."""
+        while self._closing is None:
+            port = self._port
+            if port is None or port.lost is not None:
+                self._forget()
+                port = await self.link.port()
+                self._port = port
+                port.on_change = self._wake
+            if self._presence is not None:
+                await self._presence.enter()
+            try:
+                left = prefetch
+                while left > 0:
+                    self._consumers += 1
+                    tag = f"w{self._consumers}"
+                    await port.consume(self.queue, tag, min(left, _MOST_PREFETCH), {})
+                    self._tags.append(tag)
+                    left -= _MOST_PREFETCH
+                return
+            except Exception as error:
+                # A refusal closes the channel, a lost connection only interrupts.
+                refused = topology_error(error, self.declaration, str(self.link.server or self.broker))
+                if refused is not None:
+                    raise refused from error
+                if port.lost is None and self.link.connected:
+                    raise BrokerError(f"queue {self.queue!r}: no consumer could be registered: {error}") from error
+                port.lose(ConnectionError(str(error)))
+
+    async def _pause(self) -> None:
+        """End the consumers; what has come stays."""
+        tags, self._tags = self._tags, []
+        for tag in tags:
+            if self._port is not None and self._port.lost is None:
+                try:
+                    await self._port.cancel(tag)
+                except Exception as error:
+                    self._port.lose(ConnectionError(str(error)))
+
+    async def _cancelled(self) -> None:
+        """The broker ended a consumer, as when the queue moves or is deleted: declare it again and go on."""
+        log.warning("queue %r: the broker ended the consumer; it is registered again", self.queue)
+        if self._port is not None:
+            self._port.cancelled.clear()
+        self._tags = []
+        await declare(self.link, self.declaration)
+
+    def _forget(self) -> None:
+        """The channel is gone, and its tags with it: everything unsettled will come again."""
+        if self._port is not None and self._closing is None:
+            log.info("queue %r: the channel was lost (%s); consuming starts again", self.queue, self._port.lost)
+        self._port = None
+        self._epoch += 1
+        self._floor = self._last = 0
+        self._apart.clear()
+        self._taken.clear()
+        self._returned.clear()
+        self._counts.clear()
+        self._tags.clear()
+
+    async def _before_settling(self) -> None:
+        """Without a credit, settling must not make the broker send more: its consumer goes first."""
+        if self.credit is None and self._tags:
+            if self._working is not None:
+                await self._settled_down()
+            await self._work(self._pause())
+
+    async def _after_settling(self) -> None:
+        if self._presence is not None and not self._tags and not self.holds:
+            await self._presence.leave()
+
+    async def _exhausted(self) -> bool:
+        """Whether nothing waits, is delayed, or is held by others. While it looks, it consumes nothing."""
+        await self._work(self._pause())
+        assert self._presence is not None
+        while self._closing is None:
+            if self._port is None or self._port.lost is not None or self._port.arrivals.tags or self._returned:
+                return False
+            if not self.holds:
+                await self._presence.leave()
+            ready, delayed, others = await self._presence.look(self.holds)
+            if ready:
+                return False
+            if not delayed and not others:
+                return not self._port.arrivals.tags
+            if not await self._change(_PATIENCE):
+                continue
+        return False
+

@@ -1,0 +1,37 @@
+"""A RabbitMQ queue keeps what every queue has to keep: on each version, over the fast lane and without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.brokers.rabbitmq import Node
+from warren.connectors import rabbitmq
+from warren.connectors.conformance import Conformance
+
+
+class TestQuorum(Conformance):
+    lane = True
+    kind: Any = "quorum"
+
+    @pytest.fixture(autouse=True)
+    def _vhost(self, rabbitmq_each: Node) -> Iterator[None]:
+        with rabbitmq_each.vhost() as url:
+            self.broker = rabbitmq.Broker(url, lane=self.lane)
+            yield
+
+    def queue(self, name: str) -> Any:
+        return rabbitmq.Queue(name, broker=self.broker, kind=self.kind)
+
+    async def crash(self, connection: Any) -> None:
+        connection.source.link._session.transport._writer_task.get_coro().cr_frame.f_locals["writer"].transport.abort()
+
+
+class TestClassic(TestQuorum):
+    kind = "classic"
+
+
+class TestQuorumWithoutTheLane(TestQuorum):
+    lane = False
