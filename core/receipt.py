@@ -20,7 +20,20 @@ from warren.core.message import Batch, Metadata
 if TYPE_CHECKING:
     from warren.core.chunk import Failure
 
-__all__ = ["DELIVERED", "FILTERED", "RELEASED", "Delivery", "Half", "Handles", "Kind", "Ledger", "Merge", "Outcome", "Part", "Token"]
+__all__ = [
+    "DELIVERED",
+    "FILTERED",
+    "RELEASED",
+    "Delivery",
+    "Half",
+    "Handles",
+    "Kind",
+    "Ledger",
+    "Merge",
+    "Outcome",
+    "Part",
+    "Token",
+]
 
 _SHIFT = 20
 MAX_BATCH = 1 << _SHIFT

@@ -54,7 +54,9 @@ def server(address: str) -> Server:
         parts = urlsplit(address)
         port = parts.port
     except ValueError as error:
-        raise AddressError(f"a broker's address cannot be read: {error}; write amqp://user:password@host:port/vhost") from None
+        raise AddressError(
+            f"a broker's address cannot be read: {error}; write amqp://user:password@host:port/vhost"
+        ) from None
     if parts.scheme not in _PORTS or not parts.hostname:
         raise AddressError(
             f"{_shown(address)!r} is no broker's address: write amqp://user:password@host:port/vhost, or amqps:// with TLS"

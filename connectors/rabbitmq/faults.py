@@ -51,7 +51,9 @@ def connect_error(error: BaseException, server: Server, fault: str | None = None
         return Refusal(f"{where} refused user {server.user!r}: check user and password{remote}")
     for each in causes:
         if isinstance(each, ssl.SSLError):
-            return Refusal(f"{where}: no encrypted connection could be made: {each.reason or each}; check Broker(tls=TLS(...))")
+            return Refusal(
+                f"{where}: no encrypted connection could be made: {each.reason or each}; check Broker(tls=TLS(...))"
+            )
     if isinstance(error, TimeoutError):
         return BrokerError(f"{where} did not answer in time; check the address, the network and whether it is overloaded")
     detail = next((each.strerror for each in causes if isinstance(each, OSError) and each.strerror), "") or text

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from warren.connectors.rabbitmq import frames
@@ -270,11 +270,11 @@ class Lane(Port):
         await self.channel.basic_qos(prefetch_count=prefetch)
         await self.channel.basic_consume(queue, _nobody, consumer_tag=tag, arguments=dict(arguments))
 
-    def settle(self, acks: Sequence[tuple[int, bool]]) -> None:
+    async def settle(self, acks: Sequence[tuple[int, bool]]) -> None:
         if self.lost is None:
             self.protocol.transport.write(b"".join([frames.ack(self.number, tag, multiple) for tag, multiple in acks]))
 
-    def give_back(self, tags: Sequence[int]) -> None:
+    async def give_back(self, tags: Sequence[int]) -> None:
         if self.lost is None:
             self.protocol.transport.write(b"".join([frames.nack(self.number, tag) for tag in tags]))
 

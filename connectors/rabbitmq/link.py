@@ -191,7 +191,9 @@ class Link:
                 return await session.port()
             except Exception as error:
                 if session.alive and not self._session_ended(error):
-                    raise BrokerError(f"the broker at {self.broker.servers[session.index]} opens no channel: {error}") from error
+                    raise BrokerError(
+                        f"the broker at {self.broker.servers[session.index]} opens no channel: {error}"
+                    ) from error
                 await asyncio.sleep(0)
 
     def _session_ended(self, error: Exception) -> bool:

@@ -22,8 +22,20 @@ COUNTED = DELIVERIES.encode()
 
 _COUNTS = ("x-delivery-count", "x-acquired-count")
 _OURS = frozenset((KEY, DELIVERIES, ATTEMPTS))
-_BROKERS = frozenset((*_COUNTS, "x-death", "x-first-death-exchange", "x-first-death-queue", "x-first-death-reason",
-                      "x-last-death-exchange", "x-last-death-queue", "x-last-death-reason", "x-stream-offset", "x-opt-deaths"))
+_BROKERS = frozenset(
+    (
+        *_COUNTS,
+        "x-death",
+        "x-first-death-exchange",
+        "x-first-death-queue",
+        "x-first-death-reason",
+        "x-last-death-exchange",
+        "x-last-death-queue",
+        "x-last-death-reason",
+        "x-stream-offset",
+        "x-opt-deaths",
+    )
+)
 BROKEN = "warren-headers-error"
 
 T = TypeVar("T")
@@ -126,7 +138,11 @@ class _Batch(Batch):
 
 
 def batch(
-    bodies: Sequence[bytes], handles: Sequence[int], heads: Heads, attempts: Sequence[int] | None, deliveries: Sequence[int] | None
+    bodies: Sequence[bytes],
+    handles: Sequence[int],
+    heads: Heads,
+    attempts: Sequence[int] | None,
+    deliveries: Sequence[int] | None,
 ) -> Batch:
     """What a source hands over, with columns that are computed where they are read."""
     count = len(bodies)
@@ -185,9 +201,7 @@ class Ids:
         return [f"{prefix}-{number:010x}" for number in itertools.islice(numbers, count)]
 
 
-def parcel(
-    rows: Records, exchange: str, keys: str | Sequence[str], ids: Ids, persistent: bool, now: float
-) -> Parcel:
+def parcel(rows: Records, exchange: str, keys: str | Sequence[str], ids: Ids, persistent: bool, now: float) -> Parcel:
     """Encoded messages with their properties, ready to be published."""
     count = len(rows.bodies)
     fresh = ids.take(count)

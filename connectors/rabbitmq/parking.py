@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,5 +60,7 @@ def _counted(head: bytes, attempts: int, deliveries: int) -> bytes:
     """The properties of a message, with its counts in the headers and without what the broker noted in them."""
     properties = frames.read_properties(head)
     headers: dict[str, Any] = frames.read_table(properties.headers) if properties.headers else {}
-    kept = {name: value for name, value in headers.items() if not name.startswith(("x-delivery-count", "x-death", "x-acquired"))}
+    kept = {
+        name: value for name, value in headers.items() if not name.startswith(("x-delivery-count", "x-death", "x-acquired"))
+    }
     return frames.with_headers(properties, kept | {ATTEMPTS: attempts, DELIVERIES: deliveries})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from warren.connectors.rabbitmq.faults import unroutable
@@ -24,7 +24,6 @@ class Plain(Port):
     def __init__(self, channel: AbstractChannel) -> None:
         super().__init__(channel)
         self._sending = asyncio.Semaphore(_AT_ONCE)
-        self._tasks: set[asyncio.Task[Any]] = set()
         channel.closing.add_done_callback(self._closed)
         channel.on_consumer_cancel_callbacks.add(self._cancelled)  # type: ignore[attr-defined]  # of the one channel class
 
@@ -49,35 +48,18 @@ class Plain(Port):
         await self.channel.basic_qos(prefetch_count=prefetch)
         await self.channel.basic_consume(queue, self._arrived, consumer_tag=tag, arguments=dict(arguments))
 
-    def settle(self, acks: Sequence[tuple[int, bool]]) -> None:
-        self._spawn(self._settle(acks))
+    async def settle(self, acks: Sequence[tuple[int, bool]]) -> None:
+        await self._answer(self.channel.basic_ack(tag, multiple=multiple) for tag, multiple in acks)
 
-    async def _settle(self, acks: Sequence[tuple[int, bool]]) -> None:
-        for tag, multiple in acks:
-            await self.channel.basic_ack(tag, multiple=multiple, wait=False)
+    async def give_back(self, tags: Sequence[int]) -> None:
+        await self._answer(self.channel.basic_nack(tag, requeue=True) for tag in tags)
 
-    def give_back(self, tags: Sequence[int]) -> None:
-        self._spawn(self._give_back(tags))
-
-    async def _give_back(self, tags: Sequence[int]) -> None:
-        for tag in tags:
-            await self.channel.basic_nack(tag, requeue=True, wait=False)
-
-    def _spawn(self, work: Any) -> None:
-        # One after the other, so that what is given back is given back before the channel is closed.
-        before = tuple(self._tasks)
-
-        async def run() -> None:
-            if before:
-                await asyncio.wait(before)
-            try:
-                await work
-            except Exception as error:
-                self.lose(ConnectionError(str(error)))
-
-        task = asyncio.get_running_loop().create_task(run())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    async def _answer(self, answers: Iterable[Awaitable[None]]) -> None:
+        try:
+            for answer in answers:
+                await answer
+        except Exception as error:
+            self.lose(ConnectionError(str(error)))
 
     async def publish(self, parcel: Parcel) -> tuple[Sequence[int], dict[int, Exception]]:
         again: list[int] = []
@@ -110,8 +92,3 @@ class Plain(Port):
             except Exception as error:
                 again.append(i)
                 self.lose(ConnectionError(str(error)))
-
-    async def close(self) -> None:
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks))
-        await super().close()

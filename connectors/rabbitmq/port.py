@@ -94,11 +94,11 @@ class Port:
         """End a consumer; what it holds stays unsettled."""
         await self.channel.basic_cancel(tag)
 
-    def settle(self, acks: Sequence[tuple[int, bool]]) -> None:
+    async def settle(self, acks: Sequence[tuple[int, bool]]) -> None:
         """Acknowledge tags, each alone or together with all before it."""
         raise NotImplementedError
 
-    def give_back(self, tags: Sequence[int]) -> None:
+    async def give_back(self, tags: Sequence[int]) -> None:
         """Requeue messages at their old place."""
         raise NotImplementedError
 

@@ -9,7 +9,6 @@ from warren.connectors.rabbitmq.broker import Broker
 from warren.connectors.rabbitmq.sink import RabbitSink
 from warren.connectors.rabbitmq.source import RabbitSource
 from warren.connectors.rabbitmq.topology import Binding, ExchangeDeclaration, QueueDeclaration, QueueKind
-from warren.core.errors import GraphError
 from warren.core.graph import Inlet, Outlet
 from warren.core.message import Batch, Outgoing
 
@@ -63,7 +62,7 @@ class Queue(Inlet[T], Outlet[T]):
         return f"rabbitmq:{self.queue}"
 
     async def open(self, *, until_empty: bool = False) -> Connection:
-        """Connect, to receive, to write, or both; the queue is declared. Nothing is fetched that `receive` did not ask for."""
+        """Connect, to receive, to write, or both; the queue is declared. Nothing is fetched that nobody asked for."""
         return await self._open(until_empty, None)
 
     async def open_ahead(self, credit: int, *, until_empty: bool = False) -> Connection:

@@ -138,7 +138,13 @@ class RabbitSource:
         tags: list[int] = []
         base = self._epoch << _EPOCH
         for run in handles.runs() if isinstance(handles, Handles) else (handles,):
-            if isinstance(run, range) and run and run[0] == base + self._floor + 1 and not self._apart and not self._returned:
+            if (
+                isinstance(run, range)
+                and run
+                and run[0] == base + self._floor + 1
+                and not self._apart
+                and not self._returned
+            ):
                 tags.extend(range(run[0] - base, run[-1] - base + 1))
                 self._floor = run[-1] - base
                 continue
@@ -161,17 +167,17 @@ class RabbitSource:
         if port is None or port.lost is not None:
             return
         tags = self._settle(handles)
-        self._acknowledge(port, tags)
+        await self._acknowledge(port, tags)
         await self._after_settling()
 
-    def _acknowledge(self, port: Port, tags: Sequence[int]) -> None:
+    async def _acknowledge(self, port: Port, tags: Sequence[int]) -> None:
         # The highest one below which nothing is open takes all before it along; it must itself be outstanding.
         floor = self._floor
         together = max((tag for tag in tags if tag <= floor), default=0)
         acks = [(together, True)] if together else []
         acks += [(tag, False) for tag in tags if tag > floor]
         if acks:
-            port.settle(acks)
+            await port.settle(acks)
 
     async def release(self, handles: Sequence[Hashable], delay: float = 0.0, attempts: int | None = None) -> None:
         await self._before_settling()
@@ -179,7 +185,7 @@ class RabbitSource:
         if port is None or port.lost is not None:
             return
         if delay <= 0:
-            self._give_back(port, handles, attempts)
+            await self._give_back(port, handles, attempts)
             await self._after_settling()
             return
         tags = [tag for tag in self._own(handles) if self._floor < tag <= self._last and tag not in self._apart]
@@ -187,7 +193,7 @@ class RabbitSource:
         await self._parking.park(entries, delay)
         # A copy waits safely elsewhere, so the original may go; if the channel was lost meanwhile, it comes twice.
         if self._port is port and port.lost is None:
-            self._acknowledge(port, self._settle(handles))
+            await self._acknowledge(port, self._settle(handles))
             await self._after_settling()
 
     def _own(self, handles: Sequence[Hashable]) -> list[int]:
@@ -203,9 +209,9 @@ class RabbitSource:
             known = taken.heads.attempts(i), taken.heads.deliveries(i, False)
         return taken.bodies[i], taken.heads.data[i], attempts if attempts is not None else known[0], known[1]
 
-    def _give_back(self, port: Port, handles: Sequence[Hashable], attempts: int | None) -> None:
+    async def _give_back(self, port: Port, handles: Sequence[Hashable], attempts: int | None) -> None:
         if attempts is None and not self._returned:
-            port.give_back(self._settle(handles))
+            await port.give_back(self._settle(handles))
             return
         # The broker cannot count attempts for a message that stays where it is, so it waits here, in its old place.
         for tag in self._own(handles):
@@ -248,7 +254,7 @@ class RabbitSource:
         held = [tag for tag in held if changed and tag >= min(changed)]
         if held:
             await self._parking.park([self._entry(tag, None) for tag in held], 0.0)
-            port.settle([(tag, False) for tag in held])
+            await port.settle([(tag, False) for tag in held])
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -374,4 +380,3 @@ class RabbitSource:
             if not await self._change(_PATIENCE):
                 continue
         return False
-

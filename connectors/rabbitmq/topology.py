@@ -52,9 +52,13 @@ class QueueDeclaration:
     def __post_init__(self) -> None:
         """Check the values."""
         if not self.name or len(self.name.encode()) > 255 or self.name.startswith("amq."):
-            raise GraphError(f"rabbitmq: {self.name!r} cannot be a queue's name: give up to 255 bytes that do not begin with amq.")
+            raise GraphError(
+                f"rabbitmq: {self.name!r} cannot be a queue's name: give up to 255 bytes that do not begin with amq."
+            )
         if self.kind not in ("quorum", "classic", "stream"):
-            raise GraphError(f"rabbitmq.queue({self.name!r}, kind={self.kind!r}): there are 'quorum', 'classic' and 'stream'")
+            raise GraphError(
+                f"rabbitmq.queue({self.name!r}, kind={self.kind!r}): there are 'quorum', 'classic' and 'stream'"
+            )
 
     @property
     def table(self) -> dict[str, Any]:

@@ -23,7 +23,8 @@ class TestQuorum(Conformance):
             yield
 
     def queue(self, name: str) -> Any:
-        return rabbitmq.Queue(name, broker=self.broker, kind=self.kind)
+        # Dead letters are kept in a quorum queue whatever their source is.
+        return rabbitmq.queue(name, broker=self.broker, kind="quorum" if name.endswith(".dead") else self.kind)
 
     async def crash(self, connection: Any) -> None:
         connection.source.link._session.transport._writer_task.get_coro().cr_frame.f_locals["writer"].transport.abort()
