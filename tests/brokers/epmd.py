@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import tempfile
 import threading
 import time
@@ -37,7 +39,14 @@ def _start(installation: Installation) -> tuple[Process, int]:
             process = Process(command, installation.environment({}), log)
             while process.running and time.monotonic() < deadline:
                 if answers_tcp(port):
+                    atexit.register(_end, process, os.getpid())
                     return process, port
                 time.sleep(0.01)
             process.kill()
         raise RuntimeError(f"epmd did not start: {log.read_text('utf-8', 'replace')}")
+
+
+def _end(process: Process, owner: int) -> None:
+    # A forked child of this process has it too, and must leave it alone.
+    if owner == os.getpid():
+        process.kill()

@@ -6,16 +6,28 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
-from tests.brokers.rabbitmq import VERSIONS, Node, Unavailable
+from tests.brokers.proxy import Proxy
+from tests.brokers.rabbitmq import VERSIONS, Authority, Cluster, Node, Unavailable, ensure
 
 # What the nodes that are shared offer; a test that needs another set starts a node of its own.
 PLUGINS = ("rabbitmq_management", "rabbitmq_stream", "rabbitmq_consistent_hash_exchange")
 
-FIXTURES = {"rabbitmq", "rabbitmq_310", "rabbitmq_40", "rabbitmq_43", "rabbitmq_each", "vhost", "start_node"}
+# A test that uses one of these is marked `broker`.
+FIXTURES = {
+    "rabbitmq",
+    "rabbitmq_310",
+    "rabbitmq_40",
+    "rabbitmq_43",
+    "rabbitmq_each",
+    "rabbitmq_tls",
+    "start_cluster",
+    "start_node",
+    "vhost",
+}
 
 
 class External:
@@ -41,72 +53,69 @@ def refuse(reason: Unavailable) -> NoReturn:
     pytest.skip(str(reason))
 
 
-class Shared:
-    """The nodes of one session, each started when it is first asked for."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-        self.node = cache(self._node)
-
-    def newest(self) -> Node | External:
-        """The newest version that is there."""
-        reasons: list[Unavailable] = []
-        for version in reversed(VERSIONS):
-            try:
-                return self.node(version)
-            except Unavailable as reason:
-                reasons.append(reason)
-                if os.environ.get("CI") and not reason.gone:
-                    break
-        if url := os.environ.get("WARREN_AMQP_URL"):
-            return External(url)
-        refuse(reasons[-1])
-
-    def _node(self, version: str) -> Node:
-        return self._stack.enter_context(Node(version, plugins=PLUGINS))
+def newest_of_ours() -> str:
+    """The newest version that can be had here, or else the reason why the last one that was tried cannot."""
+    *newer, oldest = reversed(VERSIONS)
+    for version in newer:
+        try:
+            ensure(version)
+        except Unavailable as reason:
+            if os.environ.get("CI") and not reason.gone:
+                raise
+        else:
+            return version
+    ensure(oldest)
+    return oldest
 
 
 @pytest.fixture(scope="session")
-def _shared_nodes() -> Iterator[Shared]:
+def _shared() -> Iterator[Callable[[str], Node]]:
+    """Gives the session's node of a version, which it starts when it is first asked for."""
     with ExitStack() as stack:
-        yield Shared(stack)
+
+        @cache
+        def shared(version: str) -> Node:
+            try:
+                return stack.enter_context(Node(version, plugins=PLUGINS))
+            except Unavailable as reason:
+                refuse(reason)
+
+        yield shared
 
 
-def _shared(shared: Shared, version: str) -> Node:
+@pytest.fixture(scope="session")
+def rabbitmq(_shared: Callable[[str], Node]) -> Node | External:
+    """The newest RabbitMQ that is there, shared by the session: leave it running, unpaused and without alarm."""
     try:
-        return shared.node(version)
+        return _shared(newest_of_ours())
     except Unavailable as reason:
+        if url := os.environ.get("WARREN_AMQP_URL"):
+            return External(url)
         refuse(reason)
 
 
 @pytest.fixture(scope="session")
-def rabbitmq(_shared_nodes: Shared) -> Node | External:
-    """The newest RabbitMQ that is there, shared by the session: leave it running, unpaused and without alarm."""
-    return _shared_nodes.newest()
-
-
-@pytest.fixture(scope="session")
-def rabbitmq_310(_shared_nodes: Shared) -> Node:
+def rabbitmq_310(_shared: Callable[[str], Node]) -> Node:
     """RabbitMQ 3.10, shared by the session."""
-    return _shared(_shared_nodes, "3.10")
+    return _shared("3.10")
 
 
 @pytest.fixture(scope="session")
-def rabbitmq_40(_shared_nodes: Shared) -> Node:
+def rabbitmq_40(_shared: Callable[[str], Node]) -> Node:
     """RabbitMQ 4.0, shared by the session."""
-    return _shared(_shared_nodes, "4.0")
+    return _shared("4.0")
 
 
 @pytest.fixture(scope="session")
-def rabbitmq_43(_shared_nodes: Shared) -> Node:
+def rabbitmq_43(_shared: Callable[[str], Node]) -> Node:
     """RabbitMQ 4.3, shared by the session."""
-    return _shared(_shared_nodes, "4.3")
+    return _shared("4.3")
 
 
 @pytest.fixture(scope="session", params=VERSIONS)
-def rabbitmq_each(request: pytest.FixtureRequest, _shared_nodes: Shared) -> Node:
+def rabbitmq_each(request: pytest.FixtureRequest, _shared: Callable[[str], Node]) -> Node:
     """Each version in turn, shared by the session."""
-    return _shared(_shared_nodes, request.param)
+    return _shared(request.param)
 
 
 @pytest.fixture
@@ -116,18 +125,50 @@ def vhost(rabbitmq: Node | External) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def rabbitmq_tls() -> Iterator[Node]:
+    """The newest RabbitMQ with TLS, shared by the session; `rabbitmq_tls.tls` issues certificates for it."""
+    with ExitStack() as stack:
+        try:
+            node = Node(newest_of_ours(), plugins=PLUGINS, tls=Authority())
+        except Unavailable as reason:
+            refuse(reason)
+        yield stack.enter_context(node)
+
+
 @pytest.fixture
 def start_node() -> Iterator[Callable[..., Node]]:
     """Starts nodes for this test alone, which may be killed, paused and filled: `start_node("4.0", plugins=…)`."""
     with ExitStack() as stack:
 
-        def start(version: str = VERSIONS[-1], **options: object) -> Node:
+        def start(version: str | None = None, **options: Any) -> Node:
             try:
-                return stack.enter_context(Node(version, **options))  # type: ignore[arg-type]
+                return stack.enter_context(Node(version or newest_of_ours(), **options))
             except Unavailable as reason:
                 refuse(reason)
 
         yield start
+
+
+@pytest.fixture
+def start_cluster() -> Iterator[Callable[..., Cluster]]:
+    """Starts clusters for this test alone: `start_cluster("4.0", size=3, plugins=…)`."""
+    with ExitStack() as stack:
+
+        def start(version: str | None = None, **options: Any) -> Cluster:
+            try:
+                return stack.enter_context(Cluster(version or newest_of_ours(), **options))
+            except Unavailable as reason:
+                refuse(reason)
+
+        yield start
+
+
+@pytest.fixture
+def start_proxy() -> Iterator[Callable[[int], Proxy]]:
+    """Starts proxies in front of a port: `start_proxy(node.amqp_port).url(node)`."""
+    with ExitStack() as stack:
+        yield lambda target_port: stack.enter_context(Proxy(target_port))
 
 
 @pytest.hookimpl(tryfirst=True)
