@@ -51,28 +51,24 @@ def records(
     [b'{"a":1}']
     """
     values = messages.values
-    metadata = None if messages.anonymous else [messages.metadata(i) for i in range(len(values))]
+    known = messages.columns()
     content_type: str | list[str] = JSON
     kinds = set(map(type, values))
     if kinds.isdisjoint(_BYTES_LIKE):
         bodies, errors = apply_each(_to_json, values)
         if errors:
             bodies, content_type, errors = _encode_each(values, [""] * len(values))
-    elif kinds == {bytes} and metadata is None:
+    elif kinds == {bytes} and messages.anonymous:
         bodies, content_type, errors = list(values), BYTES, {}
     else:
-        types = [each.content_type for each in metadata] if metadata is not None else [""] * len(values)
+        types = [""] * len(values) if messages.anonymous else [messages.metadata(i).content_type for i in range(len(values))]
         bodies, content_type, errors = _encode_each(values, types)
-    ids: list[str] | None = None
-    keys: list[str | None] | None = None
-    given: list[Mapping[str, str]] | None = None
-    if metadata is not None:
-        ids = [each.id for each in metadata]
-        keys = [each.key for each in metadata]
-        given = [dict(each.headers) if each.headers else {} for each in metadata]
-        _check(ids, str, "id", errors)
-        _check(keys, str | None, "key", errors)
-        _check(given, dict[str, str], "headers", errors)
+    ids = known.ids
+    keys = known.keys
+    given = [dict(each) if each else {} for each in known.headers] if known.headers is not None else None
+    _check(ids, str, "id", errors)
+    _check(keys, str | None, "key", errors)
+    _check(given, dict[str, str], "headers", errors)
     if key is not None:
         found = _compute("key", key, values, str | None, errors)
         keys = [old or new for old, new in zip(keys, found, strict=True)] if keys is not None else found
@@ -89,7 +85,7 @@ def records(
     return Records(bodies, content_type, *told), errors
 
 
-def _kept(column: list[Any] | None, keep: list[int] | None) -> list[Any] | None:
+def _kept(column: Sequence[Any] | None, keep: list[int] | None) -> Sequence[Any] | None:
     """A column without what could not be encoded, or ``None`` where it says nothing."""
     if column is not None and keep is not None:
         column = [column[i] for i in keep]
@@ -124,9 +120,9 @@ def _compute(
     return [None if i in refused else result for i, result in enumerate(results)] if refused else results
 
 
-def _check(column: list[Any], kind: Any, what: str, errors: dict[int, Exception]) -> set[int]:
+def _check(column: Sequence[Any] | None, kind: Any, what: str, errors: dict[int, Exception]) -> set[int]:
     """Refuse the messages whose id, key or headers could not be read back; returns their positions."""
-    if not any(column):
+    if column is None or not any(column):
         return set()
     try:
         msgspec.convert(column, list[kind])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
 import msgspec
 
-__all__ = ["ATTEMPTS", "TENANT", "TRACE", "Batch", "Metadata", "Outgoing"]
+__all__ = ["ATTEMPTS", "TENANT", "TRACE", "Batch", "Columns", "Metadata", "Outgoing"]
 
 TENANT = "warren-tenant"
 TRACE = "traceparent"
@@ -43,6 +44,42 @@ class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.headers.get(TRACE)
 
 
+class Columns(NamedTuple):
+    """What is known of several messages, as a struct of arrays; a column that says nothing of any of them is ``None``."""
+
+    ids: Sequence[str] | None = None
+    keys: Sequence[str | None] | None = None
+    headers: Sequence[Mapping[str, str] | None] | None = None
+
+    @staticmethod
+    def of(metadata: Sequence[Metadata]) -> Columns:
+        """The columns of metadata at hand.
+
+        >>> Columns.of([Metadata(id="1"), Metadata(id="2")])
+        Columns(ids=['1', '2'], keys=None, headers=None)
+        """
+        columns: Any = ([each.id for each in metadata], [each.key for each in metadata], [each.headers for each in metadata])
+        return Columns(*(column if any(column) else None for column in columns))
+
+    @staticmethod
+    def joined(parts: Sequence[Columns], lengths: Sequence[int]) -> Columns:
+        """Columns that follow each other, as one; ``lengths`` are how many messages each is of.
+
+        >>> Columns.joined([Columns(["1"]), Columns()], [1, 2])
+        Columns(ids=['1', '', ''], keys=None, headers=None)
+        """
+        if len(parts) == 1:
+            return parts[0]
+
+        def column(index: int, missing: Any) -> Any:
+            if all(part[index] is None for part in parts):
+                return None
+            given = zip(parts, lengths, strict=True)
+            return list(chain.from_iterable(part[index] or [missing] * length for part, length in given))
+
+        return Columns(column(0, ""), column(1, None), column(2, None))
+
+
 class Batch(msgspec.Struct):
     """What a source read in one go, as a struct of arrays; a column the source has nothing to say about is ``None``.
 
@@ -70,6 +107,19 @@ class Batch(msgspec.Struct):
         """How many messages were read."""
         return len(self.bodies)
 
+    def columns(self, places: Sequence[int]) -> Columns:
+        """What is known of some of its messages, as a struct of arrays.
+
+        >>> Batch(bodies=["a", "b", "c"], handles=[7, 8, 9], keys=["x", None, None]).columns([0, 2])
+        Columns(ids=['7', '9'], keys=['x', None], headers=None)
+        """
+        ids, keys, headers = self.ids, self.keys, self.headers
+        return Columns(
+            [ids[i] for i in places] if ids is not None else [str(self.handles[i]) for i in places],
+            [keys[i] for i in places] if keys is not None else None,
+            [headers[i] for i in places] if headers is not None else None,
+        )
+
     def metadata(self, index: int) -> Metadata:
         """The metadata of one message, put together on request."""
         content_type = self.content_type
@@ -87,15 +137,29 @@ class Outgoing:
     """What a sink is asked to write in one go: the values, and the metadata of each on request.
 
     A value that is ``bytes`` is written as it is, with the content type its metadata gives. ``anonymous`` says that
-    nothing is known of any of them, so that nobody has to ask for each.
+    nothing is known of any of them, so that nobody has to ask for each. ``columns`` gives what is known of all at once.
     """
 
-    __slots__ = ("anonymous", "metadata", "values")
+    __slots__ = ("_columns", "anonymous", "metadata", "values")
 
-    def __init__(self, values: Sequence[Any], metadata: Callable[[int], Metadata] | None = None) -> None:
+    def __init__(
+        self,
+        values: Sequence[Any],
+        metadata: Callable[[int], Metadata] | None = None,
+        columns: Callable[[], Columns] | None = None,
+    ) -> None:
         self.values = values
         self.anonymous = metadata is None
         self.metadata: Callable[[int], Metadata] = metadata or (lambda index: Metadata())
+        self._columns = columns
+
+    def columns(self) -> Columns:
+        """Ids, keys and headers, as a struct of arrays."""
+        if self.anonymous:
+            return Columns()
+        return (
+            self._columns() if self._columns is not None else Columns.of(list(map(self.metadata, range(len(self.values)))))
+        )
 
     def __len__(self) -> int:
         """How many messages are to be written."""

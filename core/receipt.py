@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
 
-from warren.core.message import Batch, Metadata
+from warren.core.message import Batch, Columns, Metadata
 
 if TYPE_CHECKING:
     from warren.core.chunk import Failure
@@ -345,6 +345,17 @@ class Ledger:
         if isinstance(token, int):
             return metadata
         return msgspec.structs.replace(metadata, id=self._derived_id(token))
+
+    def columns(self, tokens: Sequence[Token]) -> Columns:
+        """The metadata of several values as a struct of arrays; at once where they come from one delivery, untouched."""
+        first = tokens[0]
+        if type(first) is int:
+            delivery = self._deliveries.get(first >> _SHIFT)
+            if delivery is not None:
+                run, base = delivery.tokens, delivery.base
+                if type(tokens) is range or all(type(token) is int and token in run for token in tokens):
+                    return delivery.batch.columns([token - base for token in tokens])  # type: ignore[operator]  # all are int
+        return Columns.of(list(map(self.metadata, tokens)))
 
     def _derived_id(self, token: Token) -> str:
         if isinstance(token, Part):

@@ -12,7 +12,7 @@ from warren.core.chunk import Chunk, Failure, apply_each
 from warren.core.codecs import decode_error, decoder, encode
 from warren.core.errors import EncodeError, PartialWriteError, PoisonError, StalledError, WarrenError, fingerprint
 from warren.core.graph import Inlet, SinkConnection, SourceConnection
-from warren.core.message import Batch, Metadata, Outgoing
+from warren.core.message import Batch, Columns, Metadata, Outgoing
 from warren.core.receipt import Delivery, Handles, Kind, Outcome
 from warren.core.stage import Stage
 
@@ -220,9 +220,13 @@ class Writer:
         else:
             values = [value for chunk in chunks for value in chunk.values]
             tokens = [token for chunk in chunks for token in chunk.tokens]
-        metadata = self.run.ledger.metadata
+        ledger = self.run.ledger
+
+        def columns() -> Columns:
+            return Columns.joined([ledger.columns(chunk.tokens) for chunk in chunks], [len(chunk) for chunk in chunks])
+
         try:
-            await self.connection.write(Outgoing(values, lambda i: metadata(tokens[i])))
+            await self.connection.write(Outgoing(values, lambda i: ledger.metadata(tokens[i]), columns))
         except PartialWriteError as error:
             refused = error.errors
             safe = [token for i, token in enumerate(tokens) if i not in refused]

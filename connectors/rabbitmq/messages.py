@@ -6,12 +6,13 @@ import itertools
 import json
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import methodcaller
 from typing import Any, Generic, TypeVar
 
 from warren.connectors.rabbitmq import frames
 from warren.connectors.rabbitmq.port import Parcel
 from warren.connectors.records import Records
-from warren.core.message import ATTEMPTS, Batch, Metadata
+from warren.core.message import ATTEMPTS, Batch, Columns, Metadata
 
 __all__ = ["COUNTED", "DELIVERIES", "Heads", "Ids", "batch", "parcel"]
 
@@ -38,18 +39,30 @@ _BROKERS = frozenset(
 )
 BROKEN = "warren-headers-error"
 
+_TYPE, _HEADERS = 0x80, 0x2000
+"""Bits of the flags: of their first byte, and of both."""
+_USUAL = b"\x90\xc0"
+"""The flags of a message of ours without headers: content type, delivery mode, message id, timestamp."""
+
 T = TypeVar("T")
 
 
 class Heads:
     """The encoded properties of a batch, each taken apart once, on request."""
 
-    __slots__ = ("_read", "data", "tags")
+    __slots__ = ("_read", "content_type", "data", "id_at", "plain")
 
-    def __init__(self, data: Sequence[bytes], tags: Sequence[int]) -> None:
+    def __init__(self, data: Sequence[bytes]) -> None:
         self.data = data
-        self.tags = tags
         self._read: dict[int, tuple[frames.Properties, dict[str, Any]]] = {}
+        start = _start(data[0])
+        # Flags and content type come first: where they are the same in all, one look tells what there is to read.
+        alike = all(map(methodcaller("startswith", start), data))
+        self.plain = alike and not int.from_bytes(start[:2], "big") & _HEADERS
+        """Whether none has headers."""
+        self.content_type = start[3:].decode(errors="replace") if alike else _content_types(data)
+        self.id_at = len(start) + 1 if self.plain and start[:2] == _USUAL else 0
+        """Where the message id stands in each; 0 where that differs."""
 
     def read(self, index: int) -> tuple[frames.Properties, dict[str, Any]]:
         """Properties and headers of one message; what cannot be read is left out, and the reason stands in a header."""
@@ -106,6 +119,16 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def _start(head: bytes) -> bytes:
+    """Flags and content type."""
+    return head[: 3 + head[2]] if len(head) > 2 and head[0] & _TYPE else head[:2]
+
+
+def _content_types(heads: Sequence[bytes]) -> Sequence[str]:
+    names = {start: start[3:].decode(errors="replace") for start in set(map(_start, heads))}
+    return [names[_start(head)] for head in heads]
+
+
 class _Column(Sequence[T], Generic[T]):
     """One column of a batch, computed where it is read."""
 
@@ -132,6 +155,16 @@ class _Batch(Batch):
 
     heads: Heads | None = None
 
+    def columns(self, places: Sequence[int]) -> Columns:
+        heads = self.heads
+        assert heads is not None
+        if heads.plain:
+            data, at = heads.data, heads.id_at
+            if at:
+                return Columns([data[i][at + 1 : at + 1 + data[i][at]].decode() for i in places])
+            return Columns([heads.read(i)[0].message_id for i in places])
+        return Columns.of([self.metadata(i) for i in places])
+
     def metadata(self, index: int) -> Metadata:
         assert self.heads is not None
         return self.heads.metadata(index, self.attempts[index] if self.attempts is not None else 1)
@@ -141,51 +174,23 @@ def batch(
     bodies: Sequence[bytes],
     handles: Sequence[int],
     heads: Heads,
-    attempts: Sequence[int] | None,
-    deliveries: Sequence[int] | None,
+    attempts: Sequence[int] | None = None,
+    deliveries: Sequence[int] | None = None,
 ) -> Batch:
     """What a source hands over, with columns that are computed where they are read."""
     count = len(bodies)
-
-    def properties(index: int) -> frames.Properties:
-        return heads.read(index)[0]
-
-    def enqueued(index: int) -> float:
-        return heads.metadata(index, 1).timestamp
-
-    def texts(index: int) -> Mapping[str, str]:
-        return _texts(heads.read(index)[1])
-
     return _Batch(
         bodies,
         handles,
-        content_type(heads.data),
-        _Column(count, lambda index: properties(index).message_id),
+        heads.content_type,
+        _Column(count, lambda index: heads.read(index)[0].message_id),
         _Column(count, lambda index: heads.read(index)[1].get(KEY)),
-        _Column(count, texts),
-        _Column(count, enqueued),
+        _Column(count, lambda index: _texts(heads.read(index)[1])),
+        _Column(count, lambda index: heads.metadata(index, 1).timestamp),
         attempts,
         deliveries,
         heads=heads,
     )
-
-
-def content_type(heads: Sequence[bytes]) -> str | Sequence[str]:
-    """The content type of all, or of each.
-
-    It is the first property, so equal beginnings are found without taking anything apart.
-    """
-    kinds: dict[bytes, str] = {}
-    found = {_start(head) for head in heads}
-    for start in found:
-        kinds[start] = start[1:].decode(errors="replace")
-    if len(found) <= 1:
-        return next(iter(kinds.values()), "")
-    return [kinds[_start(head)] for head in heads]
-
-
-def _start(head: bytes) -> bytes:
-    return head[2 : 3 + head[2]] if len(head) > 2 and head[0] & 0x80 else b""
 
 
 class Ids:

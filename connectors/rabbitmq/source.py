@@ -105,7 +105,7 @@ class RabbitSource:
             tags, self._returned = self._returned[:limit], self._returned[limit:]
             found = [self._find(tag) for tag in tags]
             bodies = [taken.bodies[tag - taken.first] for tag, taken in zip(tags, found, strict=True)]
-            heads = Heads([taken.heads.data[tag - taken.first] for tag, taken in zip(tags, found, strict=True)], tags)
+            heads = Heads([taken.heads.data[tag - taken.first] for tag, taken in zip(tags, found, strict=True)])
             counts = [self._counts[tag] for tag in tags]
             handles = [self._epoch << _EPOCH | tag for tag in tags]
             return batch(bodies, handles, heads, [each[0] for each in counts], [each[1] for each in counts])
@@ -117,11 +117,11 @@ class RabbitSource:
             came.size -= sum(map(len, bodies))
             self._port.taken()
         first, self._last = tags[0], tags[-1]
-        heads = Heads(data, tags)
+        heads = Heads(data)
         self._taken.append(_Taken(first, bodies, heads))
         again = came.again
         attempts = deliveries = None
-        if again or any(COUNTED in head for head in data):
+        if again or (not heads.plain and any(COUNTED in head for head in data)):
             deliveries = [
                 heads.deliveries(i, tag in again) if tag in again or COUNTED in data[i] else 1 for i, tag in enumerate(tags)
             ]

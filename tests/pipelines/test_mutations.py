@@ -32,9 +32,9 @@ for seed in range({EXAMPLES}):
 MUTATIONS: dict[str, tuple[str, str, str]] = {
     "the sink's values are settled before they are written": (
         "pipelines/endpoints.py",
-        "            await self.connection.write(Outgoing(values, lambda i: metadata(tokens[i])))\n",
+        "            await self.connection.write(Outgoing(values, lambda i: ledger.metadata(tokens[i]), columns))\n",
         "            self.run.ledger.settle(tokens, self._outcome)\n"
-        "            await self.connection.write(Outgoing(values, lambda i: metadata(tokens[i])))\n",
+        "            await self.connection.write(Outgoing(values, lambda i: ledger.metadata(tokens[i]), columns))\n",
     ),
     "values that a sink refused are settled with the others": (
         "pipelines/endpoints.py",
