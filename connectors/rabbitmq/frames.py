@@ -243,7 +243,7 @@ def with_headers(given: Properties, headers: Mapping[str, Any]) -> bytes:
     encoded = given._replace(headers=table(headers))
     flags, parts = 0, []
     for index, bit, kind in _FIELDS:
-        value = encoded[index]
+        value: Any = encoded[index]
         if value == _NOTHING[index] and index != 3:
             continue
         flags |= bit

@@ -201,7 +201,7 @@ class Lane(Port):
             self._confirms = False
             self.settle_writes()
         if self.arrivals.tags:
-            if self.arrivals.size > _MOST_AHEAD:
+            if self.arrivals.size > _MOST_AHEAD and self.lost is None:
                 self.protocol.full(self, True)
             self.on_change()
 
@@ -279,7 +279,7 @@ class Lane(Port):
             self.protocol.transport.write(b"".join([frames.nack(self.number, tag) for tag in tags]))
 
     async def publish(self, parcel: Parcel) -> tuple[Sequence[int], dict[int, Exception]]:
-        # Sequence numbers follow the order on the wire, so one parcel is sent after the other; confirms are awaited side by side.
+        # Sequence numbers follow the order on the wire, so parcels are sent one after the other, and confirmed side by side.
         async with self._sending:
             write = self.begin(parcel)
             try:
@@ -331,9 +331,10 @@ class Lane(Port):
         return method
 
     async def close(self) -> None:
+        # The answer to the close has to be read.
+        self.protocol.full(self, False)
         await super().close()
         self.protocol.lanes.pop(self.number, None)
-        self.protocol.full(self, False)
 
 
 async def _nobody(message: object) -> None:

@@ -1,4 +1,7 @@
-"""A channel that leaves every frame to aiormq: for clients without the seam that the fast lane needs. Slower, the same results."""
+"""A channel that leaves every frame to aiormq, for clients without the seam that the fast lane needs.
+
+Slower, with the same results.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class Plain(Port):
         super().__init__(channel)
         self._sending = asyncio.Semaphore(_AT_ONCE)
         channel.closing.add_done_callback(self._closed)
-        channel.on_consumer_cancel_callbacks.add(self._cancelled)  # type: ignore[attr-defined]  # of the one channel class
+        channel.on_consumer_cancel_callbacks.add(self._cancelled)
 
     def _closed(self, closing: asyncio.Future[Any]) -> None:
         error = closing.exception() if not closing.cancelled() else None

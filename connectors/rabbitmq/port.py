@@ -18,7 +18,7 @@ __all__ = ["Arrivals", "Parcel", "Port"]
 
 
 class Arrivals:
-    """Deliveries in the order they came, as a struct of arrays; ``heads`` are encoded properties, ``again`` redelivered tags."""
+    """Deliveries in their order, as a struct of arrays; ``heads`` are encoded properties, ``again`` redelivered tags."""
 
     __slots__ = ("again", "bodies", "heads", "size", "tags")
 
@@ -31,7 +31,7 @@ class Arrivals:
 
 
 class Parcel(NamedTuple):
-    """Messages to publish to one exchange, as a struct of arrays; ``keys`` is one routing key for all, or one per message."""
+    """Messages for one exchange, as a struct of arrays; ``keys`` is one routing key for all, or one per message."""
 
     exchange: str
     keys: str | Sequence[str]

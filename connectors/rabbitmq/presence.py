@@ -6,6 +6,8 @@ consumers, and forgets those of a killed process. The small queue goes by itself
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from warren.connectors.rabbitmq.delays import LEVELS, delay_queue, delay_register
@@ -32,41 +34,50 @@ class Presence:
     def _marker(self) -> str:
         return f"{self.queue}.holders"
 
-    async def _open(self) -> AbstractChannel:
-        if self._channel is None or self._channel.is_closed:
-            self._tag = None
-            self._channel = await (await self.link.session()).channel()
-        return self._channel
-
     async def _declare(self, channel: AbstractChannel) -> int:
         declared = await channel.queue_declare(self._marker, durable=True, arguments={"x-expires": _UNUSED})
         return declared.consumer_count or 0
 
+    @asynccontextmanager
+    async def _asking(self) -> AsyncIterator[AbstractChannel]:
+        """The channel to ask on; what goes wrong because the connection is lost comes out as `ConnectionError`."""
+        session = await self.link.session()
+        try:
+            if self._channel is None or self._channel.is_closed:
+                self._tag = None
+                self._channel = await session.channel()
+            yield self._channel
+        except Exception as error:
+            if session.alive:
+                raise
+            raise ConnectionError(str(error)) from error
+
     async def enter(self) -> None:
-        """Say that messages may be held from now on."""
-        channel = await self._open()
-        if self._tag is None:
-            await self._declare(channel)
-            consumed = await channel.basic_consume(self._marker, _nobody)
-            self._tag = consumed.consumer_tag
+        """Say that messages may be held from now on. Raises `ConnectionError` where the connection is lost meanwhile."""
+        async with self._asking() as channel:
+            if self._tag is None:
+                await self._declare(channel)
+                self._tag = (await channel.basic_consume(self._marker, _nobody)).consumer_tag
 
     async def leave(self) -> None:
-        """Say that none is held any more."""
-        if self._tag is not None and self._channel is not None and not self._channel.is_closed:
-            tag, self._tag = self._tag, None
-            await self._channel.basic_cancel(tag)
+        """Say that none is held any more. Raises `ConnectionError` where the connection is lost meanwhile."""
+        if self._tag is not None:
+            async with self._asking() as channel:
+                tag, self._tag = self._tag, None
+                if tag is not None:
+                    await channel.basic_cancel(tag)
 
-    async def look(self, holds: bool) -> tuple[int, int, int]:
-        """How many messages are ready, how many are delayed, and how many others may hold some."""
-        channel = await self._open()
-        ready = await channel.queue_declare(self.queue, passive=True)
-        if ready.message_count:
-            return ready.message_count, 0, 0
-        others = await self._declare(channel) - (self._tag is not None)
-        delayed = 0
-        if not others:
-            delayed = await self._delayed()
-        return 0, delayed, others
+    async def look(self) -> tuple[int, int, int]:
+        """How many messages are ready, how many are delayed, and how many others may hold some.
+
+        Raises `ConnectionError` where the connection is lost meanwhile.
+        """
+        async with self._asking() as channel:
+            ready = await channel.queue_declare(self.queue, passive=True)
+            if ready.message_count:
+                return ready.message_count, 0, 0
+            others = await self._declare(channel) - (self._tag is not None)
+            return 0, 0 if others else await self._delayed(), others
 
     async def _delayed(self) -> int:
         """How many messages wait in the delay queues; most queues have none, so one question comes first."""

@@ -100,6 +100,8 @@ class Publisher:
             self._opening = asyncio.get_running_loop().create_task(self.link.port())
         opening = self._opening
         await asyncio.wait((opening,))
+        if opening.cancelled():
+            raise BrokerError("the sink was closed while it waited for the broker; what it had not confirmed is not written")
         port = self._port = opening.result()
         return port
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Coroutine, Hashable, Sequence
@@ -159,6 +160,9 @@ class RabbitSource:
             apart.remove(self._floor)
         while self._taken and self._taken[0].last <= self._floor:
             self._taken.popleft()
+        if self._counts:
+            for tag in tags:
+                self._counts.pop(tag, None)
         return tags
 
     async def acknowledge(self, handles: Sequence[Hashable]) -> None:
@@ -236,6 +240,8 @@ class RabbitSource:
     async def _close(self) -> None:
         try:
             if self._working is not None:
+                # It may wait for a connection that does not come back.
+                self._working.cancel()
                 await asyncio.wait((self._working,))
             port = self._port
             if port is not None and port.lost is None:
@@ -290,7 +296,8 @@ class RabbitSource:
         await asyncio.wait((working,))
         if self._working is working:
             self._working = None
-            working.result()
+            if not working.cancelled():
+                working.result()
 
     async def _consume(self, prefetch: int) -> None:
         """Register consumers, on a new channel where there is none."""
@@ -301,9 +308,9 @@ class RabbitSource:
                 port = await self.link.port()
                 self._port = port
                 port.on_change = self._wake
-            if self._presence is not None:
-                await self._presence.enter()
             try:
+                if self._presence is not None:
+                    await self._presence.enter()
                 left = prefetch
                 while left > 0:
                     self._consumers += 1
@@ -361,7 +368,8 @@ class RabbitSource:
 
     async def _after_settling(self) -> None:
         if self._presence is not None and not self._tags and not self.holds:
-            await self._presence.leave()
+            with contextlib.suppress(ConnectionError):
+                await self._presence.leave()
 
     async def _exhausted(self) -> bool:
         """Whether nothing waits, is delayed, or is held by others. While it looks, it consumes nothing."""
@@ -370,9 +378,12 @@ class RabbitSource:
         while self._closing is None:
             if self._port is None or self._port.lost is not None or self._port.arrivals.tags or self._returned:
                 return False
-            if not self.holds:
-                await self._presence.leave()
-            ready, delayed, others = await self._presence.look(self.holds)
+            try:
+                if not self.holds:
+                    await self._presence.leave()
+                ready, delayed, others = await self._presence.look()
+            except ConnectionError:
+                return False
             if ready:
                 return False
             if not delayed and not others:
