@@ -3,7 +3,8 @@
 ========================================= ================================================================
 ``application/json``, ``…+json``, or none any type msgspec knows, and pydantic models
 ``application/msgpack``                   the same
-``application/vnd.apache.arrow.stream``   a Polars ``DataFrame``, a pyarrow ``Table`` or ``RecordBatch``
+``application/vnd.apache.arrow.stream``   a Polars ``DataFrame``, a pyarrow ``Table`` or ``RecordBatch``; with
+                                          ``; compression=zstd`` behind it they are written packed
 ``text/plain``                            ``str`` and what msgspec can convert text to
 ``application/octet-stream``              bytes as they are; says nothing else, so a declared type is read as JSON
 ========================================= ================================================================
@@ -21,10 +22,13 @@ from typing import Any, Protocol, get_args, get_origin
 
 import msgspec
 
+from warren.core.arrow import ARROW, ARROW_LZ4, ARROW_ZSTD, ArrowCodec, is_frame
 from warren.core.errors import DecodeError, EncodeError, GraphError, shorten
 
 __all__ = [
     "ARROW",
+    "ARROW_LZ4",
+    "ARROW_ZSTD",
     "BYTES",
     "JSON",
     "MSGPACK",
@@ -39,7 +43,6 @@ __all__ = [
 
 JSON = "application/json"
 MSGPACK = "application/msgpack"
-ARROW = "application/vnd.apache.arrow.stream"
 BYTES = "application/octet-stream"
 TEXT = "text/plain"
 
@@ -67,7 +70,7 @@ class _Json:
     content_types = (JSON, "text/json")
 
     def decoder(self, type: Any) -> Callable[[bytes], Any]:
-        if _is_frame(type):
+        if is_frame(type):
             raise TypeError(f"a data frame is sent as {ARROW}")
         if _has_model(type):
             if hasattr(type, "model_validate_json"):
@@ -83,7 +86,7 @@ class _Msgpack:
     content_types = (MSGPACK, "application/x-msgpack", "application/vnd.msgpack")
 
     def decoder(self, type: Any) -> Callable[[bytes], Any]:
-        if _is_frame(type):
+        if is_frame(type):
             raise TypeError(f"a data frame is sent as {ARROW}")
         if _has_model(type):
             validate = _adapter(type).validate_python
@@ -94,48 +97,13 @@ class _Msgpack:
         return _msgpack_encode
 
 
-class _Arrow:
-    content_types = (ARROW,)
-
-    def decoder(self, type: Any) -> Callable[[bytes], Any]:
-        import polars as pl
-        import pyarrow as pa
-
-        def table(body: bytes) -> Any:
-            with pa.ipc.open_stream(body) as reader:
-                return reader.read_all()
-
-        if type is pa.Table:
-            return table
-        if type is pl.DataFrame or type is Any:
-            return lambda body: pl.from_arrow(table(body))
-        raise TypeError("Arrow streams are read as polars.DataFrame or pyarrow.Table")
-
-    def encoder(self) -> Callable[[Any], bytes]:
-        import polars as pl
-        import pyarrow as pa
-
-        def encode_frame(value: Any) -> bytes:
-            if isinstance(value, pl.DataFrame):
-                # Not every Arrow reader knows the newest layouts that Polars uses inside.
-                value = value.to_arrow(compat_level=pl.CompatLevel.oldest())
-            elif not isinstance(value, pa.Table | pa.RecordBatch):
-                raise TypeError("only a polars.DataFrame, pyarrow.Table or pyarrow.RecordBatch is sent as Arrow")
-            buffer = pa.BufferOutputStream()
-            with pa.ipc.new_stream(buffer, value.schema) as writer:
-                writer.write(value)
-            return buffer.getvalue().to_pybytes()  # type: ignore[no-any-return]  # pyarrow has no types
-
-        return encode_frame
-
-
 class _Text:
     content_types = (TEXT,)
 
     def decoder(self, type: Any) -> Callable[[bytes], Any]:
         if type is str or type is Any:
             return bytes.decode
-        if _is_frame(type) or _has_model(type):
+        if is_frame(type) or _has_model(type):
             raise TypeError("text is read as str, a number, a date or an enum")
         return lambda body: msgspec.convert(body.decode(), type, strict=False)
 
@@ -172,7 +140,7 @@ def register(codec: Codec) -> Codec:
     return codec
 
 
-for _codec in (_Json(), _Msgpack(), _Arrow(), _Text(), _Bytes()):
+for _codec in (_Json(), _Msgpack(), ArrowCodec(), _Text(), _Bytes()):
     register(_codec)
 
 
@@ -190,7 +158,7 @@ def decoder(type: Any, content_type: str = "") -> Callable[[bytes], Any]:
     """
     if type is None or type is bytes:
         return bytes
-    codec = _find(content_type or (ARROW if _is_frame(type) else JSON))
+    codec = _find(content_type or (ARROW if is_frame(type) else JSON))
     if codec is None:
         raise DecodeError(f"no codec reads the content type {content_type!r}: {_remedy()}")
     try:
@@ -212,10 +180,17 @@ def encoder(content_type: str = JSON) -> Callable[[Any], bytes]:
     >>> list(map(encoder(), [1, "a"]))
     [b'1', b'"a"']
     """
-    codec = _find(content_type or JSON)
+    return _writer(content_type or JSON)[0]
+
+
+def _writer(content_type: str) -> tuple[Callable[[Any], bytes], str]:
+    """The encoder of a content type, and the content type that its messages carry."""
+    codec = _find(content_type)
     if codec is None:
         raise EncodeError(f"no codec writes the content type {content_type!r}: {_remedy()}")
-    return codec.encoder()
+    if isinstance(codec, ArrowCodec):
+        return codec.encoder(content_type.partition(";")[2]), ARROW
+    return codec.encoder(), content_type
 
 
 def encode(value: Any, content_type: str | None = None) -> tuple[bytes, str]:
@@ -230,10 +205,10 @@ def encode(value: Any, content_type: str | None = None) -> tuple[bytes, str]:
     """
     if isinstance(value, bytes | bytearray | memoryview):
         return bytes(value), content_type or BYTES
-    chosen = content_type or (ARROW if _is_frame(type(value)) else JSON)
-    write = encoder(chosen)
+    chosen = content_type or (ARROW if is_frame(type(value)) else JSON)
+    write, sent_as = _writer(chosen)
     try:
-        return write(value), chosen
+        return write(value), sent_as
     except Exception as error:
         raise EncodeError(
             f"a value of type {type(value).__name__} cannot be written as {chosen}: {error}; the value is "
@@ -298,14 +273,6 @@ def _find(content_type: str) -> Codec | None:
 def _remedy() -> str:
     known = ", ".join(codec.content_types[0] for codec in dict.fromkeys(_codecs.values()))
     return f"use one of {known}, or add a codec with warren.core.codecs.register"
-
-
-def _is_frame(type_: Any) -> bool:
-    # A value can be a frame only where its library has been imported, so none is imported to find out.
-    polars, pyarrow = sys.modules.get("polars"), sys.modules.get("pyarrow")
-    return (polars is not None and type_ is polars.DataFrame) or (
-        pyarrow is not None and (type_ is pyarrow.Table or type_ is pyarrow.RecordBatch)
-    )
 
 
 def _has_model(type_: Any) -> bool:
