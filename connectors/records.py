@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from warren.core.arrow import is_frame
 from warren.core.chunk import apply_each
 from warren.core.codecs import BYTES, JSON, encode, encoder
 from warren.core.errors import EncodeError, shorten
-from warren.core.message import Batch, Outgoing
+from warren.core.message import Batch, Encoded, Outgoing
 
 __all__ = ["Records", "part", "records"]
 
@@ -43,7 +44,8 @@ def records(
 ) -> tuple[Records, dict[int, Exception]]:
     """Encode what is to be written; returns it without the messages that cannot be, and why those cannot, by position.
 
-    Bytes stay as they are with the content type of their metadata; data frames become Arrow and everything else JSON.
+    Bytes stay as they are with the content type of their metadata, and so does what is `Encoded`; data frames become Arrow
+    and everything else JSON.
     ``key`` and ``headers`` compute from the value what the metadata does not say.
 
     >>> from warren.core.message import Outgoing
@@ -54,12 +56,14 @@ def records(
     known = messages.columns()
     content_type: str | list[str] = JSON
     kinds = set(map(type, values))
-    if kinds.isdisjoint(_BYTES_LIKE):
+    if kinds.isdisjoint(_BYTES_LIKE) and Encoded not in kinds and not any(map(is_frame, kinds)):
         bodies, errors = apply_each(_to_json, values)
         if errors:
             bodies, content_type, errors = _encode_each(values, [""] * len(values))
     elif kinds == {bytes} and messages.anonymous:
         bodies, content_type, errors = list(values), BYTES, {}
+    elif kinds.isdisjoint(_BYTES_LIKE):
+        bodies, content_type, errors = _encode_each(values, [""] * len(values))
     else:
         types = [""] * len(values) if messages.anonymous else [messages.metadata(i).content_type for i in range(len(values))]
         bodies, content_type, errors = _encode_each(values, types)
@@ -69,6 +73,7 @@ def records(
     _check(ids, str, "id", errors)
     _check(keys, str | None, "key", errors)
     _check(given, dict[str, str], "headers", errors)
+    values = messages.originals()
     if key is not None:
         found = _compute("key", key, values, str | None, errors)
         keys = [old or new for old, new in zip(keys, found, strict=True)] if keys is not None else found
@@ -97,6 +102,10 @@ def _encode_each(values: Sequence[Any], types: Sequence[str]) -> tuple[list[byte
     chosen: list[str] = []
     errors: dict[int, Exception] = {}
     for i, (value, content_type) in enumerate(zip(values, types, strict=True)):
+        if type(value) is Encoded:
+            bodies.append(value.body)
+            chosen.append(value.content_type)
+            continue
         try:
             body, content_type = encode(value, content_type if type(value) in _BYTES_LIKE else None)
         except EncodeError as error:

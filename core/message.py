@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-__all__ = ["ATTEMPTS", "TENANT", "TRACE", "Batch", "Columns", "Metadata", "Outgoing"]
+__all__ = ["ATTEMPTS", "TENANT", "TRACE", "Batch", "Columns", "Encoded", "Metadata", "Outgoing"]
 
 TENANT = "warren-tenant"
 TRACE = "traceparent"
@@ -133,10 +133,31 @@ class Batch(msgspec.Struct):
         )
 
 
+class Encoded:
+    """A value that is already encoded: sinks write ``body`` as it is, with its ``content_type``.
+
+    ``value`` is what it was made of, for what a sink computes from values (keys, headers, routing keys).
+
+    >>> Encoded(b"a,b", "text/csv", ["a", "b"])
+    Encoded(b'a,b', 'text/csv')
+    """
+
+    __slots__ = ("body", "content_type", "value")
+
+    def __init__(self, body: bytes, content_type: str, value: Any = None) -> None:
+        self.body = body
+        self.content_type = content_type
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"Encoded({self.body!r}, {self.content_type!r})"
+
+
 class Outgoing:
     """What a sink is asked to write in one go: the values, and the metadata of each on request.
 
-    A value that is ``bytes`` is written as it is, with the content type its metadata gives. ``anonymous`` says that
+    A value that is ``bytes`` is written as it is, with the content type its metadata gives; one that is `Encoded`, with
+    the content type it brings. ``anonymous`` says that
     nothing is known of any of them, so that nobody has to ask for each. ``columns`` gives what is known of all at once.
     """
 
@@ -160,6 +181,16 @@ class Outgoing:
         return (
             self._columns() if self._columns is not None else Columns.of(list(map(self.metadata, range(len(self.values)))))
         )
+
+    def originals(self) -> Sequence[Any]:
+        """The values as they were before a step encoded them.
+
+        >>> Outgoing([1, Encoded(b"2", "text/plain", 2)]).originals()
+        [1, 2]
+        """
+        if Encoded not in set(map(type, self.values)):
+            return self.values
+        return [value.value if type(value) is Encoded else value for value in self.values]
 
     def __len__(self) -> int:
         """How many messages are to be written."""

@@ -5,6 +5,7 @@ from warren.operators.backoff import Backoff, constant, exponential, linear
 from warren.operators.batch import batch
 from warren.operators.dead_letter import dead_letter
 from warren.operators.discard import discard
+from warren.operators.encode import encode
 from warren.operators.filter import filter
 from warren.operators.flat_map import flat_map
 from warren.operators.map import map
@@ -27,6 +28,7 @@ __all__ = [
     "custom",
     "dead_letter",
     "discard",
+    "encode",
     "exponential",
     "filter",
     "flat_map",

@@ -149,7 +149,8 @@ class RabbitSink:
     async def write(self, messages: Outgoing) -> None:
         rows, errors = records(messages, self.key, self.headers)
         if rows.bodies:
-            kept = messages.values if not errors else [v for i, v in enumerate(messages.values) if i not in errors]
+            values = messages.originals()
+            kept = values if not errors else [v for i, v in enumerate(values) if i not in errors]
             keys = self.routing(kept, rows.keys)
             sent = parcel(rows, self.exchange, keys, self._ids, self.persistent, time.time())
             refused = await self.publisher.publish(sent)
