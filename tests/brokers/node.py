@@ -28,6 +28,9 @@ from tests.brokers.process import Process
 PATIENCE = 90.0
 TRIES = 5
 
+# What the log says when another process has one of the ports.
+PORT_TAKEN = ("eaddrinuse", "dist_port_already_used")
+
 _numbers = itertools.count(1)
 
 
@@ -44,7 +47,7 @@ class Node:
         version: one of `VERSIONS`; the attribute `version` says what it is really, such as 4.3.6.
         plugins: those to enable; one that listens is given a port, which `ports` names.
         tls: whose server certificate to show at `tls_port`, where clients also log in with certificates of it.
-        config: lines of rabbitmq.conf, over those that are usual here.
+        config: lines of rabbitmq.conf, over those that are usual here; the log has to stay at level info or below.
         environment: variables of the server, over those that are usual here.
         name: the Erlang name, of those that `node_name` gives.
     """
@@ -70,6 +73,7 @@ class Node:
         self._environment = dict(environment or {})
         self._remains = _Remains()
         self._started_once = False
+        self._log_begins = 0
         self.stop = weakref.finalize(self, self._remains.end)
         """End it for good, with its data; happens too when this process ends, or nobody holds the node any more."""
 
@@ -132,6 +136,7 @@ class Node:
         if self.tls is not None and not (self._folder / "tls").exists():
             settings.write_tls(self._folder, self.tls.server())
         command = self.installation.command(self._folder, f"{self.installation.sbin}/rabbitmq-server")
+        self._log_begins = self.log.stat().st_size if self.log.exists() else 0
         self._remains.process = Process(command, self._variables(), self.log)
 
     def wait_ready(self, timeout: float = PATIENCE) -> None:
@@ -140,12 +145,11 @@ class Node:
             if self._comes_up(timeout):
                 self._started_once = True
                 return
-            if self._started_once or "eaddrinuse" not in self._log_text():
+            if self._started_once or not any(sign in self._said() for sign in PORT_TAKEN):
                 break
             self._start_afresh()
         self.kill()
-        end = "\n".join(self._log_text().splitlines()[-40:])
-        raise NotStarted(f"RabbitMQ {self.version} ({self.name}) did not start. The end of its log:\n{end}")
+        raise NotStarted(f"RabbitMQ {self.version} ({self.name}) did not start. From its log:\n{_reason(self._said())}")
 
     def kill(self) -> None:
         """End it at once, as a crash does; its data stays."""
@@ -275,9 +279,11 @@ class Node:
     def _comes_up(self, timeout: float) -> bool:
         deadline = time.monotonic() + timeout
         others = [port for name, port in self.ports.items() if name == "tls" or name in settings.LISTENERS]
+        # Another broker may have taken the port, and would answer as well.
+        ours = f"started TCP listener on 127.0.0.1:{self.amqp_port}"
         while self.running and time.monotonic() < deadline:
-            if answers_amqp(self.amqp_port) and all(map(answers_tcp, others)):
-                return self.running
+            if answers_amqp(self.amqp_port) and ours in self._said() and all(map(answers_tcp, others)):
+                return True
             time.sleep(0.02)
         return False
 
@@ -288,8 +294,9 @@ class Node:
         self.ports = {}
         self.launch()
 
-    def _log_text(self) -> str:
-        return self.log.read_text("utf-8", "replace") if self.log.exists() else ""
+    def _said(self) -> str:
+        """What it has logged since its last start."""
+        return self.log.read_bytes()[self._log_begins :].decode("utf-8", "replace")
 
     def _variables(self) -> dict[str, str]:
         usual = settings.environment(self.name, self.ports, epmd_port(self.installation))
@@ -310,6 +317,12 @@ class _Remains:
             if self.process is not None:
                 self.process.kill()
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _reason(log: str) -> str:
+    lines = log.splitlines()
+    failed = next((number for number, line in enumerate(lines) if "BOOT FAILED" in line), len(lines))
+    return "\n".join(lines[max(failed - 25, 0) : failed + 10])
 
 
 def node_name() -> str:

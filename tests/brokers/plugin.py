@@ -24,6 +24,7 @@ FIXTURES = {
     "rabbitmq_43",
     "rabbitmq_each",
     "rabbitmq_tls",
+    "rabbitmq_version",
     "start_cluster",
     "start_node",
     "vhost",
@@ -95,6 +96,15 @@ def rabbitmq(_shared: Callable[[str], Node]) -> Node | External:
 
 
 @pytest.fixture(scope="session")
+def rabbitmq_version() -> str:
+    """The newest version of which nodes can be started here: `Node(rabbitmq_version)`."""
+    try:
+        return newest_of_ours()
+    except Unavailable as reason:
+        refuse(reason)
+
+
+@pytest.fixture(scope="session")
 def rabbitmq_310(_shared: Callable[[str], Node]) -> Node:
     """RabbitMQ 3.10, shared by the session."""
     return _shared("3.10")
@@ -126,14 +136,10 @@ def vhost(rabbitmq: Node | External) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def rabbitmq_tls() -> Iterator[Node]:
+def rabbitmq_tls(rabbitmq_version: str) -> Iterator[Node]:
     """The newest RabbitMQ with TLS, shared by the session; `rabbitmq_tls.tls` issues certificates for it."""
-    with ExitStack() as stack:
-        try:
-            node = Node(newest_of_ours(), plugins=PLUGINS, tls=Authority())
-        except Unavailable as reason:
-            refuse(reason)
-        yield stack.enter_context(node)
+    with Node(rabbitmq_version, plugins=PLUGINS, tls=Authority()) as node:
+        yield node
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 import aio_pika
+import pytest
 
 from tests.brokers.rabbitmq import Cluster
 
@@ -34,6 +35,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         assert time.monotonic() < deadline
 
 
+@pytest.mark.slow
 def test_a_quorum_queue_outlives_its_leader(start_cluster: Callable[..., Cluster]) -> None:
     cluster = start_cluster()
     asyncio.run(put(cluster.urls[1], b"safe"))
