@@ -36,6 +36,11 @@ class Records(NamedTuple):
         columns: Any = [each if each is None or isinstance(each, str) else each[where] for each in self]
         return Records(*columns)
 
+    def chosen(self, places: Sequence[int]) -> Records:
+        """Some messages of every column."""
+        columns: Any = [each if each is None or isinstance(each, str) else [each[i] for i in places] for each in self]
+        return Records(*columns)
+
 
 def records(
     messages: Outgoing,

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from warren.connectors.rabbitmq import frames
-from warren.connectors.rabbitmq.faults import unroutable
+from warren.connectors.rabbitmq.faults import foreign, unroutable
 from warren.connectors.rabbitmq.port import Parcel, Port
 
 if TYPE_CHECKING:
@@ -25,8 +26,11 @@ _HEAD = struct.Struct(">BHI")
 _METHOD = struct.Struct(">BHII")
 _CONTENT = struct.Struct(">BHIIQ")
 _TAG = struct.Struct(">QB")
+_layout = lru_cache(maxsize=512)(struct.Struct)
 _KINDS = frozenset((1, 2, 3, 8))
 
+_LARGEST_FRAME = 16 << 20
+"""Bytes that no broker's frame has; what announces more is none. RabbitMQ's have 128 KiB unless it is told otherwise."""
 _MOST_AHEAD = 64 << 20
 """Bytes of unread messages above which the socket is read no further."""
 _SLICE = 256 << 10
@@ -34,20 +38,32 @@ _SLICE = 256 << 10
 
 
 class LaneProtocol(asyncio.StreamReaderProtocol):
-    """A socket's protocol that keeps the frames of the channels in ``lanes`` and feeds the rest to aiormq's reader."""
+    """A socket's protocol that keeps the frames of the channels in ``lanes`` and feeds the rest to aiormq's reader.
 
-    def __init__(self, reader: asyncio.StreamReader, loop: asyncio.AbstractEventLoop) -> None:
+    ``mend`` sees each content header before aiormq does, and may replace it.
+    """
+
+    def __init__(
+        self,
+        reader: asyncio.StreamReader,
+        loop: asyncio.AbstractEventLoop,
+        mend: Callable[[bytes], bytes] | None = None,
+    ) -> None:
         super().__init__(reader, loop=loop)
         self.lanes: dict[int, Lane] = {}
         self.blocked: str | None = None
         """Why the broker takes no messages for now, where it said so."""
         self.fault: str | None = None
         """What was wrong with the bytes that came."""
+        self.farewell: str | None = None
+        """Why the broker closes the connection, where it said so."""
         self.heard = loop.time()
         self.transport: Any = None
+        self._mend = mend
         self._time = loop.time
         self._fed = 0.0
         self._rest = b""
+        self._shape: _Shape | None = None
         self._full: set[Lane] = set()
         self._unblocked: asyncio.Future[None] | None = None
 
@@ -56,7 +72,10 @@ class LaneProtocol(asyncio.StreamReaderProtocol):
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        reason = ConnectionError(self.fault or (str(exc) if exc is not None else "the broker closed the connection"))
+        if self._rest and self._rest[0] not in _KINDS:
+            self.fault = self.fault or f"it sent {foreign(self._rest)}"
+        told = self.fault or self.farewell or (str(exc) if exc is not None else "")
+        reason = ConnectionError(told or "the broker closed the connection")
         lanes, self.lanes = self.lanes, {}
         for lane in lanes.values():
             lane.lose(reason)
@@ -82,52 +101,39 @@ class LaneProtocol(asyncio.StreamReaderProtocol):
 
     def _scan(self, data: bytes) -> int:
         """Handle the whole frames in ``data``; returns where the first incomplete one begins."""
-        head, content, tag_of = _HEAD.unpack_from, _CONTENT.unpack_from, _TAG.unpack_from
-        lanes, length, position = self.lanes, len(data), 0
-        owner, lane, came = -1, None, None
+        head, lanes, length, position = _HEAD.unpack_from, self.lanes, len(data), 0
         while length - position >= 8:
+            shape = self._shape
+            if shape is not None:
+                position = shape.take(data, position, length)
+                if length - position < 8:
+                    break
             kind, channel, size = head(data, position)
             end = position + 7 + size
             if kind not in _KINDS:
-                return self._garbage(data, f"bytes that begin no frame ({data[position : position + 8]!r})")
+                return self._garbage(data, foreign(data[position:]))
             if end >= length:
+                if size > _LARGEST_FRAME:
+                    return self._garbage(data, f"the beginning of a frame of {size:,} bytes")
                 break
             if data[end] != 0xCE:
                 return self._garbage(data, f"a frame that ends in the byte {data[end]:#04x} instead of 0xce")
-            if channel != owner:
-                owner, lane = channel, lanes.get(channel)
-                came = lane.arrivals if lane is not None else None
-            if lane is None or came is None:
-                self._feed(data[position : end + 1])
+            lane = lanes.get(channel)
+            if lane is None:
+                frame = data[position : end + 1]
+                self._feed(self._mend(frame) if kind == 2 and self._mend is not None else frame)
                 if kind == 1 and not channel and size >= 4:
                     self._connection_method(data[position + 7 : end])
             elif kind != 1:
                 lane.content_frame(kind, data[position + 7 : end])
-            elif data[position + 7 : position + 11] != frames.DELIVER:
+            else:
+                if data[position + 7 : position + 11] == frames.DELIVER:
+                    shape = self._shape = _Shape.seen(data, position, length, lane)
+                    if shape is not None:
+                        position = shape.take(data, position, length)
+                        continue
                 if lane.method(data[position + 7 : end]):
                     self._feed(data[position : end + 1])
-            else:
-                # The usual message: its three frames stand one behind the other in these bytes.
-                header = end + 1
-                if length - header > 20:
-                    _, _, size, _, total = content(data, header)
-                    start = header + 8 + size
-                    stop = start + 8 + total if total else start
-                    if (
-                        stop <= length
-                        and data[start - 1] == 0xCE
-                        and (not total or (data[stop - 1] == 0xCE and head(data, start) == (3, channel, total)))
-                    ):
-                        tag, again = tag_of(data, position + 12 + data[position + 11])
-                        came.bodies.append(data[start + 7 : stop - 1] if total else b"")
-                        came.heads.append(data[header + 19 : start - 1])
-                        came.tags.append(tag)
-                        came.size += total
-                        if again:
-                            came.again.add(tag)
-                        position = stop
-                        continue
-                lane.method(data[position + 7 : end])
             position = end + 1
         return position
 
@@ -136,6 +142,9 @@ class LaneProtocol(asyncio.StreamReaderProtocol):
             self.blocked = payload[5 : 5 + payload[4]].decode(errors="replace") or "it gave no reason"
         elif payload[:4] == frames.UNBLOCKED:
             self._unblock()
+        elif payload[:4] == frames.CONNECTION_CLOSE:
+            text = payload[7 : 7 + payload[6]].decode(errors="replace")
+            self.farewell = f"{int.from_bytes(payload[4:6], 'big')} {text}"
 
     def _unblock(self) -> None:
         self.blocked = None
@@ -151,7 +160,7 @@ class LaneProtocol(asyncio.StreamReaderProtocol):
         await self._drain_helper()  # type: ignore[attr-defined]  # of asyncio's FlowControlMixin
 
     def _garbage(self, data: bytes, what: str) -> int:
-        self.fault = f"the other side sent {what}: it does not speak AMQP 0-9-1, or something on the way changes bytes"
+        self.fault = f"it sent {what}"
         self.transport.abort()
         return len(data)
 
@@ -165,8 +174,17 @@ class LaneProtocol(asyncio.StreamReaderProtocol):
 
     @property
     def silence(self) -> float:
-        """Seconds since anything came; 0 while nothing is read on purpose."""
-        return 0.0 if self._full else self._time() - self.heard
+        """Seconds since anything came."""
+        return self._time() - self.heard
+
+    @property
+    def paused(self) -> bool:
+        """Whether nothing is read on purpose."""
+        return not self.transport.is_reading() and not self.transport.is_closing()
+
+    def reassure(self) -> None:
+        """Have aiormq's reader see a heartbeat."""
+        self._feed(frames.HEARTBEAT)
 
 
 class _Content:

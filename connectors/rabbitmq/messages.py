@@ -12,9 +12,10 @@ from typing import Any, Generic, TypeVar
 from warren.connectors.rabbitmq import frames
 from warren.connectors.rabbitmq.port import Parcel
 from warren.connectors.records import Records
+from warren.core.errors import EncodeError
 from warren.core.message import ATTEMPTS, Batch, Columns, Metadata
 
-__all__ = ["COUNTED", "DELIVERIES", "Heads", "Ids", "batch", "parcel"]
+__all__ = ["COUNTED", "DELIVERIES", "Heads", "Ids", "batch", "parcel", "sendable"]
 
 KEY = "warren-key"
 DELIVERIES = "warren-deliveries"
@@ -39,6 +40,8 @@ _BROKERS = frozenset(
 )
 BROKEN = "warren-headers-error"
 
+_SURELY_SHORT = 63
+"""Characters that never have more than 255 bytes."""
 _TYPE, _HEADERS = 0x80, 0x2000
 """Bits of the flags: of their first byte, and of both."""
 _USUAL = b"\x90\xc0"
@@ -206,34 +209,57 @@ class Ids:
         return [f"{prefix}-{number:010x}" for number in itertools.islice(numbers, count)]
 
 
+def sendable(rows: Records, keys: str | Sequence[str]) -> dict[int, Exception]:
+    """The messages that AMQP has no place for, by position, and why: names, keys and ids have up to 255 bytes."""
+    errors: dict[int, Exception] = {}
+    for i in range(len(rows.bodies)):
+        try:
+            frames.short(keys if isinstance(keys, str) else keys[i])
+            parcel(rows.part(slice(i, i + 1)), "", "", Ids(), True, 0.0)
+        except (ValueError, TypeError) as error:
+            errors[i] = EncodeError(f"a message cannot be sent over AMQP: {error}")
+    return errors
+
+
 def parcel(rows: Records, exchange: str, keys: str | Sequence[str], ids: Ids, persistent: bool, now: float) -> Parcel:
-    """Encoded messages with their properties, ready to be published."""
-    count = len(rows.bodies)
-    fresh = ids.take(count)
-    names = fresh if rows.ids is None else [given or new for given, new in zip(rows.ids, fresh, strict=True)]
-    return Parcel(exchange, keys, names, list(_properties(rows, names, persistent, int(now))), rows.bodies)
+    """Encoded messages with their properties, ready to be published. Raises `ValueError` for what `sendable` finds."""
+    if max(map(len, (keys,) if isinstance(keys, str) else keys), default=0) > _SURELY_SHORT:
+        for key in {keys} if isinstance(keys, str) else set(keys):
+            frames.short(key)
+    names = rows.ids
+    if names is None or not all(names):
+        fresh = ids.take(len(rows.bodies))
+        names = fresh if names is None else [given or new for given, new in zip(names, fresh, strict=True)]
+    return Parcel(exchange, keys, names, _properties(rows, names, persistent, int(now)), rows.bodies)
 
 
-def _properties(rows: Records, names: Sequence[str], persistent: bool, now: int) -> Iterator[bytes]:
+def _properties(rows: Records, names: Sequence[str], persistent: bool, now: int) -> list[bytes]:
     if rows.keys is None and rows.headers is None and isinstance(rows.content_type, str):
         # All alike but for the id: what stands before and behind it is made once.
         mark = b"\x00" * 8
-        around = frames.properties(rows.content_type, b"", persistent, mark, now)
-        before, _, after = around.partition(b"\x08" + mark)
-        for name in names:
-            data = name.encode()
-            yield before + bytes((len(data),)) + data + after
-        return
+        before, _, after = frames.properties(rows.content_type, b"", persistent, mark, now).partition(b"\x08" + mark)
+        encoded = list(map(str.encode, names))
+        lengths = set(map(len, encoded))
+        if max(lengths) > 255:
+            raise ValueError("a message id has more than the 255 bytes that AMQP allows; give shorter ids")
+        if len(lengths) == 1:
+            before += bytes(lengths)
+            return [before + name + after for name in encoded]
+        return [before + bytes((len(name),)) + name + after for name in encoded]
+    properties: list[bytes] = []
     types = rows.content_type
     for i, name in enumerate(names):
         headers: Mapping[str, Any] = rows.headers[i] if rows.headers is not None else {}
         key = rows.keys[i] if rows.keys is not None else None
         if key is not None:
             headers = {**headers, KEY: key}
-        yield frames.properties(
-            types if isinstance(types, str) else types[i],
-            frames.table(headers) if headers else b"",
-            persistent,
-            name.encode(),
-            now,
+        properties.append(
+            frames.properties(
+                types if isinstance(types, str) else types[i],
+                frames.table(headers) if headers else b"",
+                persistent,
+                name.encode(),
+                now,
+            )
         )
+    return properties

@@ -9,16 +9,19 @@ import asyncio
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from warren.connectors.rabbitmq import frames
 from warren.connectors.rabbitmq.faults import unroutable
 from warren.connectors.rabbitmq.port import Parcel, Port
 
 if TYPE_CHECKING:
     from aiormq.abc import AbstractChannel, DeliveredMessage
+    from pamqp.header import ContentHeader
 
-__all__ = ["Plain"]
+__all__ = ["Plain", "readable"]
 
 _AT_ONCE = 256
 """How many publishes wait for their confirm side by side."""
+_WRAPPED = "warren-properties"
 
 
 class Plain(Port):
@@ -42,7 +45,7 @@ class Plain(Port):
         came = self.arrivals
         came.bodies.append(bytes(message.body))
         came.tags.append(message.delivery.delivery_tag)  # type: ignore[union-attr, arg-type]  # a delivery has a tag
-        came.heads.append(message.header.marshal()[12:])
+        came.heads.append(_head(message.header))
         if message.delivery.redelivered:  # type: ignore[union-attr]  # as above
             came.again.add(came.tags[-1])
         self.on_change()
@@ -95,3 +98,26 @@ class Plain(Port):
             except Exception as error:
                 again.append(i)
                 self.lose(ConnectionError(str(error)))
+
+
+def readable(frame: bytes) -> bytes:
+    """A content header that aiormq can read: one that it cannot is wrapped whole, for `_head` to take out again.
+
+    Otherwise one message with a strange property would end the connection again and again.
+    """
+    from pamqp.header import ContentHeader
+
+    try:
+        ContentHeader().unmarshal(frame[7:-1])
+    except Exception:
+        headers = frames.table({_WRAPPED: frame[19:-1]})
+        payload = frame[7:19] + b"\x20\x00" + len(headers).to_bytes(4, "big") + headers
+        return frame[:3] + len(payload).to_bytes(4, "big") + payload + frames.END
+    return frame
+
+
+def _head(header: ContentHeader) -> bytes:
+    """The encoded properties of a message, as they came."""
+    headers = header.properties.headers
+    wrapped = headers.get(_WRAPPED) if headers else None
+    return bytes(wrapped) if isinstance(wrapped, bytes | bytearray) else header.marshal()[12:]

@@ -11,7 +11,7 @@ from typing import Any
 
 from warren.connectors.rabbitmq.broker import Broker
 from warren.connectors.rabbitmq.link import Link
-from warren.connectors.rabbitmq.messages import Ids, parcel
+from warren.connectors.rabbitmq.messages import Ids, parcel, sendable
 from warren.connectors.rabbitmq.port import Parcel, Port
 from warren.connectors.rabbitmq.topology import ExchangeDeclaration, QueueDeclaration, declare, topology_error
 from warren.connectors.records import records
@@ -148,15 +148,20 @@ class RabbitSink:
 
     async def write(self, messages: Outgoing) -> None:
         rows, errors = records(messages, self.key, self.headers)
+        places = [i for i in range(len(messages)) if i not in errors] if errors else range(len(messages))
         if rows.bodies:
-            values = messages.originals()
-            kept = values if not errors else [v for i, v in enumerate(values) if i not in errors]
-            keys = self.routing(kept, rows.keys)
-            sent = parcel(rows, self.exchange, keys, self._ids, self.persistent, time.time())
-            refused = await self.publisher.publish(sent)
-            if refused:
-                places = [i for i in range(len(messages)) if i not in errors]
+            keys = self.routing([messages.values[i] for i in places], rows.keys)
+            try:
+                sent = parcel(rows, self.exchange, keys, self._ids, self.persistent, time.time())
+            except ValueError:
+                refused = sendable(rows, keys)
                 errors |= {places[i]: reason for i, reason in refused.items()}
+                kept = [i for i in range(len(places)) if i not in refused]
+                places = [places[i] for i in kept]
+                keys = keys if isinstance(keys, str) else [keys[i] for i in kept]
+                sent = parcel(rows.chosen(kept), self.exchange, keys, self._ids, self.persistent, time.time())
+            refused = await self.publisher.publish(sent)
+            errors |= {places[i]: reason for i, reason in refused.items()}
         if errors:
             raise PartialWriteError(errors)
 
