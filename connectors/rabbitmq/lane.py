@@ -187,6 +187,58 @@ class LaneProtocol(asyncio.StreamReaderProtocol):
         self._feed(frames.HEARTBEAT)
 
 
+class _Shape:
+    """What the three frames of a message have in common with those of the next one of the same queue.
+
+    Where they differ in nothing but delivery tag, properties and body, one look at the bytes takes a message apart.
+    """
+
+    __slots__ = ("came", "first", "last", "middle", "size", "unpack")
+
+    def __init__(self, data: bytes, position: int, tag_at: int, header: int, properties: int, lane: Lane) -> None:
+        middle = header + 11 - (tag_at + 9)
+        layout = _layout(f">{tag_at - position}sQB{middle}sQ{properties}s4sI")
+        self.came = lane.arrivals
+        self.unpack = layout.unpack_from
+        self.size = layout.size
+        self.first, _, _, self.middle, _, _, self.last, _ = self.unpack(data, position)
+
+    @classmethod
+    def seen(cls, data: bytes, position: int, length: int, lane: Lane) -> _Shape | None:
+        """The shape of the message that begins at ``position``; ``None`` where it is not all there, or has no body."""
+        tag_at = position + 12 + data[position + 11]
+        header = position + 8 + _HEAD.unpack_from(data, position)[2]
+        if length - header < 20:
+            return None
+        kind, channel, size, _, total = _CONTENT.unpack_from(data, header)
+        body = header + 8 + size
+        if kind != 2 or channel != lane.number or not total or length - body < 8 + total:
+            return None
+        if _HEAD.unpack_from(data, body) != (3, channel, total) or not data[body - 1] == data[body + 7 + total] == 0xCE:
+            return None
+        return cls(data, position, tag_at, header, size - 12, lane)
+
+    def take(self, data: bytes, position: int, length: int) -> int:
+        """Take the messages of this shape from ``position`` on; returns where the first other bytes begin."""
+        unpack, size, first, middle, last, came = self.unpack, self.size, self.first, self.middle, self.last, self.came
+        bodies, heads, tags, room, total_size = came.bodies, came.heads, came.tags, length - size, 0
+        while position <= room:
+            begin, tag, again, between, total, properties, behind, piece = unpack(data, position)
+            start = position + size
+            stop = start + total
+            if begin != first or between != middle or behind != last or piece != total or stop >= length or data[stop] != 0xCE:
+                break
+            bodies.append(data[start:stop])
+            heads.append(properties)
+            tags.append(tag)
+            total_size += total
+            if again:
+                came.again.add(tag)
+            position = stop + 1
+        came.size += total_size
+        return position
+
+
 class _Content:
     """A message whose frames did not all come at once."""
 
