@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from warren.connectors.rabbitmq import frames
 from warren.connectors.rabbitmq.faults import foreign, unroutable
 from warren.connectors.rabbitmq.port import Parcel, Port
+from warren.connectors.rabbitmq.shape import Shape
 
 if TYPE_CHECKING:
     from aiormq.abc import AbstractChannel
@@ -26,7 +26,6 @@ _HEAD = struct.Struct(">BHI")
 _METHOD = struct.Struct(">BHII")
 _CONTENT = struct.Struct(">BHIIQ")
 _TAG = struct.Struct(">QB")
-_layout = lru_cache(maxsize=512)(struct.Struct)
 _KINDS = frozenset((1, 2, 3, 8))
 
 _LARGEST_FRAME = 16 << 20
@@ -63,7 +62,7 @@ class LaneProtocol(asyncio.StreamReaderProtocol):
         self._time = loop.time
         self._fed = 0.0
         self._rest = b""
-        self._shape: _Shape | None = None
+        self._shape: Shape | None = None
         self._full: set[Lane] = set()
         self._unblocked: asyncio.Future[None] | None = None
 
@@ -128,7 +127,7 @@ class LaneProtocol(asyncio.StreamReaderProtocol):
                 lane.content_frame(kind, data[position + 7 : end])
             else:
                 if data[position + 7 : position + 11] == frames.DELIVER:
-                    shape = self._shape = _Shape.seen(data, position, length, lane)
+                    shape = self._shape = Shape.seen(data, position, length, lane.arrivals)
                     if shape is not None:
                         position = shape.take(data, position, length)
                         continue
@@ -185,58 +184,6 @@ class LaneProtocol(asyncio.StreamReaderProtocol):
     def reassure(self) -> None:
         """Have aiormq's reader see a heartbeat."""
         self._feed(frames.HEARTBEAT)
-
-
-class _Shape:
-    """What the three frames of a message have in common with those of the next one of the same queue.
-
-    Where they differ in nothing but delivery tag, properties and body, one look at the bytes takes a message apart.
-    """
-
-    __slots__ = ("came", "first", "last", "middle", "size", "unpack")
-
-    def __init__(self, data: bytes, position: int, tag_at: int, header: int, properties: int, lane: Lane) -> None:
-        middle = header + 11 - (tag_at + 9)
-        layout = _layout(f">{tag_at - position}sQB{middle}sQ{properties}s4sI")
-        self.came = lane.arrivals
-        self.unpack = layout.unpack_from
-        self.size = layout.size
-        self.first, _, _, self.middle, _, _, self.last, _ = self.unpack(data, position)
-
-    @classmethod
-    def seen(cls, data: bytes, position: int, length: int, lane: Lane) -> _Shape | None:
-        """The shape of the message that begins at ``position``; ``None`` where it is not all there, or has no body."""
-        tag_at = position + 12 + data[position + 11]
-        header = position + 8 + _HEAD.unpack_from(data, position)[2]
-        if length - header < 20:
-            return None
-        kind, channel, size, _, total = _CONTENT.unpack_from(data, header)
-        body = header + 8 + size
-        if kind != 2 or channel != lane.number or not total or length - body < 8 + total:
-            return None
-        if _HEAD.unpack_from(data, body) != (3, channel, total) or not data[body - 1] == data[body + 7 + total] == 0xCE:
-            return None
-        return cls(data, position, tag_at, header, size - 12, lane)
-
-    def take(self, data: bytes, position: int, length: int) -> int:
-        """Take the messages of this shape from ``position`` on; returns where the first other bytes begin."""
-        unpack, size, first, middle, last, came = self.unpack, self.size, self.first, self.middle, self.last, self.came
-        bodies, heads, tags, room, total_size = came.bodies, came.heads, came.tags, length - size, 0
-        while position <= room:
-            begin, tag, again, between, total, properties, behind, piece = unpack(data, position)
-            start = position + size
-            stop = start + total
-            if begin != first or between != middle or behind != last or piece != total or stop >= length or data[stop] != 0xCE:
-                break
-            bodies.append(data[start:stop])
-            heads.append(properties)
-            tags.append(tag)
-            total_size += total
-            if again:
-                came.again.add(tag)
-            position = stop + 1
-        came.size += total_size
-        return position
 
 
 class _Content:
