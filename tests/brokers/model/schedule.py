@@ -1,0 +1,117 @@
+"""What goes wrong in one run, and how the network and the broker feel: all of it from one seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.brokers.model.faults import FAULTS
+
+if TYPE_CHECKING:
+    from tests.brokers.model.broker import ModelBroker
+
+__all__ = ["Fault", "Schedule"]
+
+# Cutting every few bytes is dear, so that a run has only so many of such cuts.
+CUTS = 60
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that goes wrong at a moment of virtual time. ``chance`` chooses whom it hits."""
+
+    at: float
+    kind: str
+    lasts: float
+    chance: float
+
+    def __str__(self) -> str:
+        return f"{self.at:9.4f} s  {self.kind}, {self.lasts:.3f} s, {self.chance:.3f}"
+
+
+class Schedule:
+    """The choices of one run. Faults strike within ``span`` virtual seconds, and are over by ``calm_at``.
+
+    ``kinds`` limits what goes wrong to some of `FAULTS`. Print a schedule to see what it holds.
+    """
+
+    def __init__(self, seed: int, *, span: float = 3.0, kinds: Collection[str] = tuple(FAULTS), most: int = 5) -> None:
+        self.seed = seed
+        self.span = span
+        chance = self.random = random.Random(seed)
+        self.base = chance.choice((0.0, 0.0002, 0.002, 0.02))
+        self.spikes = chance.choice((0.0, 0.02, 0.1)) if self.base else 0.0
+        self.cuts = chance.choice((0.0, 0.05, 0.3, 1.0))
+        self.confirm_delay = chance.choice((0.0, 0.0, 0.001, 0.02, 0.3))
+        self.together = chance.choice((0.0, 0.001, 0.02)) if self.confirm_delay else 0.0
+        """How much earlier than due a confirm goes out, to go with another."""
+        self.joined = chance.random() < 0.8
+        """Whether confirms of a row are sent as one."""
+        self.memory = chance.choice((0.0, 0.0, 0.05))
+        """For how many seconds before a crash acknowledgements may be forgotten."""
+        self.faults = (
+            [self._fault(chance, kind) for kind in chance.choices(sorted(kinds), k=chance.randint(1, most))] if kinds else []
+        )
+        self.faults.sort(key=lambda fault: fault.at)
+        self.calm_at = max((fault.at + fault.lasts for fault in self.faults), default=0.0)
+        self.small_cuts = CUTS if self.cuts == 1.0 else 0
+        self.refusing = 0.0
+        """How likely a publish is refused, now."""
+        self.slowness = 0.0
+        """How many seconds confirms take longer, now."""
+
+    @classmethod
+    def calm(cls) -> Schedule:
+        """Nothing goes wrong and nothing takes time."""
+        schedule = cls(0, kinds=())
+        schedule.base = schedule.spikes = schedule.cuts = schedule.confirm_delay = schedule.together = schedule.memory = 0.0
+        schedule.joined = True
+        schedule.small_cuts = 0
+        return schedule
+
+    def __str__(self) -> str:
+        feel = f"latency {self.base} s, spikes {self.spikes}, cuts {self.cuts}, confirms after {self.confirm_delay} s"
+        feel += f" joined within {self.together} s" if self.joined else " one by one"
+        return "\n".join([f"schedule {self.seed}: {feel}, forgets {self.memory} s", *map(str, self.faults)])
+
+    def _fault(self, chance: random.Random, kind: str) -> Fault:
+        at = self.span * chance.random() ** chance.choice((1, 3))
+        shortest, longest = FAULTS[kind].lasts
+        return Fault(at, kind, shortest + (longest - shortest) * chance.random() ** 2, chance.random())
+
+    def start(self, broker: ModelBroker) -> None:
+        """Let the faults strike a broker."""
+        for fault in self.faults:
+            broker.loop.call_at(fault.at, FAULTS[fault.kind].strike, broker, fault)
+
+    # What the network and the broker ask
+
+    def latency(self) -> float:
+        """How long the bytes written now are under way."""
+        if not self.base:
+            return 0.0
+        value = self.random.random()
+        return self.base * (value if value >= self.spikes else 20 * value / self.spikes)
+
+    def cut(self, size: int) -> int:
+        """After how many of the bytes that arrive together the rest is to come later; 0 if they are not cut."""
+        if not self.cuts or size < 2:
+            return 0
+        if self.small_cuts:
+            self.small_cuts -= 1
+            return self.random.randint(1, min(size - 1, 9))
+        return self.random.randrange(1, size) if self.random.random() < min(self.cuts, 0.3) else 0
+
+    def confirmation(self, now: float) -> tuple[bool, float, bool]:
+        """Of a publish: whether it is refused, when that is said, and whether it is stored all the same."""
+        delay = self.confirm_delay and self.confirm_delay * self.random.random()
+        if self.slowness:
+            delay += self.slowness * self.random.random()
+        refused = bool(self.refusing) and self.random.random() < self.refusing
+        return refused, delay, not refused or self.random.random() < 0.5
+
+    def survives(self) -> bool:
+        """Whether one message, of which the broker promised nothing, outlives a crash."""
+        return self.random.random() < 0.5
