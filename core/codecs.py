@@ -14,6 +14,7 @@ More are added with `register`, or by packages through the entry point group ``w
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -34,6 +35,7 @@ __all__ = [
     "MSGPACK",
     "TEXT",
     "Codec",
+    "converter",
     "decode_error",
     "decoder",
     "encode",
@@ -214,6 +216,26 @@ def encode(value: Any, content_type: str | None = None) -> tuple[bytes, str]:
             f"a value of type {type(value).__name__} cannot be written as {chosen}: {error}; the value is "
             f"{shorten(value)}. Map it to a msgspec.Struct, a dataclass, a dict, a built-in type or bytes first"
         ) from error
+
+
+def converter(type: Any) -> Callable[[Any], Any]:
+    """The fastest callable from dicts, lists and plain Python values to a type; it raises what msgspec or pydantic raises.
+
+    Raises `GraphError` for a type neither of them knows.
+
+    >>> converter(dict[str, float])({"a": 1})
+    {'a': 1.0}
+    """
+    try:
+        if _has_model(type):
+            return _adapter(type).validate_python  # type: ignore[no-any-return]  # a pydantic type adapter
+        msgspec.json.Decoder(type)
+    except TypeError as error:
+        raise GraphError(
+            f"nothing can be read as {getattr(type, '__name__', type)!s}: {error}; declare a msgspec.Struct, a dataclass, a "
+            "TypedDict, a built-in type or a pydantic model"
+        ) from error
+    return functools.partial(msgspec.convert, type=type)
 
 
 def decode_error(error: Exception, body: bytes, where: str) -> DecodeError:

@@ -132,6 +132,11 @@ class Operator(Step, Generic[In_contra, Out_co]):
         """The most values it may hold back while it waits for more; ``None`` where only time bounds it."""
         return 0
 
+    @property
+    def spreads(self) -> bool:
+        """Whether one message becomes so many values here that the steps behind it hold far fewer messages than values."""
+        return False
+
     @overload
     def __or__(self, other: Operator[Out_co, V]) -> Operator[In_contra, V]: ...
     @overload

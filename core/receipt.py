@@ -32,6 +32,7 @@ __all__ = [
     "Merge",
     "Outcome",
     "Part",
+    "Piece",
     "Token",
 ]
 
@@ -63,12 +64,17 @@ FILTERED = Outcome(Kind.FILTERED)
 RELEASED = Outcome(Kind.RELEASED)
 
 
-class _Split:
-    __slots__ = ("outcome", "parent", "pending")
+Piece: TypeAlias = Callable[[Any, Sequence[int]], "tuple[Any, str] | None"]
+"""What some parts, given by their places, were of a message's decoded value, and what to call them; ``None`` if unclear."""
 
-    def __init__(self, parent: Token, pending: int) -> None:
+
+class _Split:
+    __slots__ = ("outcome", "parent", "pending", "piece")
+
+    def __init__(self, parent: Token, pending: int, piece: Piece | None) -> None:
         self.parent = parent
         self.pending = pending
+        self.piece = piece
         self.outcome = FILTERED
 
 
@@ -144,7 +150,7 @@ class Delivery:
         self.open: set[int] | None = None
         self._half: Half | None = None
         self.retries: dict[int, int] = {}
-        self.dead: set[int] = set()
+        self.dead: set[int | tuple[int, int]] = set()
 
     @property
     def tokens(self) -> range:
@@ -265,11 +271,14 @@ class Ledger:
         """One token for a value that descends from all these."""
         return Merge(segments)
 
-    def split(self, token: Token, count: int) -> Sequence[Token]:
-        """Tokens for ``count`` values that descend from one; the message is settled when the last of them is."""
-        if count == 1:
+    def split(self, token: Token, count: int, piece: Piece | None = None) -> Sequence[Token]:
+        """Tokens for ``count`` values that descend from one; the message is settled when the last of them is.
+
+        With ``piece``, a part that fails becomes a dead letter of its own; otherwise the whole message does.
+        """
+        if count == 1 and piece is None:
             return (token,)
-        split = _Split(token, count)
+        split = _Split(token, count, piece)
         return [Part(split, index) for index in range(count)]
 
     def settle(self, tokens: Sequence[Token], outcome: Outcome) -> None:

@@ -6,6 +6,7 @@ from warren.operators.batch import batch
 from warren.operators.dead_letter import dead_letter
 from warren.operators.discard import discard
 from warren.operators.encode import encode
+from warren.operators.explode import explode
 from warren.operators.filter import filter
 from warren.operators.flat_map import flat_map
 from warren.operators.map import map
@@ -29,6 +30,7 @@ __all__ = [
     "dead_letter",
     "discard",
     "encode",
+    "explode",
     "exponential",
     "filter",
     "flat_map",

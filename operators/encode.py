@@ -16,7 +16,7 @@ __all__ = ["encode"]
 
 
 def encode(content_type: str) -> Operator[Any, Encoded]:
-    """Encode values in a content type of your choice; put it right before the sink.
+    r"""Encode values in a content type of your choice; put it right before the sink.
 
     Without it a sink writes data frames as Arrow, bytes as they are and everything else as JSON. With it, say,
     ``"application/msgpack"``, or ``"application/vnd.apache.arrow.stream; compression=zstd"`` for data frames whose columns
@@ -30,7 +30,7 @@ def encode(content_type: str) -> Operator[Any, Encoded]:
     >>> from warren.connectors import memory
     >>> flow = memory.items([]) | encode("application/msgpack") | memory.into([])
     >>> Pipeline("packed", flow).test([{"a": 1}]).values
-    [Encoded(b'\\x81\\xa1a\\x01', 'application/msgpack')]
+    [Encoded(b'\x81\xa1a\x01', 'application/msgpack')]
     """
     if not isinstance(content_type, str) or not content_type:
         raise GraphError(f"encode({content_type!r}): give a content type, such as 'application/msgpack'")

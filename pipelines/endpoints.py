@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 from reactivex.subject import Subject
 
 from warren.core.chunk import Chunk, Failure, apply_each
-from warren.core.codecs import decode_error, decoder, encode
-from warren.core.errors import EncodeError, PartialWriteError, PoisonError, StalledError, WarrenError, fingerprint
+from warren.core.codecs import decode_error, decoder
+from warren.core.errors import PartialWriteError, PoisonError, StalledError, WarrenError, fingerprint
 from warren.core.graph import Inlet, SinkConnection, SourceConnection
 from warren.core.message import Batch, Columns, Metadata, Outgoing
 from warren.core.receipt import Delivery, Handles, Kind, Outcome
 from warren.core.stage import Stage
+from warren.pipelines.letters import ROW, Content, Contents
 
 if TYPE_CHECKING:
     from warren.pipelines.runtime import Runtime
@@ -24,6 +25,7 @@ __all__ = ["DeadLetters", "Reader", "Writer"]
 _LARGEST_CHUNK = 2048
 _FIRST_CHUNK = 64
 _CHUNK_BYTES = 1 << 20
+_LETTERS = 1024
 
 
 class Reader:
@@ -247,6 +249,7 @@ class DeadLetters:
         self._connection: SinkConnection | None = None
         self._pending: list[Failure] = []
         self._writing = False
+        self._contents = Contents(run.ledger)
 
     def take(self, failures: Iterable[Failure]) -> None:
         """Have failures written and settled."""
@@ -259,24 +262,22 @@ class DeadLetters:
         if self._connection is None:
             self._connection = await self.run.open_dead_letters(self.reader.inlet, self.queue)
         while self._pending:
-            failures, self._pending = self._pending, []
+            failures, self._pending = self._pending[:_LETTERS], self._pending[_LETTERS:]
             bodies: list[Any] = []
             metadata: list[Metadata] = []
             for failure in failures:
-                for origin in self.run.ledger.origins(failure.token):
-                    delivery = self.run.ledger.delivery(origin)
-                    if delivery is not None and origin not in delivery.dead:
-                        delivery.dead.add(origin)
-                        body, original = _body(delivery, origin)
-                        bodies.append(body)
-                        metadata.append(self._metadata(failure, delivery, origin, original))
+                for content in self._contents.of(failure.token):
+                    bodies.append(content.body)
+                    metadata.append(self._metadata(failure, content))
+            self._contents.forget()
             if bodies:
                 await self._connection.write(Outgoing(bodies, metadata.__getitem__))
             for failure in failures:
                 self.run.ledger.settle((failure.token,), Outcome(Kind.DEAD_LETTERED, self.queue, failure))
         self._writing = False
 
-    def _metadata(self, failure: Failure, delivery: Delivery, origin: int, content_type: str) -> Metadata:
+    def _metadata(self, failure: Failure, content: Content) -> Metadata:
+        delivery, origin = content.delivery, content.origin
         metadata = delivery.batch.metadata(origin - delivery.base)
         now = self.run.clock()
         headers = {
@@ -291,12 +292,15 @@ class DeadLetters:
             "warren-pipeline": self.run.name,
             "warren-source": self.reader.inlet.name,
         }
+        if content.part is not None:
+            headers[ROW] = content.row
+            headers["warren-attempts"] = str(delivery.durable_attempt(origin) + failure.attempt - 1)
         return Metadata(
-            id=metadata.id,
+            id=metadata.id if content.part is None else f"{metadata.id}/{content.part}",
             headers=headers,
             timestamp=metadata.timestamp,
             key=metadata.key,
-            content_type=content_type,
+            content_type=content.content_type,
         )
 
     async def close(self) -> None:
@@ -310,13 +314,3 @@ def _reason(error: Exception) -> str:
         return str(error)
     except Exception:
         return "the error's own text cannot be read"
-
-
-def _body(delivery: Delivery, origin: int) -> tuple[Any, str]:
-    body = delivery.batch.bodies[origin - delivery.base]
-    if isinstance(body, bytes):
-        return body, delivery.batch.metadata(origin - delivery.base).content_type
-    try:
-        return encode(body)
-    except EncodeError:
-        return repr(body).encode(errors="backslashreplace"), "text/plain"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from warren.core.arrow import is_frame
 from warren.core.errors import GraphError
 from warren.core.graph import Ended, Flow, Operator, Sink, Source, Step, Stream
 
@@ -12,6 +13,8 @@ __all__ = ["derive_credit", "required_credit"]
 
 _DEFAULT_CREDIT = 8_192
 _WINDOW_CREDIT = 65_536
+# A data frame is often a million times as large as a struct.
+_FRAME_CREDIT = 128
 
 
 def check_flow(name: str, flow: Any) -> Flow:
@@ -31,11 +34,14 @@ def check_flow(name: str, flow: Any) -> Flow:
 def required_credit(flow: Flow) -> tuple[int, bool]:
     """The least credit with which every batch can fill, and whether something is held that only time bounds."""
     held = _held(flow.steps, _source_held(flow.source))
-    return held.total + (held.each > 1 or not held.total), held.timed
+    return held.total + 1, held.timed
 
 
 class _Held(NamedTuple):
-    """Messages that steps can hold at once, those one value behind them stands for, and whether only time bounds it."""
+    """Messages that steps can hold at once, those one value behind them stands for, and whether only time bounds it.
+
+    Behind a step that takes messages apart a value stands for none: how many of them make a message is not known here.
+    """
 
     total: int = 0
     each: int = 1
@@ -52,6 +58,8 @@ def _held(steps: Sequence[Operator[Any, Any]], before: _Held) -> _Held:
     total, each, timed = before
     for step in steps:
         holds = step.holds
+        if step.spreads:
+            each = 0
         if holds:
             total += (holds - 1) * each
             each *= holds
@@ -79,7 +87,8 @@ def derive_credit(name: str, flow: Flow, credit: int | None) -> int:
     """How many messages may be unsettled at once: as given, if every batch can fill with it, or derived."""
     need, unbounded = required_credit(flow)
     if credit is None:
-        return max(_WINDOW_CREDIT if unbounded else _DEFAULT_CREDIT, 2 * need)
+        usual = _FRAME_CREDIT if any(is_frame(inlet.type) for inlet in flow.source.inlets()) else _DEFAULT_CREDIT
+        return max(_WINDOW_CREDIT if unbounded else usual, 2 * need)
     if not isinstance(credit, int) or isinstance(credit, bool) or credit < 1:
         raise GraphError(f"pipeline {name!r}: credit={credit!r} must be a whole number of at least 1")
     if credit < need:

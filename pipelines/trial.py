@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from warren.core.codecs import encode
+from warren.core.codecs import decoder, encode
 from warren.core.errors import EncodeError
 from warren.core.graph import Inlet, Outlet, SinkConnection
 from warren.core.message import Batch, Metadata, Outgoing
@@ -24,7 +24,7 @@ __all__ = ["Letter", "Trial"]
 
 
 class Letter(msgspec.Struct, frozen=True):
-    """A dead letter: the value as it came from the source, and why and where it failed."""
+    """A dead letter: the value as it came from the source, or the rows of it that failed; and why and where."""
 
     value: Any
     error: str
@@ -108,7 +108,8 @@ class _Letters:
         for i in range(len(messages)):
             metadata = messages.metadata(i)
             headers = metadata.headers
-            value = self.given.given[int(metadata.id)]
+            place, _, part = metadata.id.partition("/")
+            value = decoder(Any, metadata.content_type)(messages.values[i]) if part else self.given.given[int(place)]
             self.letters.append(
                 Letter(value, headers["warren-error"], headers["warren-reason"], headers["warren-stage"], metadata)
             )
