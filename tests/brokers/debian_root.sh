@@ -58,7 +58,7 @@ for package in "$@"; do
   case $package in *=*) version=${package#*=} ;; esac
   found=$(apt-cache madison "$name" | awk -F '|' -v wanted="$version" '{ gsub(/ /, "", $2) } index($2, wanted) == 1 { print $2; exit }')
   if [ -z "$found" ]; then
-    echo "Debian's suite '$SUITE' has no $name $version; it has: $(apt-cache madison "$name" | awk -F '|' '{ printf "%s", $2 }')." >&2
+    echo "Debian's suite '$SUITE' has no $name $version; it has:" $(apt-cache madison "$name" | cut -d '|' -f 2) >&2
     exit 3
   fi
   NAMES="$NAMES $name=$found"
@@ -69,10 +69,11 @@ done
 apt-get --download-only --yes install dash coreutils sed grep mawk libc-bin $NAMES > "$APT/log/install"
 
 for link in bin sbin lib lib64; do ln -s "usr/$link" "$ROOT/$link"; done
-for deb in "$APT"/cache/archives/*.deb; do
+# shellcheck disable=SC2016  # the inner shell fills these in
+find "$APT/cache/archives" -name '*.deb' -print0 | xargs -0 -P "$(nproc)" -n 4 sh -euc 'root=$1; shift; for deb; do
   dpkg-deb --fsys-tarfile "$deb" |
-    tar -x -C "$ROOT" --keep-directory-symlink --no-same-owner --exclude ./usr/share/doc --exclude ./usr/share/man
-done
+    tar -x -C "$root" --keep-directory-symlink --no-same-owner --exclude ./usr/share/doc --exclude ./usr/share/man
+done' unpack "$ROOT"
 ln -sf dash "$ROOT/usr/bin/sh"
 ln -sf mawk "$ROOT/usr/bin/awk"
 chmod 1777 "$ROOT/tmp"
