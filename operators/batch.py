@@ -12,7 +12,7 @@ from warren.core.graph import Operator
 from warren.core.receipt import Token
 from warren.core.stage import Handler, Stage
 
-__all__ = ["batch"]
+__all__ = ["Batching", "Collector", "batch"]
 
 if TYPE_CHECKING:
     import typing_extensions
@@ -47,48 +47,56 @@ def batch(
     >>> Pipeline("pairs", memory.items([]) | batch(2) | memory.into([])).test([1, 2, 3]).values
     [[1, 2], [3]]
     """
-    if count is None and timeout is None and size is None:
-        raise GraphError("batch(): give a limit: a count, a timeout or a size")
-    for limit, name in ((count, "count"), (size, "size")):
-        if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
-            raise GraphError(f"batch({name}={limit!r}): {name} must be a whole number of at least 1")
-    wait = None if timeout is None else seconds(timeout)
-    if wait == 0:
-        raise GraphError("batch(timeout=0): a timeout must be longer than 0")
-    return _Batch(count, wait, size, measure or len, by)
+    return Batching("batch", count, timeout, size, measure or len, by)
 
 
-class _Batch(Operator[Any, list[Any]]):
+class Batching(Operator[Any, Any]):
+    """Checks and keeps the limits of a step that collects values."""
+
     def __init__(
         self,
+        step: str,
         count: int | None,
-        timeout: float | None,
-        size: int | None,
-        measure: Callable[[Any], int],
-        by: Callable[[Any], Hashable] | None,
+        timeout: Duration | None,
+        size: int | None = None,
+        measure: Callable[[Any], int] = len,
+        by: Callable[[Any], Hashable] | None = None,
     ) -> None:
+        if count is None and timeout is None and size is None:
+            raise GraphError(f"{step}(): give a limit: a count, a timeout or a size")
+        for limit, name in ((count, "count"), (size, "size")):
+            if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+                raise GraphError(f"{step}({name}={limit!r}): {name} must be a whole number of at least 1")
+        wait = None if timeout is None else seconds(timeout)
+        if wait == 0:
+            raise GraphError(f"{step}(timeout=0): a timeout must be longer than 0")
+        self.step = step
         self.count = count
-        self.timeout = timeout
+        self.timeout = wait
         self.size = size
         self.measure = measure
         self.by = by
 
     @property
     def name(self) -> str:
+        """The step and its limits."""
         limits = [f"{self.count}" if self.count else "", f"{self.timeout:g}s" if self.timeout else ""]
         limits.append(f"{self.size} bytes" if self.size else "")
-        return f"batch({', '.join(filter(None, limits))})"
+        return f"{self.step}({', '.join(filter(None, limits))})"
 
     @property
     def guarantee(self) -> str:
+        """When a message is acknowledged."""
         return "acknowledged together"
 
     @property
     def holds(self) -> int | None:
+        """The values of a batch."""
         return self.count
 
     def attach(self, stage: Stage) -> Handler:
-        return _Collector(self, stage).take
+        """Start in one running pipeline."""
+        return Collector(self, stage).take
 
 
 class _Open:
@@ -103,8 +111,10 @@ class _Open:
         self.cancel: Callable[[], None] | None = None
 
 
-class _Collector:
-    def __init__(self, operator: _Batch, stage: Stage) -> None:
+class Collector:
+    """Collects values in one running pipeline; `finish` says what becomes of a batch."""
+
+    def __init__(self, operator: Batching, stage: Stage) -> None:
         self.operator = operator
         self.stage = stage
         self.open: dict[Hashable, _Open] = {}
@@ -141,6 +151,8 @@ class _Collector:
         return full
 
     def ask(self, function: Callable[[Any], Any], chunk: Chunk) -> tuple[list[Any], Chunk, Sequence[Any]]:
+        """Call a function of the user for each value; gives its answers, the values it took, and failures."""
+
         def checked(value: Any) -> Any:
             answer = function(value)
             hash(answer)
@@ -156,6 +168,7 @@ class _Collector:
         )
 
     def fill(self, key: Hashable, values: list[Any], tokens: Sequence[Token], full: Chunk) -> None:
+        """Add values to the open batch of a key, and close it when it is full."""
         count, start = self.operator.count or len(values) + 1, 0
         while start < len(values):
             current = self.open.get(key)
@@ -171,20 +184,27 @@ class _Collector:
                 self.close(key, full)
 
     def close(self, key: Hashable, into: Chunk) -> None:
+        """Close the batch of a key."""
         current = self.open.pop(key)
         if current.cancel is not None:
             current.cancel()
-        into.values.append(current.values)
-        into.tokens.append(self.stage.ledger.merge(current.segments))  # type: ignore[attr-defined]  # a list, made here
+        self.finish(current.values, current.segments, into)
+
+    def finish(self, values: list[Any], segments: list[Sequence[Token]], into: Chunk) -> None:
+        """Add a complete batch to what goes on."""
+        into.values.append(values)
+        into.tokens.append(self.stage.ledger.merge(segments))  # type: ignore[attr-defined]  # a list, made here
 
     def expire(self, key: Hashable) -> None:
+        """The time of a batch is up."""
         full = Chunk([], [])
         self.close(key, full)
         self.stage.emit(full)
 
     def flush(self) -> None:
+        """Let go of everything."""
         full = Chunk([], [])
         for key in list(self.open):
             self.close(key, full)
-        if full.values:
+        if full.values or full.failures:
             self.stage.emit(full)
