@@ -1,28 +1,35 @@
 """Delays without a plugin: a queue for each length of delay, whose messages go back to where they belong when they expire.
 
 All messages of one such queue wait equally long, so none stands behind a longer one. They are quorum queues that pass
-expired messages on with confirmation, so a delayed message survives what a quorum queue survives.
+expired messages on with confirmation, so a delayed message survives what a quorum queue survives. Why they are never
+removed, and more: docs/decisions/0008-rabbitmq-delays.md.
 """
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_left
 
 from warren.connectors.rabbitmq.topology import QueueDeclaration
 from warren.core.errors import GraphError
 
-__all__ = ["LEVELS", "delay_queue", "delay_register", "level"]
+__all__ = ["LEVELS", "beside", "delay_queue", "delay_register", "level"]
 
 _SECOND, _MINUTE, _HOUR, _DAY = 1_000, 60_000, 3_600_000, 86_400_000
+_STEPS = (2, 3, 4, 6, 8, 10, 14, 20, 30, 40, 60, 90)
+"""Halves of a second, or of a minute: 1, 1.5, 2, 3, 4, 5, 7, 10, 15, 20, 30, 45."""
 
 LEVELS: tuple[int, ...] = (
-    *(10, 20, 30, 50, 70, 100, 150, 200, 300, 500, 700),
-    *(n * _SECOND // 2 for n in (2, 3, 4, 6, 8, 10, 14, 20, 30, 40, 60, 90)),
-    *(n * _MINUTE // 2 for n in (2, 3, 4, 6, 8, 10, 14, 20, 30, 40, 60, 90)),
+    *(50, 70, 100, 150, 200, 300, 400, 500, 700),
+    *(n * _SECOND // 2 for n in _STEPS),
+    *(n * _MINUTE // 2 for n in _STEPS),
     *(n * _HOUR // 2 for n in (2, 3, 4, 6, 8, 12, 16, 24, 36)),
-    *(n * _DAY for n in (1, 2, 3, 4, 5, 7, 10, 14, 21, 28)),
+    *(n * _DAY // 2 for n in (2, 3, 4, 6, 8, 10, 14, 20, 28, 42, 56)),
 )
-"""The lengths of delay in milliseconds; each is at most twice the one before."""
+"""The lengths of delay in milliseconds. Each is at most half as long again as the one before, so that is the most by which
+a message waits longer than it was asked to; the lengths people ask for are among them."""
+
+_LONGEST_NAME = 255
 
 
 def level(delay: float) -> int:
@@ -36,7 +43,10 @@ def level(delay: float) -> int:
     wanted = delay * 1000
     place = bisect_left(LEVELS, wanted - 1e-6)
     if place == len(LEVELS):
-        raise GraphError(f"a message cannot be delayed by {delay:g} s on RabbitMQ: the longest delay is 28 days")
+        raise GraphError(
+            f"a message cannot be delayed by {delay:g} s on RabbitMQ: the longest delay is 28 days; let the retry policy "
+            f"give a shorter one"
+        )
     return LEVELS[place]
 
 
@@ -47,7 +57,7 @@ def delay_queue(queue: str, milliseconds: int) -> QueueDeclaration:
     'orders.delay.15s'
     """
     return QueueDeclaration(
-        f"{queue}.delay.{_text(milliseconds)}",
+        beside(queue, f".delay.{_text(milliseconds)}"),
         arguments={
             "x-message-ttl": milliseconds,
             "x-dead-letter-exchange": "",
@@ -60,7 +70,21 @@ def delay_queue(queue: str, milliseconds: int) -> QueueDeclaration:
 
 def delay_register(queue: str) -> QueueDeclaration:
     """An empty queue that is there if any message of ``queue`` was ever delayed, so that one look tells."""
-    return QueueDeclaration(f"{queue}.delay", "classic")
+    return QueueDeclaration(beside(queue, ".delay"), "classic")
+
+
+def beside(queue: str, suffix: str) -> str:
+    """The name of a queue that belongs to another; where it would be too long, a checksum stands for the end of the other.
+
+    >>> beside("orders", ".holders"), len(beside("o" * 255, ".holders"))
+    ('orders.holders', 255)
+    """
+    name = queue.encode()
+    room = _LONGEST_NAME - len(suffix.encode())
+    if len(name) > room:
+        sum = hashlib.blake2s(name, digest_size=8).hexdigest()
+        queue = f"{name[: room - len(sum) - 1].decode(errors='ignore')}-{sum}"
+    return queue + suffix
 
 
 def _text(milliseconds: int) -> str:
