@@ -41,6 +41,7 @@ __all__ = [
     "encode",
     "encoder",
     "register",
+    "to_plain",
 ]
 
 JSON = "application/json"
@@ -314,10 +315,11 @@ def _to_json(value: Any) -> Any:
     """What JSON knows for a value msgspec does not know."""
     if hasattr(value, "__pydantic_serializer__"):
         return msgspec.Raw(value.model_dump_json().encode())
-    return _to_plain(value)
+    return to_plain(value)
 
 
-def _to_plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
+    """What a value that msgspec does not know stands for in dicts, lists and numbers; `TypeError` where it is nothing."""
     if hasattr(value, "__pydantic_serializer__"):
         return value.model_dump()
     numpy = sys.modules.get("numpy")
@@ -329,4 +331,4 @@ def _to_plain(value: Any) -> Any:
 
 
 _json_encode = msgspec.json.Encoder(enc_hook=_to_json).encode
-_msgpack_encode = msgspec.msgpack.Encoder(enc_hook=_to_plain).encode
+_msgpack_encode = msgspec.msgpack.Encoder(enc_hook=to_plain).encode

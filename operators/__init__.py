@@ -9,6 +9,7 @@ from warren.operators.encode import encode
 from warren.operators.explode import explode
 from warren.operators.filter import filter
 from warren.operators.flat_map import flat_map
+from warren.operators.frames import frames
 from warren.operators.map import map
 from warren.operators.merge import merge
 from warren.operators.retry import retry
@@ -34,6 +35,7 @@ __all__ = [
     "exponential",
     "filter",
     "flat_map",
+    "frames",
     "hopping",
     "largest",
     "linear",
