@@ -13,13 +13,15 @@ State = Literal["closed", "open", "half-open"]
 class Breaker:
     """Counts failures in a row and says when the next attempt may be made; ``clock`` tells seconds.
 
+    ``on_change`` is told each new state. While it is open, `attempt` marks the one attempt that decides.
+
     >>> now = 0.0
     >>> breaker = Breaker(failures=2, cooldown=10, clock=lambda: now)
     >>> breaker.failed(); breaker.state, breaker.wait
     ('closed', 0.0)
     >>> breaker.failed(); breaker.state, breaker.wait
     ('open', 10.0)
-    >>> now = 10.0; breaker.state, breaker.wait
+    >>> now = 10.0; breaker.attempt(); breaker.state, breaker.wait
     ('half-open', 0.0)
     >>> breaker.succeeded(); breaker.state
     'closed'
@@ -50,6 +52,11 @@ class Breaker:
     def wait(self) -> float:
         """Seconds until an attempt may be made."""
         return 0.0 if self._opened is None else max(0.0, self._opened + self.cooldown - self.clock())
+
+    def attempt(self) -> None:
+        """An attempt begins."""
+        if self._opened is not None:
+            self.on_change("half-open")
 
     def succeeded(self) -> None:
         """An attempt went well: close."""

@@ -30,7 +30,7 @@ HEARTBEAT = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 BASIC = 60
 DELIVER, RETURN, ACK, NACK, CANCEL = (struct.pack(">HH", BASIC, method) for method in (60, 50, 80, 120, 30))
 CHANNEL_CLOSE = struct.pack(">HH", 20, 40)
-BLOCKED, UNBLOCKED = (struct.pack(">HH", 10, method) for method in (60, 61))
+CONNECTION_CLOSE, BLOCKED, UNBLOCKED = (struct.pack(">HH", 10, method) for method in (50, 60, 61))
 
 _PERSISTENT, _TRANSIENT = b"\x02", b"\x01"
 _ACK = struct.Struct(">BHI4sQBB")

@@ -3,117 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
-import ssl
 import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from warren.connectors.rabbitmq.breaker import Breaker, State
 from warren.connectors.rabbitmq.broker import Broker, Server
-from warren.connectors.rabbitmq.faults import connect_error, is_final
-from warren.connectors.rabbitmq.lane import Lane, LaneProtocol
-from warren.connectors.rabbitmq.plain import Plain
+from warren.connectors.rabbitmq.faults import is_final
 from warren.connectors.rabbitmq.port import Port
+from warren.connectors.rabbitmq.session import Role, Session, goodbye
 from warren.core.clock import seconds
 from warren.core.errors import BrokerError
 
 if TYPE_CHECKING:
-    import aio_pika
     from aiormq.abc import AbstractChannel
 
 __all__ = ["Link", "Role"]
 
-Role = Literal["consume", "publish"]
+log = logging.getLogger("warren.rabbitmq")
 
-_ANSWER = 15.0
-"""Seconds a broker has for the whole handshake."""
-_GOODBYE = 3.0
-"""Seconds a connection has to close in good order."""
-
-
-class _Session:
-    """One live connection; ``lost`` is done when it has ended, for whatever reason."""
-
-    def __init__(self, connection: aio_pika.Connection, protocol: LaneProtocol | None, index: int) -> None:
-        self.connection = connection
-        self.protocol = protocol
-        self.index = index
-        self.transport: Any = connection.transport.connection  # type: ignore[union-attr]  # it is connected
-        self.lost: asyncio.Future[Any] = self.transport.closing
-        self.ports: set[Port] = set()
-        self.watch: asyncio.TimerHandle | None = None
-
-    @classmethod
-    async def open(cls, broker: Broker, index: int, role: Role) -> _Session:
-        """Connect to one address of a broker. Raises `BrokerError`."""
-        server = broker.servers[index]
-        protocols: list[LaneProtocol] = []
-        try:
-            async with asyncio.timeout(_ANSWER):
-                connection = await _connect(broker, server, role, protocols)
-        except (Exception, asyncio.CancelledError) as error:
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise
-            raise connect_error(error, server, protocols[0].fault if protocols else None) from error
-        return cls(connection, protocols[0] if protocols else None, index)
-
-    @property
-    def alive(self) -> bool:
-        return not self.lost.done()
-
-    @property
-    def blocked(self) -> str | None:
-        return self.protocol.blocked if self.protocol is not None else None
-
-    def guard(self, heartbeat: float) -> None:
-        """Give the connection up once nothing has come for more than two heartbeats."""
-        if self.protocol is None or not self.alive:
-            return
-        if self.protocol.silence > 2.2 * heartbeat:
-            self.protocol.fault = f"nothing came for {self.protocol.silence:.0f} s, not even a heartbeat"
-            self.protocol.transport.abort()
-        else:
-            self.watch = asyncio.get_running_loop().call_later(heartbeat / 2, self.guard, heartbeat)
-
-    async def port(self) -> Port:
-        channel = await self.channel()
-        if self.protocol is None:
-            port: Port = Plain(channel)
-        else:
-            port = Lane(channel, self.protocol, self.transport.connection_tune.frame_max)
-        self.ports.add(port)
-        if not self.alive:
-            port.lose(ConnectionError("the connection has ended"))
-        return port
-
-    async def channel(self) -> AbstractChannel:
-        channel: AbstractChannel = await self.transport.channel(publisher_confirms=True, on_return_raises=True)
-        return channel
-
-    async def close(self, why: str = "the connection was closed here") -> None:
-        if self.watch is not None:
-            self.watch.cancel()
-        for port in self.ports:
-            port.lose(ConnectionError(why))
-        try:
-            await asyncio.wait_for(self.connection.close(), _GOODBYE)
-        except (Exception, asyncio.CancelledError) as error:
-            if self.protocol is not None:
-                self.protocol.transport.abort()
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise
+_BRIEF = 1.0
+"""A connection that lives no longer, in seconds, is no reason to come back at once; nor is a longer pause than that."""
 
 
 class Link:
     """One connection to a broker that several sources or sinks share, and that comes back when it is lost.
 
     `acquire` one, ask it for a `port` whenever the last one is lost, and `release` it. The first connection is made within
-    the broker's ``patience``; after it, reconnecting goes on until the link is released.
+    the broker's ``patience``; after it, reconnecting goes on until the link is released, whatever the broker says.
     """
 
     def __init__(self, broker: Broker, role: Role) -> None:
@@ -122,14 +42,18 @@ class Link:
         self.users = 0
         self.reconnects = -1
         self.last_error: BrokerError | None = None
-        self.breaker = Breaker(broker.failures, seconds(broker.cooldown), asyncio.get_running_loop().time, self._breaker)
+        """Why there is no connection; ``None`` while there is one."""
         self.on_breaker: Callable[[State], None] = lambda state: None
-        self._session: _Session | None = None
-        self._connecting: asyncio.Task[_Session] | None = None
+        self.breaker = Breaker(broker.failures, seconds(broker.cooldown), asyncio.get_running_loop().time, self._breaker)
+        self._session: Session | None = None
+        self._connecting: asyncio.Task[Session] | None = None
         self._returning: asyncio.Task[None] | None = None
+        self._brief = 0
         self._random = random.Random()
 
     def _breaker(self, state: State) -> None:
+        if state == "open":
+            log.warning("%r: too many attempts failed, the next is made in %g s", self.broker, seconds(self.broker.cooldown))
         self.on_breaker(state)
 
     @staticmethod
@@ -151,6 +75,8 @@ class Link:
         mine = links.get((self.broker, self.role), [])
         if self in mine:
             mine.remove(self)
+        if not mine:
+            links.pop((self.broker, self.role), None)
         for task in (self._connecting, self._returning):
             if task is not None:
                 task.cancel()
@@ -190,89 +116,126 @@ class Link:
             try:
                 return await session.port()
             except Exception as error:
-                if session.alive and not self._session_ended(error):
+                if session.alive and not _belongs_to_connection(error):
                     raise BrokerError(
                         f"the broker at {self.broker.servers[session.index]} opens no channel: {error}"
                     ) from error
                 await asyncio.sleep(0)
 
-    def _session_ended(self, error: Exception) -> bool:
-        return isinstance(error, ConnectionError | RuntimeError | OSError) or type(error).__module__.startswith("aiormq")
-
     @asynccontextmanager
     async def channel(self) -> AsyncIterator[AbstractChannel]:
-        """A channel of aiormq's for a few commands; errors of the connection come out as `ConnectionError`."""
+        """A channel of aiormq's for a few commands; errors of the connection come out as they are."""
         session = await self.session()
         channel = await session.channel()
         try:
             yield channel
         finally:
             if not channel.is_closed:
-                await channel.close()
+                await goodbye(channel.close())
 
-    async def session(self) -> _Session:
-        """The live connection; made, or waited for."""
+    async def session(self) -> Session:
+        """The live connection; made, or waited for. Raises `ConnectionError` once the link is released."""
         while self._session is None or not self._session.alive:
+            if not self.users:
+                raise ConnectionError("the connection was closed here")
             if self._connecting is None or self._connecting.done():
                 self._connecting = asyncio.get_running_loop().create_task(self._reconnect(first=self.reconnects < 0))
+                self._connecting.add_done_callback(_heed)
             await asyncio.wait((self._connecting,))
             if self._connecting.cancelled():
                 raise ConnectionError("the connection was closed here")
             self._connecting.result()
         return self._session
 
-    async def _reconnect(self, *, first: bool) -> _Session:
+    async def _reconnect(self, *, first: bool) -> Session:
         old, self._session = self._session, None
         if old is not None:
+            where = self.broker.servers[old.index]
+            self.last_error = BrokerError(f"the connection to the broker at {where} was lost: {old.reason}")
+            log.warning("%s; connecting again", self.last_error)
             await old.close()
+            await self._calm(old)
         session = await self._connect(first=first)
+        self._use(session)
+        if not first:
+            log.info("connected to the broker at %s again", self.broker.servers[session.index])
+        if session.index and self.broker.back is not None and (self._returning is None or self._returning.done()):
+            self._returning = asyncio.get_running_loop().create_task(self._return(seconds(self.broker.back)))
+        return session
+
+    def _use(self, session: Session) -> None:
         self._session = session
         self.reconnects += 1
         self.last_error = None
-        session.guard(seconds(self.broker.heartbeat))
-        if session.index and (self._returning is None or self._returning.done()):
-            self._returning = asyncio.get_running_loop().create_task(self._return())
-        return session
 
-    async def _connect(self, *, first: bool) -> _Session:
+    async def _calm(self, old: Session) -> None:
+        """Come back more slowly each time a connection is lost as soon as it is made."""
+        lived = asyncio.get_running_loop().time() - old.born
+        self._brief = self._brief + 1 if lived < _BRIEF else 0
+        if self._brief > 1:
+            pause = seconds(self.broker.backoff[0]) * 2.0 ** min(self._brief - 2, 20)
+            await asyncio.sleep(min(pause, _BRIEF) * self._random.uniform(0.5, 1.0))
+
+    async def _connect(self, *, first: bool) -> Session:
         loop, broker = asyncio.get_running_loop(), self.broker
         end = loop.time() + seconds(broker.patience)
         delay, longest = map(seconds, broker.backoff)
         while True:
             if self.breaker.wait:
                 await asyncio.sleep(self.breaker.wait)
+            self.breaker.attempt()
             errors: list[BrokerError] = []
             for index in range(len(broker.servers)):
                 try:
-                    session = await _Session.open(broker, index, self.role)
+                    session = await self._open(index, end - loop.time() if first else None)
                 except BrokerError as error:
                     errors.append(error)
                 else:
                     self.breaker.succeeded()
                     return session
-            self.last_error = errors[0]
+            self._failed(errors)
             if first and (all(map(is_final, errors)) or loop.time() + delay > end):
-                raise errors[0] if len(errors) == 1 else BrokerError("; and ".join(map(str, errors))) from errors[0]
+                assert self.last_error is not None
+                raise self.last_error
             self.breaker.failed()
             await asyncio.sleep(delay * self._random.uniform(0.5, 1.0))
             delay = min(2 * delay, longest)
 
-    async def _return(self) -> None:
+    async def _open(self, index: int, patience: float | None = None) -> Session:
+        within = seconds(self.broker.handshake)
+        if patience is not None:
+            within = min(within, max(patience, 1.0))
+        return await Session.open(self.broker, index, self.role, within)
+
+    def _failed(self, errors: list[BrokerError]) -> None:
+        error = errors[0]
+        if len(errors) > 1:
+            error = BrokerError("; and ".join(map(str, errors)))
+            error.__cause__ = errors[0]
+        known, self.last_error = str(self.last_error), error
+        log.log(logging.DEBUG if str(error) == known else logging.WARNING, "%s", error)
+
+    async def _return(self, pause: float) -> None:
         """Move back to a preferred address once it answers again."""
-        while self._session is not None and self._session.index:
-            await asyncio.sleep(seconds(self.broker.back))
+        while True:
+            await asyncio.sleep(pause)
             current = self._session
             if current is None or not current.alive:
                 continue
+            if not current.index:
+                return
             for index in range(current.index):
                 try:
-                    preferred = await _Session.open(self.broker, index, self.role)
+                    preferred = await self._open(index)
                 except BrokerError as error:
-                    self.last_error = error
+                    log.debug("%s", error)
                     continue
-                self._session = preferred
-                self.reconnects += 1
-                preferred.guard(seconds(self.broker.heartbeat))
+                if self._session is not current or not current.alive:
+                    # It was lost meanwhile, and another one is being made.
+                    await preferred.close()
+                    break
+                self._use(preferred)
+                log.info("moved back to the broker at %s", self.broker.servers[index])
                 await current.close("moved back to the preferred broker")
                 break
 
@@ -282,64 +245,11 @@ _links: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[Broker, 
 )
 
 
-async def _connect(broker: Broker, server: Server, role: Role, protocols: list[LaneProtocol]) -> aio_pika.Connection:
-    """Have aio-pika connect; where the fast lane is possible, its protocol is appended to ``protocols``."""
-    import aio_pika
-    from yarl import URL
-
-    query = {"heartbeat": f"{max(1, round(seconds(broker.heartbeat)))}", "name": f"{broker.name} ({role})"}
-    context: ssl.SSLContext | None = None
-    if server.secure and broker.tls is not None:
-        context = await asyncio.to_thread(broker.tls.context)
-        if broker.tls.external:
-            query["auth"] = "external"
-    seam = _seam() if broker.lane else None
-    url = URL(server.url, encoded=True).update_query(query)
-    if seam is None:
-        connection = aio_pika.Connection(url, ssl_context=context)
-    else:
-        connection = seam.connection(url, ssl_context=context, transport_factory=seam.factory(protocols))
-    await connection.connect()
-    return connection
+def _belongs_to_connection(error: Exception) -> bool:
+    return isinstance(error, ConnectionError | RuntimeError | OSError) or type(error).__module__.startswith("aiormq")
 
 
-class _Seam:
-    """What is needed to put `LaneProtocol` under aio-pika: its connection with one more parameter, and a factory."""
-
-    def __init__(self, connection: type[aio_pika.Connection], factory: Callable[[list[LaneProtocol]], Any]) -> None:
-        self.connection = connection
-        self.factory = factory
-
-
-@lru_cache(maxsize=1)
-def _seam() -> _Seam | None:
-    """The client's extension point; ``None`` where the installed aiormq has none."""
-    import aio_pika
-    import aiormq
-    from aio_pika.abc import ConnectionParameter
-
-    if not hasattr(aiormq, "TransportFactory"):
-        return None
-
-    class Connection(aio_pika.Connection):
-        PARAMETERS = (
-            *aio_pika.Connection.PARAMETERS,
-            ConnectionParameter(name="transport_factory", parser=lambda given: given, is_kwarg=True),
-        )
-
-    class Factory(aiormq.TransportFactory):
-        def __init__(self, protocols: list[LaneProtocol]) -> None:
-            self.protocols = protocols
-
-        async def create(self, url: Any, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-            loop = asyncio.get_running_loop()
-            provider = kwargs.pop("ssl_context_provider", None)
-            context = await provider.get_context() if url.scheme == "amqps" and provider is not None else None
-            reader = asyncio.StreamReader(loop=loop)
-            transport, protocol = await loop.create_connection(
-                lambda: LaneProtocol(reader, loop), url.host, url.port, ssl=context, **kwargs
-            )
-            self.protocols.append(protocol)
-            return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
-
-    return _Seam(Connection, Factory)
+def _heed(task: asyncio.Task[Session]) -> None:
+    """Take note of an error that nobody waits for any more."""
+    if not task.cancelled():
+        task.exception()
