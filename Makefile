@@ -45,6 +45,7 @@ bench: $(VENV)/.bench  ## Measure warren beside what else there is
 	$(BIN)/python -m benchmarks.operators
 	$(BIN)/python -m benchmarks.sqlite
 	$(BIN)/python -m benchmarks.recording
+	$(BIN)/python -m benchmarks.rabbitmq
 
 wheel: $(VENV)/.dev  ## Build the sdist, and the wheel from it, into dist/
 	$(BIN)/python -m build --outdir dist .

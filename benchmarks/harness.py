@@ -25,6 +25,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -32,7 +33,7 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["Bar", "Benchmark", "Case", "Subject", "main"]
+__all__ = ["Bar", "Benchmark", "Case", "Mark", "Subject", "main"]
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK_SECONDS = 32.0
@@ -57,7 +58,10 @@ class Subject:
 
 @dataclass(frozen=True)
 class Case:
-    """What is measured, in which unit, and by whom. ``size`` is the messages of a round."""
+    """What is measured, in which unit, and by whom. ``size`` is the messages of a round.
+
+    One that is not ``quick`` is left out with ``--quick``, unless it is named.
+    """
 
     name: str
     unit: str
@@ -66,6 +70,7 @@ class Case:
     quick_size: int | None = None
     better: Literal["higher", "lower"] = "higher"
     note: str = ""
+    quick: bool = True
 
 
 @dataclass(frozen=True)
@@ -78,13 +83,28 @@ class Bar:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """What warren has to reach in one case, in its own unit."""
+
+    case: str
+    value: float
+
+
+@dataclass(frozen=True)
 class Benchmark:
-    """A module's cases and bars. ``isolate`` gives each round its own process; tests of the harness go without."""
+    """A module's cases and bars. ``isolate`` gives each round its own process; tests of the harness go without.
+
+    ``options`` adds arguments to the command line, and ``around`` is entered with them for as long as the rounds run: what
+    all of them need, such as a broker, which their processes find by the environment.
+    """
 
     name: str
     cases: Sequence[Case]
     bars: Sequence[Bar] = ()
+    marks: Sequence[Mark] = ()
     isolate: bool = True
+    options: Callable[[argparse.ArgumentParser], None] | None = None
+    around: Callable[[argparse.Namespace], AbstractContextManager[None]] | None = None
 
 
 @dataclass
@@ -117,13 +137,14 @@ def main(benchmark: Benchmark, argv: Sequence[str] | None = None) -> int:
         print(json.dumps({"value": _measure(subject, options.size)}))
         return 0
     progress = Console(stderr=True)
-    chosen = [case for case in benchmark.cases if not options.case or case.name in options.case]
+    chosen = [case for case in benchmark.cases if (case.name in options.case if options.case else _in_time(case, options))]
     results: list[Result] = []
     deadline = time.monotonic() + QUICK_SECONDS
-    for i, case in enumerate(chosen):
-        share = (deadline - time.monotonic()) / (len(chosen) - i) if options.quick else float("inf")
-        results += _run_case(benchmark, case, options, share, progress)
-        _print_table(Console(), benchmark, case, [result for result in results if result.case is case])
+    with benchmark.around(options) if benchmark.around else nullcontext():
+        for i, case in enumerate(chosen):
+            share = (deadline - time.monotonic()) / (len(chosen) - i) if options.quick else float("inf")
+            results += _run_case(benchmark, case, options, share, progress)
+            _print_table(Console(), benchmark, case, [result for result in results if result.case is case])
     if options.json:
         _write_rows(options.json, benchmark, results)
     missed = _print_bars(Console(), benchmark, results)
@@ -140,11 +161,17 @@ def _options(benchmark: Benchmark, argv: Sequence[str] | None) -> argparse.Names
     parser.add_argument("--rounds", type=_positive, help="rounds of each subject (5, with --quick at most 3)")
     parser.add_argument("--size", type=_positive, help="messages of a round, instead of the case's own number")
     parser.add_argument("--strict", action="store_true", help="exit with 1 where warren misses a bar")
+    if benchmark.options:
+        benchmark.options(parser)
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)  # what the harness runs in each round's process
     options = parser.parse_args(argv)
     if options.json and not options.json.absolute().parent.is_dir():
         parser.error(f"--json {options.json}: the folder {options.json.absolute().parent} does not exist; create it first")
     return options
+
+
+def _in_time(case: Case, options: argparse.Namespace) -> bool:
+    return case.quick or not options.quick
 
 
 def _positive(text: str) -> int:
@@ -245,7 +272,7 @@ def _print_table(console: Console, benchmark: Benchmark, case: Case, results: Se
 
 
 def _print_bars(console: Console, benchmark: Benchmark, results: Sequence[Result]) -> int:
-    """Print which bars are reached; returns how many are not."""
+    """Print which bars and marks are reached; returns how many are not."""
     found = {(result.case.name, result.subject): result for result in results if result.values}
     missed = 0
     for bar in benchmark.bars:
@@ -254,7 +281,15 @@ def _print_bars(console: Console, benchmark: Benchmark, results: Sequence[Result
             times = _times(ours, rival)
             missed += times < bar.times
             verdict = "PASS" if times >= bar.times else "FAIL"
-            console.print(f"{verdict}  {bar.case}: {times:.2f}x {bar.rival}, at least {bar.times:g}x", highlight=False)
+            console.print(f"{verdict}  {bar.case}: {times:.2f}x {bar.rival}, at least {bar.times:.3g}x", highlight=False)
+    for mark in benchmark.marks:
+        if ours := found.get((mark.case, OURS)):
+            higher = ours.case.better == "higher"
+            reached = ours.median >= mark.value if higher else ours.median <= mark.value
+            missed += not reached
+            verdict, side, unit = "PASS" if reached else "FAIL", "least" if higher else "most", ours.case.unit
+            line = f"{verdict}  {mark.case}: {_number(ours.median)} {unit}, at {side} {_number(mark.value)}"
+            console.print(line, highlight=False)
     return missed
 
 
