@@ -1,11 +1,12 @@
 """The harness, with tiny subjects in this process."""
 
 import json
+from contextlib import contextmanager
 
 import pytest
 
 from benchmarks import harness
-from benchmarks.harness import Bar, Benchmark, Case, Subject, main
+from benchmarks.harness import Bar, Benchmark, Case, Mark, Subject, main
 
 
 def fails(size):
@@ -108,3 +109,48 @@ def test_quick_begins_no_round_that_would_not_fit(monkeypatch, capsys):
     case = Case("slow", "s", [Subject("warren", lambda size: rounds.append(size) or 1.0)], size=1)
     main(Benchmark("fake", [case], isolate=False), ["--quick", "--rounds", "100"])
     assert len(rounds) < 20
+
+
+@pytest.mark.parametrize(
+    ("better", "value", "verdict"),
+    [
+        ("higher", 30.0, "PASS  echo: 30 s, at least 30"),
+        ("higher", 31.0, "FAIL  echo: 30 s, at least 31"),
+        ("lower", 30.0, "PASS  echo: 30 s, at most 30"),
+        ("lower", 29.0, "FAIL  echo: 30 s, at most 29"),
+    ],
+)
+def test_a_mark_is_reached_or_missed_in_the_unit_of_the_case(better, value, verdict, capsys):
+    case = Case("echo", "s", [Subject("warren", lambda size: 30.0)], size=1, better=better)
+    code = main(Benchmark("fake", [case], marks=[Mark("echo", value)], isolate=False), ["--strict"])
+    assert code == (1 if verdict.startswith("FAIL") else 0)
+    assert verdict in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cases"),
+    [([], ["fast", "slow"]), (["--quick"], ["fast"]), (["--quick", "--case", "slow"], ["slow"])],
+)
+def test_quick_leaves_out_what_is_not_quick_unless_it_is_named(arguments, cases, tmp_path, capsys):
+    path = tmp_path / "rows.json"
+    subjects = [Subject("warren", lambda size: 1.0)]
+    found = [Case("fast", "s", subjects, size=1), Case("slow", "s", subjects, size=1, quick=False)]
+    main(Benchmark("fake", found, isolate=False), ["--json", str(path), "--rounds", "1", *arguments])
+    assert [row["case"] for row in json.loads(path.read_text())] == cases
+
+
+def test_what_all_rounds_need_is_there_while_they_run_and_takes_its_options(capsys):
+    happened = []
+
+    @contextmanager
+    def around(options):
+        happened.append(f"start {options.flavour}")
+        yield
+        happened.append("end")
+
+    case = Case("echo", "s", [Subject("warren", lambda size: happened.append("run") or 1.0)], size=1)
+    benchmark = Benchmark(
+        "fake", [case], isolate=False, options=lambda parser: parser.add_argument("--flavour"), around=around
+    )
+    assert main(benchmark, ["--flavour", "mint", "--rounds", "1"]) == 0
+    assert happened == ["start mint", "run", "run", "end"]
