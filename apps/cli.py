@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -80,6 +81,9 @@ def main(debug: bool) -> None:
 
     A pipeline is named by module:attribute, looked for in the current folder too, or by file.py:attribute.
     """
+    if not (debug or os.environ.get(DEBUG)):
+        # What a client library logs of a failure comes out as a sentence too.
+        logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 
 
 @main.command(
@@ -145,10 +149,15 @@ def flows(path: Path) -> None:
         "warren demo",
         "warren demo --limit 20000 --folder /tmp/demo",
         "warren demo --broker sqlite:///tmp/queues.db --fresh",
+        "warren demo --broker amqp://user:password@host:5672/vhost",
         "warren demo --broker memory:",
     )
 )
-@click.option("--broker", metavar="ADDRESS", help="memory: or sqlite:///path/to/file; a file in FOLDER unless given.")
+@click.option(
+    "--broker",
+    metavar="ADDRESS",
+    help="memory:, sqlite:///path/to/file or amqp://user:password@host:port/vhost; a file in FOLDER unless given.",
+)
 @click.option(
     "--folder",
     type=click.Path(path_type=Path),

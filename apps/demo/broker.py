@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
-from warren.connectors import sqlite
+from warren.connectors import memory, rabbitmq, sqlite
 from warren.connectors.address import parse, source
-from warren.connectors.memory import Queue as MemoryQueue
 from warren.connectors.memory.broker import DEFAULT
-from warren.connectors.sqlite import Queue as FileQueue
-from warren.core.errors import AddressError
+from warren.connectors.rabbitmq.queues import delete, look
+from warren.core.errors import AddressError, BrokerError
 
-__all__ = ["Broker", "Letter"]
+__all__ = ["Broker", "Letter", "connect"]
+
+_KNOWN = "memory:, sqlite:///path/to/file and amqp://user:password@host:port/vhost"
+_PATIENCE = 60.0
+"""Seconds in which a broker notices that the machine of a killed run is gone: two heartbeats, and some."""
+_LOOK_AGAIN = 0.2
 
 
 class Letter(NamedTuple):
@@ -25,41 +31,28 @@ class Letter(NamedTuple):
 
 
 class Broker:
-    """Queues behind one address, such as ``memory:`` or ``sqlite:///path/to/file``.
+    """Queues behind one address."""
 
-    Raises `AddressError` where the address leads nowhere.
-    """
+    durable = True
+    """Whether messages outlive the process."""
+    exact = True
+    """Whether a killed run leaves just what it had published until then, each message once."""
+    secret = False
+    """Whether the address has a password, which ``shown`` has not."""
 
     def __init__(self, address: str) -> None:
-        parts = parse(address)
-        self.address = address
-        self._memory = parts.scheme == "memory"
-        if parts.options:
-            raise AddressError(f"{address}: the demo names the queues itself; leave out what follows the '?'")
-        try:
-            self.queue("check", None)
-        except AddressError as error:
-            raise AddressError(str(error).replace("?queue=check", "")) from error
+        self.shown = address
 
-    @property
-    def durable(self) -> bool:
-        """Whether messages outlive the process."""
-        return not self._memory
-
-    def queue(self, name: str, type: Any) -> MemoryQueue[Any] | FileQueue[Any]:
+    def queue(self, name: str, type: Any) -> Any:
         """A queue to read from and to write to."""
-        queue = source(f"{self.address}{name}" if self._memory else f"{self.address}?queue={name}", type)
-        if not isinstance(queue, MemoryQueue | FileQueue):
-            raise AddressError(f"{self.address}: the demo works with memory: and sqlite:///path/to/file")
-        return queue
+        raise NotImplementedError
 
     def depth(self, name: str) -> int:
         """How many messages of a queue wait or are not settled."""
-        if self._memory:
-            return DEFAULT.depth(name)
-        queue = self.queue(name, None)
-        assert isinstance(queue, FileQueue)
-        return sqlite.depth(queue.path, name) if Path(queue.path).exists() else 0
+        raise NotImplementedError
+
+    def delete(self, *names: str) -> None:
+        """Remove queues, where they would be in somebody's way."""
 
     def letters(self, name: str) -> list[Letter]:
         """The dead letters of a queue, which stay where they are."""
@@ -78,3 +71,89 @@ class Broker:
             # What was received and is not acknowledged goes back.
             await connection.close()
         return letters
+
+
+def connect(address: str) -> Broker:
+    """The broker at an address, such as ``memory:``; nothing is connected to yet.
+
+    Raises `AddressError` where the address leads nowhere.
+
+    >>> connect("amqp://me:secret@mq.example/shop").shown
+    'amqp://me@mq.example/shop'
+    """
+    scheme = address.partition(":")[0].lower()
+    if scheme in _KINDS:
+        return _KINDS[scheme](address)
+    try:
+        source(address)
+    except AddressError as error:
+        raise AddressError(f"{error}; the demo works with {_KNOWN}") from error
+    raise AddressError(f"{address}: the demo works with {_KNOWN}")
+
+
+class _Memory(Broker):
+    durable = False
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        if address != "memory:":
+            raise AddressError(f"{address}: the demo names the queues itself; write memory:")
+
+    def queue(self, name: str, type: Any) -> Any:
+        return memory.queue(name, type)
+
+    def depth(self, name: str) -> int:
+        return DEFAULT.depth(name)
+
+
+class _File(Broker):
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        if parse(address).options:
+            raise AddressError(f"{address}: the demo names the queues itself; leave out what follows the '?'")
+        try:
+            self.path = self.queue("check", None).path
+        except AddressError as error:
+            raise AddressError(str(error).replace("?queue=check", "")) from error
+
+    def queue(self, name: str, type: Any) -> Any:
+        return source(f"{self.shown}?queue={name}", type)
+
+    def depth(self, name: str) -> int:
+        return sqlite.depth(self.path, name) if Path(self.path).exists() else 0
+
+
+class _Rabbit(Broker):
+    # A connection that is lost while it publishes leaves some messages twice, or is still heard after the process is gone.
+    exact = False
+
+    def __init__(self, address: str) -> None:
+        self.broker = rabbitmq.Broker(address)
+        parts = urlsplit(address)
+        login, at, hosts = parts.netloc.rpartition("@")
+        super().__init__(parts._replace(netloc=f"{login.partition(':')[0]}{at}{hosts}").geturl())
+        self.secret = rabbitmq.Broker(self.shown).servers != self.broker.servers
+
+    def queue(self, name: str, type: Any) -> Any:
+        return rabbitmq.queue(name, type, broker=self.broker)
+
+    def depth(self, name: str) -> int:
+        return asyncio.run(self._depth(name))
+
+    async def _depth(self, name: str) -> int:
+        # What a consumer holds is not counted, and comes back with its end.
+        deadline = time.monotonic() + _PATIENCE
+        while (found := await look(name, self.broker)) is not None and found.consumers:
+            if time.monotonic() > deadline:
+                raise BrokerError(
+                    f"queue {name!r} on {self.shown} is still read by {found.consumers} consumer(s): another demo runs, or "
+                    f"the broker has not noticed yet that the one before is gone; end it, or try again in a minute"
+                )
+            await asyncio.sleep(_LOOK_AGAIN)
+        return found.ready if found is not None else 0
+
+    def delete(self, *names: str) -> None:
+        asyncio.run(delete(*names, broker=self.broker))
+
+
+_KINDS: dict[str, type[Broker]] = {"memory": _Memory, "sqlite": _File, "amqp": _Rabbit, "amqps": _Rabbit}

@@ -18,13 +18,14 @@ _MADE = ("hours", "flow", "report.html")
 
 
 class State(msgspec.Struct):
-    """What a run was asked for, and which part of it is under way."""
+    """What a run was asked for, and which part is under way; ``secret``: its broker has a password, which is not kept."""
 
     broker: str
     queue: str
     limit: int | None = None
     phase: Literal["publishing", "processing", "finished"] = "publishing"
     starts: int = 0
+    secret: bool = False
 
 
 def load(folder: Path) -> State | None:

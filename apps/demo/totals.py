@@ -131,14 +131,14 @@ def _rows(folder: Path) -> pl.DataFrame:
 def _hours(rows: pl.DataFrame, ended: pl.DataFrame) -> pl.DataFrame:
     """One row for each airport and hour: what left and what was cancelled.
 
-    A row that was written twice counts once. One that a shutdown cut in two is put together again, its quantiles as the
-    mean of both.
+    A row that was written twice, whole or in part, counts once. One that a shutdown cut in two is put together again, its
+    quantiles as the mean of both.
     """
     weight = pl.col("departures")
     figures = [((pl.col(name) * weight).sum() / weight.sum()).alias(name) for name in ("delay", "delay_p50", "delay_p90")]
     weather = [pl.col(name).fill_nan(None).mean() for name in ("visibility", "wind")]
     departed = (
-        rows.unique(["key", "start", "flights"], maintain_order=True)
+        _once(rows)
         .group_by("key", "start")
         .agg(*figures, *weather, departures=pl.col("flights").explode().n_unique().cast(pl.Int64))
         .with_columns(hour=pl.from_epoch(pl.col("start").cast(pl.Int64)).dt.cast_time_unit("us").dt.replace_time_zone("UTC"))
@@ -155,3 +155,13 @@ def _hours(rows: pl.DataFrame, ended: pl.DataFrame) -> pl.DataFrame:
         .with_columns(pl.col("departures", "cancelled").fill_null(0))
         .sort("hour", "airport")
     )
+
+
+def _once(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows without those whose every flight is also in a larger one of the same hour, or in an equal one before it."""
+    numbered = rows.with_row_index("row")
+    flights = numbered.select("row", "key", "start", size=pl.col("flights").list.len(), id="flights").explode("id")
+    needed = flights.sort(["size", "row"], descending=[True, False]).unique(
+        ["key", "start", "id"], keep="first", maintain_order=True
+    )
+    return numbered.join(needed.select("row"), on="row", how="semi").drop("row")

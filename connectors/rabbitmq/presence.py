@@ -16,9 +16,14 @@ from warren.connectors.rabbitmq.link import Link
 if TYPE_CHECKING:
     from aiormq.abc import AbstractChannel
 
-__all__ = ["Presence"]
+__all__ = ["Presence", "marker"]
 
 _UNUSED = 60_000
+
+
+def marker(queue: str) -> str:
+    """The small queue beside a queue, on which its holders keep their consumers."""
+    return f"{queue}.holders"
 
 
 class Presence:
@@ -30,12 +35,8 @@ class Presence:
         self._channel: AbstractChannel | None = None
         self._tag: str | None = None
 
-    @property
-    def _marker(self) -> str:
-        return f"{self.queue}.holders"
-
     async def _declare(self, channel: AbstractChannel) -> int:
-        declared = await channel.queue_declare(self._marker, durable=True, arguments={"x-expires": _UNUSED})
+        declared = await channel.queue_declare(marker(self.queue), durable=True, arguments={"x-expires": _UNUSED})
         return declared.consumer_count or 0
 
     @asynccontextmanager
@@ -57,7 +58,7 @@ class Presence:
         async with self._asking() as channel:
             if self._tag is None:
                 await self._declare(channel)
-                self._tag = (await channel.basic_consume(self._marker, _nobody)).consumer_tag
+                self._tag = (await channel.basic_consume(marker(self.queue), _nobody)).consumer_tag
 
     async def leave(self) -> None:
         """Say that none is held any more. Raises `ConnectionError` where the connection is lost meanwhile."""

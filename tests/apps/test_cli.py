@@ -89,7 +89,7 @@ def test_a_pipeline_runs_and_its_recording_is_shown(folder: Path) -> None:
         (["run", "shop:fail"], "not a Pipeline but a function"),
         (["flows", "nowhere"], "there is no folder 'nowhere'"),
         (["demo", "--broker", "kafka://host"], "kafka"),
-        (["demo", "--broker", "amqp://host"], "amqp://host: "),
+        (["demo", "--broker", "amqp://host?queue=y"], "a broker's address amqp://… cannot be taken apart"),
         (["demo", "--limit", "0"], "0 is not in the range x>=1; see"),
         (["run"], "Missing argument 'PIPELINE'; see"),
         (["demo", "--folder", "shop.py"], "shop.py is a file"),

@@ -6,36 +6,25 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.house.tree import ROOT
+from tests.apps.demos import PATIENCE, check, start, wait_for
 from warren.apps.demo import data, state
-from warren.apps.demo.broker import Broker
+from warren.apps.demo.broker import connect
 from warren.apps.demo.totals import Totals, reconcile
 
 KILLS = 10
 LIMIT = 20_000
-PATIENCE = 60.0
-
-
-def start(folder: Path) -> subprocess.Popen[str]:
-    program = "from warren.apps.cli import main; main()"
-    command = [sys.executable, "-c", program, "demo", "--no-open", "--folder", str(folder)]
-    if state.load(folder) is None:
-        command += ["--limit", str(LIMIT)]
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
 
 
 def account(folder: Path) -> Totals:
     run = state.load(folder)
     assert run is not None and run.phase == "finished"
-    return reconcile(data.flights(LIMIT), folder / "hours", Broker(run.broker).letters(f"{run.queue}.dead"))
+    return reconcile(data.flights(LIMIT), folder / "hours", connect(run.broker).letters(f"{run.queue}.dead"))
 
 
 def finish(process: subprocess.Popen[str]) -> str:
@@ -43,14 +32,6 @@ def finish(process: subprocess.Popen[str]) -> str:
     assert process.returncode == 0, output
     assert "reconciled" in output
     return output
-
-
-def wait_for(process: subprocess.Popen[str], folder: Path, starts: int, made: Path | None = None) -> None:
-    """Until the run is under way, so that a kill hits its work and not its imports."""
-    deadline = time.monotonic() + PATIENCE
-    while (run := state.load(folder)) is None or run.starts < starts or not (made is None or made.exists()):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def kills(seed: int, longest: float) -> Iterator[float]:
@@ -62,7 +43,7 @@ def kills(seed: int, longest: float) -> Iterator[float]:
 @pytest.mark.skipif(os.name == "nt", reason="kill -9")
 def test_nothing_is_lost_whenever_it_is_killed(tmp_path: Path) -> None:
     quiet = tmp_path / "quiet"
-    process = start(quiet)
+    process = start(quiet, LIMIT)
     wait_for(process, quiet, 1)
     begun = time.monotonic()
     finish(process)
@@ -73,7 +54,7 @@ def test_nothing_is_lost_whenever_it_is_killed(tmp_path: Path) -> None:
     round, starts, killed = 0, 0, 0
     folder = tmp_path / "0"
     for after in kills(seed=2013, longest=longest):
-        process = start(folder)
+        process = start(folder, LIMIT)
         wait_for(process, folder, starts := starts + 1)
         try:
             output, _ = process.communicate(timeout=after)
@@ -89,28 +70,21 @@ def test_nothing_is_lost_whenever_it_is_killed(tmp_path: Path) -> None:
             round, starts = round + 1, 0
             folder = tmp_path / str(round)
     assert killed >= KILLS // 2
-    finish(start(folder))
+    finish(start(folder, LIMIT))
     check(account(folder), expected)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_an_interrupted_run_ends_gracefully_and_goes_on(tmp_path: Path) -> None:
-    process = start(tmp_path)
+    process = start(tmp_path, LIMIT)
     wait_for(process, tmp_path, 1, tmp_path / "flow")
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     if "reconciled" not in output:
         assert "Stopped; everything is safe" in output
-        assert "Going on with the unfinished run" in finish(start(tmp_path))
+        assert "Going on with the unfinished run" in finish(start(tmp_path, LIMIT))
     # A window that was open when the run was stopped is two rows, which the account puts together.
     assert account(tmp_path).problems == []
     assert account(tmp_path).hours.select("airport", "hour").is_unique().all()
-
-
-def check(totals: Totals, expected: Totals) -> None:
-    assert totals.problems == []
-    assert (totals.messages, totals.out, totals.dead) == (expected.messages, expected.out, expected.dead)
-    assert totals.airports.equals(expected.airports)
-    assert totals.hours.equals(expected.hours)
