@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import logging
 from collections import deque
-from collections.abc import Coroutine, Hashable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
 
 from warren.connectors.rabbitmq.broker import Broker
-from warren.connectors.rabbitmq.link import Link
 from warren.connectors.rabbitmq.messages import COUNTED, Heads, batch
 from warren.connectors.rabbitmq.parking import Parking
 from warren.connectors.rabbitmq.port import Port
 from warren.connectors.rabbitmq.presence import Presence
-from warren.connectors.rabbitmq.topology import QueueDeclaration, declare, topology_error
-from warren.core.errors import BrokerError
+from warren.connectors.rabbitmq.receiver import PATIENCE, Receiver
+from warren.connectors.rabbitmq.topology import QueueDeclaration, declare
 from warren.core.message import Batch
 from warren.core.receipt import Handles
 
 __all__ = ["RabbitSource"]
 
-log = logging.getLogger("warren.rabbitmq")
-
-_MOST_PREFETCH = 65_535
 _EPOCH = 44
 """A handle is the delivery tag, and above these bits the number of the channel it belongs to."""
-_PATIENCE = 0.05
-"""Seconds without a message after which ``until_empty`` looks whether anything is left."""
 
 
 class _Taken(NamedTuple):
@@ -43,7 +35,7 @@ class _Taken(NamedTuple):
         return self.first + len(self.bodies) - 1
 
 
-class RabbitSource:
+class RabbitSource(Receiver):
     """A source connection over one channel at a time.
 
     With ``credit``, the broker may send that many messages ahead. Without, a consumer is registered only while `receive`
@@ -51,27 +43,18 @@ class RabbitSource:
     """
 
     def __init__(self, broker: Broker, declaration: QueueDeclaration, *, until_empty: bool, credit: int | None) -> None:
-        self.broker = broker
-        self.declaration = declaration
-        self.queue = declaration.name
+        super().__init__(broker, declaration)
         self.until_empty = until_empty
         self.credit = credit
-        self.link = Link.acquire(broker, "consume")
         self._presence = Presence(self.link, self.queue) if until_empty or credit is None else None
         self._parking = Parking(broker, self.queue)
-        self._port: Port | None = None
         self._epoch = 0
-        self._tags: list[str] = []
-        self._consumers = 0
         self._floor = 0
         self._last = 0
         self._apart: set[int] = set()
         self._taken: deque[_Taken] = deque()
         self._returned: list[int] = []
         self._counts: dict[int, tuple[int, int]] = {}
-        self._working: asyncio.Task[None] | None = None
-        self._waiter: asyncio.Future[None] | None = None
-        self._closing: asyncio.Future[None] | None = None
 
     async def open(self) -> None:
         """Declare the queue; with a credit, begin to consume."""
@@ -97,7 +80,7 @@ class RabbitSource:
             if not self._tags:
                 await self._work(self._consume(self.credit or limit))
                 continue
-            if not await self._change(_PATIENCE if self.until_empty else None) and await self._exhausted():
+            if not await self._change(PATIENCE if self.until_empty else None) and await self._exhausted():
                 return None
         return None
 
@@ -231,18 +214,9 @@ class RabbitSource:
         """Whether messages are handed out and not settled."""
         return self._last - self._floor > len(self._apart)
 
-    async def close(self) -> None:
-        if self._closing is None:
-            self._closing = asyncio.ensure_future(self._close())
-            self._wake()
-        await asyncio.shield(self._closing)
-
     async def _close(self) -> None:
         try:
-            if self._working is not None:
-                # It may wait for a connection that does not come back.
-                self._working.cancel()
-                await asyncio.wait((self._working,))
+            await self._interrupt()
             port = self._port
             if port is not None and port.lost is None:
                 await self._keep_counts(port)
@@ -262,102 +236,19 @@ class RabbitSource:
             await self._parking.park([self._entry(tag, None) for tag in held], 0.0)
             await port.settle([(tag, False) for tag in held])
 
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def _change(self, patience: float | None) -> bool:
-        """Wait until the port has something to tell, or the source is closed; whether that came before the time was up."""
-        loop = asyncio.get_running_loop()
-        waiter = self._waiter = loop.create_future()
-        timer = loop.call_later(patience, self._wake_idle) if patience is not None else None
-        self._idle = False
-        try:
-            await waiter
-        finally:
-            self._waiter = None
-            if timer is not None:
-                timer.cancel()
-        return not self._idle
-
-    def _wake_idle(self) -> None:
-        self._idle = True
-        self._wake()
-
-    async def _work(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do what must not be cut short by a cancelled receive."""
-        self._working = asyncio.get_running_loop().create_task(work)
-        await self._settled_down()
-
-    async def _settled_down(self) -> None:
-        working = self._working
-        if working is None:
-            return
-        await asyncio.wait((working,))
-        if self._working is working:
-            self._working = None
-            if not working.cancelled():
-                working.result()
-
-    async def _consume(self, prefetch: int) -> None:
-        """Register consumers, on a new channel where there is none."""
-        while self._closing is None:
-            port = self._port
-            if port is None or port.lost is not None:
-                self._forget()
-                port = await self.link.port()
-                self._port = port
-                port.on_change = self._wake
-            try:
-                if self._presence is not None:
-                    await self._presence.enter()
-                left = prefetch
-                while left > 0:
-                    self._consumers += 1
-                    tag = f"w{self._consumers}"
-                    await port.consume(self.queue, tag, min(left, _MOST_PREFETCH), {})
-                    self._tags.append(tag)
-                    left -= _MOST_PREFETCH
-                return
-            except Exception as error:
-                # A refusal closes the channel, a lost connection only interrupts.
-                refused = topology_error(error, self.declaration, str(self.link.server or self.broker))
-                if refused is not None:
-                    raise refused from error
-                if port.lost is None and self.link.connected:
-                    raise BrokerError(f"queue {self.queue!r}: no consumer could be registered: {error}") from error
-                port.lose(ConnectionError(str(error)))
-
-    async def _pause(self) -> None:
-        """End the consumers; what has come stays."""
-        tags, self._tags = self._tags, []
-        for tag in tags:
-            if self._port is not None and self._port.lost is None:
-                try:
-                    await self._port.cancel(tag)
-                except Exception as error:
-                    self._port.lose(ConnectionError(str(error)))
-
-    async def _cancelled(self) -> None:
-        """The broker ended a consumer, as when the queue moves or is deleted: declare it again and go on."""
-        log.warning("queue %r: the broker ended the consumer; it is registered again", self.queue)
-        if self._port is not None:
-            self._port.cancelled.clear()
-        self._tags = []
-        await declare(self.link, self.declaration)
+    async def _before_consuming(self) -> None:
+        if self._presence is not None:
+            await self._presence.enter()
 
     def _forget(self) -> None:
         """The channel is gone, and its tags with it: everything unsettled will come again."""
-        if self._port is not None and self._closing is None:
-            log.info("queue %r: the channel was lost (%s); consuming starts again", self.queue, self._port.lost)
-        self._port = None
+        super()._forget()
         self._epoch += 1
         self._floor = self._last = 0
         self._apart.clear()
         self._taken.clear()
         self._returned.clear()
         self._counts.clear()
-        self._tags.clear()
 
     async def _before_settling(self) -> None:
         """Without a credit, settling must not make the broker send more: its consumer goes first."""
@@ -388,6 +279,6 @@ class RabbitSource:
                 return False
             if not delayed and not others:
                 return not self._port.arrivals.tags
-            if not await self._change(_PATIENCE):
+            if not await self._change(PATIENCE):
                 continue
         return False

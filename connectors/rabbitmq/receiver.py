@@ -1,0 +1,158 @@
+"""What every open source does: wait to be woken, work that no cancelled receive cuts short, consume over a channel."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping
+from typing import Any
+
+from warren.connectors.rabbitmq.broker import Broker
+from warren.connectors.rabbitmq.link import Link
+from warren.connectors.rabbitmq.port import Port
+from warren.connectors.rabbitmq.topology import QueueDeclaration, declare, topology_error
+from warren.core.errors import BrokerError
+
+__all__ = ["PATIENCE", "Receiver", "Waiting"]
+
+log = logging.getLogger("warren.rabbitmq")
+
+_MOST_PREFETCH = 65_535
+PATIENCE = 0.05
+"""Seconds without a message after which ``until_empty`` looks whether anything is left."""
+
+
+class Waiting:
+    """Waits to be woken, does one thing at a time in a task of its own, and closes once."""
+
+    def __init__(self) -> None:
+        self._idle = False
+        self._working: asyncio.Task[None] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._closing: asyncio.Future[None] | None = None
+
+    async def close(self) -> None:
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close())
+            self._wake()
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        raise NotImplementedError
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _change(self, patience: float | None) -> bool:
+        """Wait until there is something to tell, or the source is closed; whether that came before the time was up."""
+        loop = asyncio.get_running_loop()
+        waiter = self._waiter = loop.create_future()
+        timer = loop.call_later(patience, self._wake_idle) if patience is not None else None
+        self._idle = False
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+            if timer is not None:
+                timer.cancel()
+        return not self._idle
+
+    def _wake_idle(self) -> None:
+        self._idle = True
+        self._wake()
+
+    async def _work(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do what must not be cut short by a cancelled receive."""
+        self._working = asyncio.get_running_loop().create_task(work)
+        await self._settled_down()
+
+    async def _settled_down(self) -> None:
+        working = self._working
+        if working is None:
+            return
+        await asyncio.wait((working,))
+        if self._working is working:
+            self._working = None
+            if not working.cancelled():
+                working.result()
+
+    async def _interrupt(self) -> None:
+        """End what is being done: it may wait for a connection that does not come back."""
+        if self._working is not None:
+            self._working.cancel()
+            await asyncio.wait((self._working,))
+
+
+class Receiver(Waiting):
+    """A source of one queue, over one channel at a time."""
+
+    def __init__(self, broker: Broker, declaration: QueueDeclaration) -> None:
+        super().__init__()
+        self.broker = broker
+        self.declaration = declaration
+        self.queue = declaration.name
+        self.link = Link.acquire(broker, "consume")
+        self._port: Port | None = None
+        self._tags: list[str] = []
+        self._consumers = 0
+
+    def _arguments(self) -> Mapping[str, Any]:
+        """What a consumer is registered with."""
+        return {}
+
+    async def _before_consuming(self) -> None:
+        """Do what has to be done before anything may be delivered."""
+
+    async def _consume(self, prefetch: int) -> None:
+        """Register consumers, on a new channel where there is none."""
+        while self._closing is None:
+            port = self._port
+            if port is None or port.lost is not None:
+                self._forget()
+                port = await self.link.port()
+                self._port = port
+                port.on_change = self._wake
+            try:
+                await self._before_consuming()
+                left = prefetch
+                while left > 0:
+                    self._consumers += 1
+                    tag = f"w{self._consumers}"
+                    await port.consume(self.queue, tag, min(left, _MOST_PREFETCH), self._arguments())
+                    self._tags.append(tag)
+                    left -= _MOST_PREFETCH
+                return
+            except Exception as error:
+                # A refusal closes the channel, a lost connection only interrupts.
+                refused = topology_error(error, self.declaration, str(self.link.server or self.broker))
+                if refused is not None:
+                    raise refused from error
+                if port.lost is None and self.link.connected:
+                    raise BrokerError(f"queue {self.queue!r}: no consumer could be registered: {error}") from error
+                port.lose(ConnectionError(str(error)))
+
+    async def _pause(self) -> None:
+        """End the consumers; what has come stays."""
+        tags, self._tags = self._tags, []
+        for tag in tags:
+            if self._port is not None and self._port.lost is None:
+                try:
+                    await self._port.cancel(tag)
+                except Exception as error:
+                    self._port.lose(ConnectionError(str(error)))
+
+    async def _cancelled(self) -> None:
+        """The broker ended a consumer, as when the queue moves or is deleted: declare it again and go on."""
+        log.warning("queue %r: the broker ended the consumer; it is registered again", self.queue)
+        if self._port is not None:
+            self._port.cancelled.clear()
+        self._tags = []
+        await declare(self.link, self.declaration)
+
+    def _forget(self) -> None:
+        """The channel is gone, and its tags with it."""
+        if self._port is not None and self._closing is None:
+            log.info("queue %r: the channel was lost (%s); consuming starts again", self.queue, self._port.lost)
+        self._port = None
+        self._tags.clear()
