@@ -90,12 +90,13 @@ class Part:
 
 
 class Merge:
-    """The token of one value that descends from several messages; ``segments`` are their tokens, chunk by chunk."""
+    """The token of one value made of several; ``segments`` are their tokens, ``rows`` the value if it has a row for each."""
 
-    __slots__ = ("segments", "settled")
+    __slots__ = ("rows", "segments", "settled")
 
-    def __init__(self, segments: Sequence[Sequence[Token]]) -> None:
+    def __init__(self, segments: Sequence[Sequence[Token]], rows: object = None) -> None:
         self.segments = segments
+        self.rows = rows
         self.settled = False
 
 
@@ -267,9 +268,9 @@ class Ledger:
         self.outstanding += len(batch)
         return delivery
 
-    def merge(self, segments: Sequence[Sequence[Token]]) -> Merge:
-        """One token for a value that descends from all these."""
-        return Merge(segments)
+    def merge(self, segments: Sequence[Sequence[Token]], rows: object = None) -> Merge:
+        """One token for a value that descends from all these; ``rows`` is that value if it has a row for each."""
+        return Merge(segments, rows)
 
     def split(self, token: Token, count: int, piece: Piece | None = None) -> Sequence[Token]:
         """Tokens for ``count`` values that descend from one; the message is settled when the last of them is.
@@ -308,7 +309,8 @@ class Ledger:
                 else:
                     split = token.split
                     split.pending -= 1
-                    split.outcome = max(split.outcome, outcome, key=lambda o: o.kind)
+                    if outcome.kind > split.outcome.kind:
+                        split.outcome = outcome
                     if not split.pending:
                         self.settle((split.parent,), split.outcome)
         for delivery, taken in plain.items():

@@ -3,6 +3,7 @@
 from warren.operators.aggregate import aggregate, collect, count, custom, largest, mean, quantile, smallest, total
 from warren.operators.backoff import Backoff, constant, exponential, linear
 from warren.operators.batch import batch
+from warren.operators.bisect import bisect
 from warren.operators.dead_letter import dead_letter
 from warren.operators.discard import discard
 from warren.operators.encode import encode
@@ -24,6 +25,7 @@ __all__ = [
     "Window",
     "aggregate",
     "batch",
+    "bisect",
     "collect",
     "constant",
     "count",

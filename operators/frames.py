@@ -77,7 +77,9 @@ class _Tables(Collector):
 
     def finish(self, values: list[Any], segments: list[Sequence[Token]], into: Chunk) -> None:
         try:
-            super().finish(table(values, self.schema), segments, into)  # type: ignore[arg-type]  # a frame in place of a list
+            frame = table(values, self.schema)
+            into.values.append(frame)
+            into.tokens = [*into.tokens, self.stage.ledger.merge(segments, frame)]
             return
         except Exception as error:
             tokens = list(chain.from_iterable(segments))
