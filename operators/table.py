@@ -141,7 +141,7 @@ def _fields_of(kind: Any) -> tuple[_Field, ...]:
     elif hasattr(kind, "model_fields"):
         names = list(kind.model_fields)
     elif issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        names = list(kind._fields)
+        names = list(getattr(kind, "_fields"))  # noqa: B009  no checker knows that it is a named tuple
     else:
         return ()
     try:
