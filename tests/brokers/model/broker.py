@@ -163,6 +163,8 @@ class ModelBroker:
         """It is back, with what has survived."""
         self.up = True
         self.blocked = False
+        for queue in self.queues():
+            queue.pump()
 
     def _stop_consumers(self) -> list[ServerConnection]:
         connections = list(self.connections.values())
@@ -180,7 +182,9 @@ class ModelBroker:
                 if not exchange.durable:
                     vhost.delete_exchange(exchange)
             for queue in vhost.queues.values():
-                queue.forget(lambda copy: copy.durable and (copy.confirmed or not crashed or self.schedule.survives()))
+                queue.forget(
+                    lambda copy: copy.durable and (copy.confirmed or not crashed or self.schedule.survives()), crashed
+                )
         if crashed:
             self.ledger.remember(self.schedule)
 

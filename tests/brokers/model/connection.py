@@ -296,7 +296,7 @@ class ServerConnection:
     def vanish(self) -> None:
         """The broker's machine is gone without a word."""
         self.vanished = True
-        self.outgoing.hold(float("inf"))
+        self.outgoing.silence()
         self._gone()
 
     def lost(self) -> None:

@@ -54,7 +54,7 @@ class Pipe:
             self._arm()
 
     def _arm(self) -> None:
-        when = max(self.waiting[0][0], self.held_until)
+        when = max(self.waiting[0][0] if self.waiting else 0.0, self.held_until)
         if when <= self.loop.time():
             self.handle = self.loop.call_soon(self._arrive)
         else:
@@ -97,8 +97,7 @@ class Pipe:
             return
         self.ending = True
         if not self.waiting:
-            due = max(self.due, self.loop.time() + self.schedule.latency(), self.held_until)
-            self.waiting.append((due, b""))
+            self.waiting.append((max(self.due, self.loop.time() + self.schedule.latency()), b""))
             if self.handle is None and not self.paused:
                 self._arm()
 
@@ -110,8 +109,13 @@ class Pipe:
             self.loop.call_later(self.schedule.latency(), self.ended, error)
 
     def drop(self) -> None:
-        """Nothing more arrives, and nobody hears of it."""
-        self.ending = self.closed = self.broken = True
+        """Nothing more arrives, and nobody hears of it, now or later."""
+        self.silence()
+        self.closed = self.broken = True
+
+    def silence(self) -> None:
+        """Nothing more arrives, until somebody says why."""
+        self.ending = True
         self.waiting.clear()
         self.size = 0
         if self.handle is not None:
@@ -129,7 +133,7 @@ class Pipe:
     def resume(self) -> None:
         """The receiver reads again."""
         self.paused = False
-        if self.waiting and self.handle is None and not self.closed:
+        if (self.waiting or self.ending) and self.handle is None and not self.closed:
             self._arm()
 
 

@@ -231,8 +231,11 @@ class Queue:
         copy.redelivered = True
         self._insert(copy)
 
-    def forget(self, survives: Callable[[Copy], bool]) -> None:
+    def forget(self, survives: Callable[[Copy], bool], crashed: bool) -> None:
         """The broker starts anew with what survives."""
+        for copy in self.ready:
+            # After a crash a classic queue does not know any more what was delivered, and says so of everything.
+            copy.redelivered |= crashed and not self.quorum
         for copies in (self.ready, self.returned):
             kept = []
             for copy in copies:

@@ -34,7 +34,8 @@ class Fault:
 class Schedule:
     """The choices of one run. Faults strike within ``span`` virtual seconds, and are over by ``calm_at``.
 
-    ``kinds`` limits what goes wrong to some of `FAULTS`. Print a schedule to see what it holds.
+    ``kinds`` limits what goes wrong to some of `FAULTS`, and there are at ``most`` so many. Print a schedule to see what it
+    holds. It counts what it has given out, so that a second run needs a new one.
     """
 
     def __init__(self, seed: int, *, span: float = 3.0, kinds: Collection[str] = tuple(FAULTS), most: int = 5) -> None:
@@ -54,6 +55,8 @@ class Schedule:
         self.faults = (
             [self._fault(chance, kind) for kind in chance.choices(sorted(kinds), k=chance.randint(1, most))] if kinds else []
         )
+        self.struck: list[Fault] = []
+        """The faults that have found somebody to hit."""
         self.faults.sort(key=lambda fault: fault.at)
         self.calm_at = max((fault.at + fault.lasts for fault in self.faults), default=0.0)
         self.small_cuts = CUTS if self.cuts == 1.0 else 0
@@ -84,7 +87,11 @@ class Schedule:
     def start(self, broker: ModelBroker) -> None:
         """Let the faults strike a broker."""
         for fault in self.faults:
-            broker.loop.call_at(fault.at, FAULTS[fault.kind].strike, broker, fault)
+            broker.loop.call_at(fault.at, self._strike, broker, fault)
+
+    def _strike(self, broker: ModelBroker, fault: Fault) -> None:
+        if FAULTS[fault.kind].strike(broker, fault):
+            self.struck.append(fault)
 
     # What the network and the broker ask
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.brokers.model.talker import Seen, Talker
 
-__all__ = ["SCRIPTS", "Scene", "perform", "script"]
+__all__ = ["SCRIPTS", "Scene", "Script", "Seen", "perform", "script"]
 
 # What no two brokers say alike.
 DIFFERING = ("time", "server_properties", "mechanisms")
@@ -60,11 +60,11 @@ def script(function: Script) -> Script:
     return function
 
 
-async def perform(name: str, host: str, port: int, vhost: str = "/") -> list[Seen]:
+async def perform(act: Script, host: str, port: int, vhost: str = "/") -> list[Seen]:
     """Play one script on a broker and return the notes."""
     scene = Scene(host, port, vhost)
     try:
-        await SCRIPTS[name](scene)
+        await act(scene)
     except Exception as error:
         error.add_note("\n".join(["so far:", *(str(scene.plain(note)) for note in scene.notes)]))
         raise

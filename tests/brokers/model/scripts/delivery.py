@@ -83,8 +83,8 @@ async def what_is_unsettled_goes_back_when_the_channel_closes(scene: Scene) -> N
 
 @script
 async def consumers_take_turns(scene: Scene) -> None:
-    talk = await scene.talker(1, 2, 3)
     for kind, arguments in KINDS.items():
+        talk = await scene.talker(1, 2, 3)
         await talk.declare(1, kind, **arguments)
         await talk.consume(2, kind, prefetch=2, tag="a")
         await talk.consume(3, kind, prefetch=2, tag="b")
@@ -96,10 +96,6 @@ async def consumers_take_turns(scene: Scene) -> None:
         await talk.take(3, 2)
         talk.send(2, Basic.Nack(delivery_tag=2))
         await talk.take(2, 1)
-        for channel in (2, 3):
-            await talk.ask(channel, Channel.Close(200, "", 0, 0))
-            await talk.open(channel)
-        await talk.ask(1, Queue.Delete(queue=kind))
 
 
 @script
