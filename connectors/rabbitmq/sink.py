@@ -150,7 +150,8 @@ class RabbitSink:
         rows, errors = records(messages, self.key, self.headers)
         places = [i for i in range(len(messages)) if i not in errors] if errors else range(len(messages))
         if rows.bodies:
-            keys = self.routing([messages.values[i] for i in places], rows.keys)
+            values = messages.originals()
+            keys = self.routing([values[i] for i in places], rows.keys)
             try:
                 sent = parcel(rows, self.exchange, keys, self._ids, self.persistent, time.time())
             except ValueError:
