@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from warren.connectors.rabbitmq import frames
@@ -283,9 +283,8 @@ class Lane(Port):
         message_id = frames.read_properties(properties).message_id
         self.refuse(message_id, texts[2], unroutable(texts[0], texts[1], texts[2]))
 
-    async def consume(self, queue: str, tag: str, prefetch: int, arguments: Mapping[str, Any]) -> None:
-        await self.channel.basic_qos(prefetch_count=prefetch)
-        await self.channel.basic_consume(queue, _nobody, consumer_tag=tag, arguments=dict(arguments))
+    async def _consume(self, queue: str, tag: str, arguments: dict[str, Any]) -> None:
+        await self.channel.basic_consume(queue, _nobody, consumer_tag=tag, arguments=arguments)
 
     async def settle(self, acks: Sequence[tuple[int, bool]]) -> None:
         if self.lost is None:

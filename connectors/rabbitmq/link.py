@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from warren.connectors.rabbitmq.breaker import Breaker, State
 from warren.connectors.rabbitmq.broker import Broker, Server
 from warren.connectors.rabbitmq.faults import is_final
-from warren.connectors.rabbitmq.port import Port
-from warren.connectors.rabbitmq.session import Role, Session, goodbye
+from warren.connectors.rabbitmq.port import Port, asking, goodbye
+from warren.connectors.rabbitmq.session import Role, Session
 from warren.core.clock import seconds
 from warren.core.errors import BrokerError
 
@@ -128,7 +128,8 @@ class Link:
         session = await self.session()
         channel = await session.channel()
         try:
-            yield channel
+            with asking():
+                yield channel
         finally:
             if not channel.is_closed:
                 await goodbye(channel.close())

@@ -6,12 +6,12 @@ Slower, with the same results.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from warren.connectors.rabbitmq import frames
 from warren.connectors.rabbitmq.faults import unroutable
-from warren.connectors.rabbitmq.port import Parcel, Port
+from warren.connectors.rabbitmq.port import Parcel, Port, asking
 
 if TYPE_CHECKING:
     from aiormq.abc import AbstractChannel, DeliveredMessage
@@ -50,9 +50,8 @@ class Plain(Port):
             came.again.add(came.tags[-1])
         self.on_change()
 
-    async def consume(self, queue: str, tag: str, prefetch: int, arguments: Mapping[str, Any]) -> None:
-        await self.channel.basic_qos(prefetch_count=prefetch)
-        await self.channel.basic_consume(queue, self._arrived, consumer_tag=tag, arguments=dict(arguments))
+    async def _consume(self, queue: str, tag: str, arguments: dict[str, Any]) -> None:
+        await self.channel.basic_consume(queue, self._arrived, consumer_tag=tag, arguments=arguments)
 
     async def settle(self, acks: Sequence[tuple[int, bool]]) -> None:
         await self._answer(self.channel.basic_ack(tag, multiple=multiple) for tag, multiple in acks)
@@ -62,8 +61,9 @@ class Plain(Port):
 
     async def _answer(self, answers: Iterable[Awaitable[None]]) -> None:
         try:
-            for answer in answers:
-                await answer
+            with asking():
+                for answer in answers:
+                    await answer
         except Exception as error:
             self.lose(ConnectionError(str(error)))
 
@@ -86,9 +86,10 @@ class Plain(Port):
                 again.append(i)
                 return
             try:
-                await self.channel.basic_publish(
-                    parcel.bodies[i], exchange=parcel.exchange, routing_key=key, properties=properties, mandatory=True
-                )
+                with asking():
+                    await self.channel.basic_publish(
+                        parcel.bodies[i], exchange=parcel.exchange, routing_key=key, properties=properties, mandatory=True
+                    )
             except PublishError as error:
                 # What came back is a message; without one it is the broker's own refusal.
                 text = getattr(getattr(error.message, "delivery", None), "reply_text", None) or "no route"

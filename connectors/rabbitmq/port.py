@@ -7,14 +7,47 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import compress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from aiormq.abc import AbstractChannel
 
-__all__ = ["Arrivals", "Parcel", "Port"]
+__all__ = ["Arrivals", "Parcel", "Port", "asking", "goodbye", "is_cancelled"]
+
+_GOODBYE = 1.5
+"""Seconds a channel or a connection has to close in good order."""
+
+
+def is_cancelled(error: BaseException) -> bool:
+    """Whether this task is being cancelled; aiormq raises that error too where a connection was lost."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and bool(task.cancelling())
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Around a question to the broker: a lost connection is no cancellation of ours."""
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        if is_cancelled(error):
+            raise
+        raise ConnectionError("the connection was lost") from error
+
+
+async def goodbye(closing: Awaitable[object]) -> bool:
+    """Wait a little for a channel or a connection to close in good order; says whether it did, and raises nothing."""
+    try:
+        async with asyncio.timeout(_GOODBYE):
+            await closing
+    except (Exception, asyncio.CancelledError) as error:
+        if is_cancelled(error):
+            raise
+        return False
+    return True
 
 
 class Arrivals:
@@ -88,11 +121,17 @@ class Port:
 
     async def consume(self, queue: str, tag: str, prefetch: int, arguments: Mapping[str, Any]) -> None:
         """Register a consumer that may hold ``prefetch`` messages."""
+        with asking():
+            await self.channel.basic_qos(prefetch_count=prefetch)
+            await self._consume(queue, tag, dict(arguments))
+
+    async def _consume(self, queue: str, tag: str, arguments: dict[str, Any]) -> None:
         raise NotImplementedError
 
     async def cancel(self, tag: str) -> None:
         """End a consumer; what it holds stays unsettled."""
-        await self.channel.basic_cancel(tag)
+        with asking():
+            await self.channel.basic_cancel(tag)
 
     async def settle(self, acks: Sequence[tuple[int, bool]]) -> None:
         """Acknowledge tags, each alone or together with all before it."""
@@ -117,7 +156,7 @@ class Port:
         """Close the channel; what it holds goes back to its queue. Closing a lost one does nothing."""
         if self.lost is None:
             self.lose(ConnectionError("the channel was closed here"))
-            await self.channel.close()
+            await goodbye(self.channel.close())
 
     def begin(self, parcel: Parcel) -> _Write:
         """Give the messages of a parcel the next sequence numbers."""

@@ -74,11 +74,15 @@ class Presence:
         Raises `ConnectionError` where the connection is lost meanwhile.
         """
         async with self._asking() as channel:
-            ready = await channel.queue_declare(self.queue, passive=True)
-            if ready.message_count:
-                return ready.message_count, 0, 0
+            if ready := await self._ready(channel):
+                return ready, 0, 0
             others = await self._declare(channel) - (self._tag is not None)
-            return 0, 0 if others else await self._delayed(), others
+            delayed = 0 if others else await self._delayed()
+            # Once more at the end: what was held or delayed may have come back while the rest was looked at.
+            return await self._ready(channel), delayed, others
+
+    async def _ready(self, channel: AbstractChannel) -> int:
+        return (await channel.queue_declare(self.queue, passive=True)).message_count or 0
 
     async def _delayed(self) -> int:
         """How many messages wait in the delay queues; most queues have none, so one question comes first."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,7 +12,7 @@ from warren.connectors.rabbitmq.broker import Broker, Server
 from warren.connectors.rabbitmq.faults import Refusal, connect_error
 from warren.connectors.rabbitmq.lane import Lane, LaneProtocol
 from warren.connectors.rabbitmq.plain import Plain, readable
-from warren.connectors.rabbitmq.port import Port
+from warren.connectors.rabbitmq.port import Port, asking, goodbye, is_cancelled
 from warren.connectors.rabbitmq.tls import TLS
 from warren.core.clock import seconds
 
@@ -20,13 +20,10 @@ if TYPE_CHECKING:
     import aio_pika
     from aiormq.abc import AbstractChannel
 
-__all__ = ["Role", "Session", "goodbye"]
+__all__ = ["Role", "Session"]
 
 Role = Literal["consume", "publish"]
 """What a connection is used for: publishing never shares one with consuming."""
-
-_GOODBYE = 1.5
-"""Seconds a channel or a connection has to close in good order."""
 
 
 class Session:
@@ -56,7 +53,7 @@ class Session:
         except (Exception, asyncio.CancelledError) as error:
             for protocol in protocols:
                 protocol.transport.abort()
-            if _cancelled(error):
+            if is_cancelled(error):
                 raise
             raise connect_error(error, server, broker.tls, protocols[0] if protocols else None) from error
         session = cls(broker, index, connection, protocols[0] if protocols else None)
@@ -116,8 +113,9 @@ class Session:
 
     async def channel(self) -> AbstractChannel:
         """A new channel of aiormq's."""
-        channel: AbstractChannel = await self.transport.channel(publisher_confirms=True, on_return_raises=True)
-        return channel
+        with asking():
+            channel: AbstractChannel = await self.transport.channel(publisher_confirms=True, on_return_raises=True)
+            return channel
 
     async def close(self, why: str = "the connection was closed here") -> None:
         """Close it; its channels are lost."""
@@ -128,24 +126,6 @@ class Session:
         self.ports.clear()
         if not await goodbye(self.connection.close()) and self.protocol is not None:
             self.protocol.transport.abort()
-
-
-async def goodbye(closing: Awaitable[object]) -> bool:
-    """Wait a little for a channel or a connection to close in good order; says whether it did, and raises nothing."""
-    try:
-        async with asyncio.timeout(_GOODBYE):
-            await closing
-    except (Exception, asyncio.CancelledError) as error:
-        if _cancelled(error):
-            raise
-        return False
-    return True
-
-
-def _cancelled(error: BaseException) -> bool:
-    """Whether this task is being cancelled; aiormq also raises that error where it is not."""
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and bool(task.cancelling())
 
 
 async def _connect(broker: Broker, server: Server, role: Role, protocols: list[LaneProtocol]) -> aio_pika.Connection:

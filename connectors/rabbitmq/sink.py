@@ -15,7 +15,7 @@ from warren.connectors.rabbitmq.messages import Ids, parcel, sendable
 from warren.connectors.rabbitmq.port import Parcel, Port
 from warren.connectors.rabbitmq.topology import ExchangeDeclaration, QueueDeclaration, declare, topology_error
 from warren.connectors.records import records
-from warren.core.errors import BrokerError, EncodeError, PartialWriteError
+from warren.core.errors import BrokerError, EncodeError, PartialWriteError, TopologyError
 from warren.core.message import Outgoing
 
 __all__ = ["Publisher", "RabbitSink"]
@@ -30,11 +30,14 @@ class Publisher:
     """Publishes with confirms over one channel at a time; connects with the first message.
 
     What the broker rejects (a full queue, a leader that moves) and what was under way when a connection was lost is sent
-    again until it is confirmed, so some messages may arrive twice.
+    again until it is confirmed, so some messages may arrive twice. ``target`` is declared on each new connection, as the
+    broker may be another one, and again where somebody deleted it meanwhile.
     """
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, target: QueueDeclaration | ExchangeDeclaration | None = None) -> None:
         self.link = Link.acquire(broker, "publish")
+        self.target = target
+        self._declared: int | None = None
         self._port: Port | None = None
         self._opening: asyncio.Task[Port] | None = None
         self._closed = False
@@ -47,11 +50,16 @@ class Publisher:
         refused: dict[int, Exception] = {}
         positions: Sequence[int] = range(len(messages.bodies))
         pause = _FIRST_PAUSE
+        restored = self.target is None or self.target.passive
         while positions:
             port = self._port
             if port is None or port.lost is not None:
                 port = await self._open()
             again, reasons = await port.publish(messages)
+            if reasons and not restored and isinstance(self.target, QueueDeclaration):
+                restored = True
+                await self.restore()
+                again, reasons = sorted({*again, *reasons}), {}
             for i, reason in reasons.items():
                 refused[positions[i]] = reason
             if not again:
@@ -68,9 +76,25 @@ class Publisher:
                 rest = [i for i in range(len(positions)) if i not in oversized]
                 messages = messages.part(rest)
                 positions = [positions[i] for i in rest]
-            else:
-                self._raise_refusal(messages.exchange, str(port.lost))
+            elif (refusal := self._refusal(messages.exchange, str(port.lost))) is not None:
+                if restored or "NOT_FOUND" not in str(port.lost):
+                    raise refusal
+                restored = True
+                await self.restore()
         return refused
+
+    async def restore(self) -> None:
+        """Declare the target again, after somebody deleted it."""
+        log.warning("%s is gone; it is declared again", self.target)
+        self._declared = None
+        await self.declare()
+
+    async def declare(self) -> None:
+        """Declare the target, once for each connection."""
+        while self.target is not None and self._declared != self.link.reconnects:
+            await self.link.session()
+            self._declared = self.link.reconnects
+            await declare(self.link, self.target)
 
     @staticmethod
     def _oversized(messages: Parcel, reason: str) -> dict[int, Exception]:
@@ -87,23 +111,25 @@ class Publisher:
             if len(body) > limit
         }
 
-    def _raise_refusal(self, exchange: str, reason: str) -> None:
-        """Raise what will not get better by sending again."""
-        refused = topology_error(Exception(reason), ExchangeDeclaration(exchange), str(self.link.server or self.link.broker))
-        if refused is not None and "the broker closed the channel" in reason:
-            raise refused
+    def _refusal(self, exchange: str, reason: str) -> TopologyError | None:
+        """What will not get better by sending again."""
+        return topology_error(Exception(reason), ExchangeDeclaration(exchange), str(self.link.server or self.link.broker))
 
     async def _open(self) -> Port:
         if self._closed:
             raise BrokerError("the sink is closed, so nothing more can be written to it")
         if self._opening is None or self._opening.done():
-            self._opening = asyncio.get_running_loop().create_task(self.link.port())
+            self._opening = asyncio.get_running_loop().create_task(self._open_declared())
         opening = self._opening
         await asyncio.wait((opening,))
         if opening.cancelled():
             raise BrokerError("the sink was closed while it waited for the broker; what it had not confirmed is not written")
         port = self._port = opening.result()
         return port
+
+    async def _open_declared(self) -> Port:
+        await self.declare()
+        return await self.link.port()
 
     async def close(self) -> None:
         """Close the channel."""
@@ -139,12 +165,12 @@ class RabbitSink:
         self.key = key
         self.headers = headers
         self.routing = routing
-        self.publisher = Publisher(broker)
+        self.publisher = Publisher(broker, declaration)
         self._ids = Ids()
 
     async def open(self) -> None:
         """Declare what is written to."""
-        await declare(self.publisher.link, self.declaration)
+        await self.publisher.declare()
 
     async def write(self, messages: Outgoing) -> None:
         rows, errors = records(messages, self.key, self.headers)

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from warren.core.errors import BrokerError, GraphError, TopologyError
+from warren.core.errors import BrokerError, ConnectorError, GraphError, TopologyError, WarrenError
 
 if TYPE_CHECKING:
     from aiormq.abc import AbstractChannel
 
     from warren.connectors.rabbitmq.link import Link
 
-__all__ = ["Binding", "ExchangeDeclaration", "QueueDeclaration", "QueueKind", "declare"]
+__all__ = ["Binding", "ExchangeDeclaration", "QueueDeclaration", "QueueKind", "declare", "topology_error"]
 
 QueueKind = Literal["quorum", "classic", "stream"]
 
@@ -24,10 +24,10 @@ UNLIMITED = 2**31 - 1
 dead-letter exchange; -1 means no limit there, and "drop at once" to 3.10. The pipeline itself dead-letters poison."""
 
 _INEQUIVALENT = re.compile(
-    r"inequivalent arg '(?P<what>[^']+)' for (?P<thing>queue|exchange) '(?P<name>[^']*)'.*?: "
-    r"received (?P<ours>.+?) but current is (?P<theirs>.+?)'?$"
+    r"inequivalent arg '(?P<what>[^']+)' for (?:queue|exchange) '.*?: received (?P<ours>.+) but current is (?P<theirs>.+)$"
 )
-_VALUE = re.compile(r"the value '(?P<value>.*?)' of type '.*?'|'(?P<plain>.*?)'")
+_TYPED = re.compile(r"the value '(?P<value>.*)' of type '(?P<type>.*)'")
+_REFUSED = re.compile("PRECONDITION_FAILED|COMMAND_INVALID|SYNTAX_ERROR|NOT_ALLOWED|NOT_IMPLEMENTED")
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,11 @@ class QueueDeclaration:
         if self.kind not in ("quorum", "classic", "stream"):
             raise GraphError(
                 f"rabbitmq.queue({self.name!r}, kind={self.kind!r}): there are 'quorum', 'classic' and 'stream'"
+            )
+        if self.passive and self.bindings:
+            raise GraphError(
+                f"rabbitmq.queue({self.name!r}, passive=True, bind=...): a queue that is taken as it is cannot be bound; "
+                f"leave one of the two out"
             )
 
     @property
@@ -104,26 +109,27 @@ async def _declared(link: Link, thing: QueueDeclaration | ExchangeDeclaration) -
                 await _exchange(channel, thing)
             else:
                 await _queue(channel, thing)
+    except WarrenError:
+        raise
     except Exception as error:
-        if isinstance(error, BrokerError):
-            raise
-        refused = topology_error(error, thing, str(link.server or link.broker))
-        if refused is None:
-            if session.alive:
-                raise
-            return False
-        if "is none" in str(error) and isinstance(thing, QueueDeclaration) and "'x-queue-type'" in str(error):
-            # Brokers older than queue types remember no type for a classic queue.
-            return await _declared(link, QueueDeclaration(thing.name, "classic", thing.arguments, thing.bindings, True))
-        raise refused from error
+        where = str(link.broker.servers[session.index])
+        refused: ConnectorError | None = topology_error(error, thing, where)
+        if refused is None and session.alive:
+            refused = BrokerError(
+                f"{_kind(thing)} {thing.name!r} on {where} could not be declared: {error}; look into its log"
+            )
+        if refused is not None:
+            raise refused from error
+        return False
     return True
 
 
 async def _exchange(channel: AbstractChannel, thing: ExchangeDeclaration) -> None:
     if not thing.name or thing.name.startswith("amq."):
         return
+    arguments = {name: value for name, value in thing.arguments.items() if value is not None}
     await channel.exchange_declare(
-        thing.name, exchange_type=thing.kind, passive=thing.passive, durable=True, arguments=dict(thing.arguments)
+        thing.name, exchange_type=thing.kind, passive=thing.passive, durable=True, arguments=arguments
     )
 
 
@@ -140,36 +146,55 @@ async def _queue(channel: AbstractChannel, thing: QueueDeclaration) -> None:
 def topology_error(error: Exception, thing: QueueDeclaration | ExchangeDeclaration, where: str) -> TopologyError | None:
     """What the broker has against a declaration, as a sentence that shows both sides; ``None`` where it is not that."""
     text = " ".join(str(error).split())
-    what = "exchange" if isinstance(thing, ExchangeDeclaration) else "queue"
-    name = f"{what} {thing.name!r} on {where}"
-    found = _INEQUIVALENT.search(text)
-    if found:
-        ours, theirs = _shown(found["ours"]), _shown(found["theirs"])
-        argument = found["what"]
-        remedy = f"kind={theirs}" if argument in ("x-queue-type", "type") else f"{argument}={theirs}"
-        if argument != "x-queue-type" and argument.startswith("x-"):
-            remedy = f"arguments={{'{argument}': {None if theirs == 'nothing' else theirs}}}"
-        return TopologyError(
-            f"{name} is there with {argument}={theirs}, and this pipeline declares {argument}={ours}: declare it as it is "
-            f"({remedy}), take it as it is (passive=True), or delete it"
-        )
+    told = text.split(" - ", 1)[-1]
+    named = re.search(r"\b(queue|exchange) '([^']*)'", told)
+    name = f"{named[1]} {named[2]!r} on {where}" if named else f"{_kind(thing)} {thing.name!r} on {where}"
+    if found := _INEQUIVALENT.search(text):
+        return _conflict(name, found["what"], found["ours"], found["theirs"])
     if "NOT_FOUND" in text:
-        missing = re.search(r"no (queue|exchange) '([^']*)'", text)
-        if missing:
-            name = f"{missing[1]} {missing[2]!r} on {where}"
         return TopologyError(f"{name} is not there: create it, or leave passive=True out so that it is declared")
+    if "in exclusive use" in text:
+        return TopologyError(f"{name} has a consumer that lets no other in (exclusive): end that one, or read another queue")
     if "ACCESS_REFUSED" in text:
-        return TopologyError(f"{name} may not be touched: {text.split(' - ', 1)[-1]}; grant permissions or use passive=True")
+        remedy = "grant permissions" if thing.passive else "grant permissions, or have it created and use passive=True"
+        return TopologyError(f"{name} may not be touched: {told}; {remedy}")
     if "RESOURCE_LOCKED" in text:
         return TopologyError(f"{name} belongs to another connection alone (exclusive): choose another name")
-    if "PRECONDITION_FAILED" in text:
-        return TopologyError(f"{name} is refused: {text.split(' - ', 1)[-1]}; correct its arguments")
+    if "exchange type" in text:
+        return TopologyError(f"{name} is refused: {told}; choose another kind=, or enable the plugin that brings it")
+    if _REFUSED.search(text):
+        return TopologyError(f"{name} is refused: {told}; correct its arguments")
     return None
 
 
-def _shown(text: str) -> str:
+def _kind(thing: QueueDeclaration | ExchangeDeclaration) -> str:
+    return "exchange" if isinstance(thing, ExchangeDeclaration) else "queue"
+
+
+def _conflict(name: str, what: str, ours: str, theirs: str) -> TopologyError:
+    if what == "x-queue-type" and theirs == "none":
+        # Before RabbitMQ 4 a queue that was declared without a type has none, and is a classic one.
+        theirs = "'classic'"
+    (mine, my_type), (other, their_type) = _shown(ours), _shown(theirs)
+    if mine == other:
+        mine, other = f"{mine} ({my_type})", f"{other} ({their_type})"
+    remedy, literal = "", "None" if theirs == "none" else other
+    if what in ("x-queue-type", "type"):
+        remedy = f"declare it as it is (kind={other}), "
+    elif what not in ("durable", "auto_delete", "exclusive", "internal"):
+        remedy = f"declare it as it is (arguments={{{what!r}: {literal}}}), "
+    return TopologyError(
+        f"{name} is there with {what}={other}, and this pipeline declares {what}={mine}: {remedy}take it as it is "
+        f"(passive=True), or delete it"
+    )
+
+
+def _shown(text: str) -> tuple[str, str]:
+    """A value as Python writes it, and its type in AMQP where the broker tells."""
     if text == "none":
-        return "nothing"
-    found = _VALUE.search(text + ("'" if text.count("'") % 2 else ""))
-    value = (found["value"] or found["plain"] or "") if found else text
-    return value if value.lstrip("-").isdigit() else repr(value)
+        return "nothing", ""
+    found = _TYPED.fullmatch(text)
+    value, kind = (found["value"], found["type"]) if found else (text.strip("'"), "")
+    if value in ("true", "false") and kind != "longstr":
+        return value.capitalize(), kind
+    return (value if value.lstrip("-").isdigit() and kind != "longstr" else repr(value)), kind
