@@ -1,21 +1,20 @@
 """aio-pika written by hand, in the fastest form found that uses its documented interface alone.
 
-A callback keeps what comes; what has come is decoded, changed and published at the same time, on a few channels of a second
-connection, and when all its confirms are there, acknowledged with one ``multiple`` ack. For latency each message is a task
-of its own instead: publish, confirm, acknowledge. uvloop is used where it is installed, as warren does.
+A callback keeps what comes; what has come is decoded, changed and published at the same time, on a second connection, and
+when all its confirms are there, acknowledged with one ``multiple`` ack. For latency each message is a task of its own
+instead: publish, confirm, acknowledge. uvloop is used where it is installed, as warren does.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aio_pika
 from aio_pika import DeliveryMode, Message
-from aio_pika.abc import AbstractExchange, AbstractIncomingMessage
+from aio_pika.abc import AbstractIncomingMessage
 
 from benchmarks.amqp.limit import rows_changed
 from benchmarks.amqp.orders import Order, Tally, change, decode, encode
@@ -25,7 +24,6 @@ __all__ = ["consume", "ended", "publish", "relay", "relay_each", "relay_frames",
 
 PREFETCH = 1_000
 AT_ONCE = 500
-CHANNELS = 4
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -100,23 +98,22 @@ async def _source(job: Job, callback: Callable[[AbstractIncomingMessage], Any]) 
 
 
 @asynccontextmanager
-async def _sink(job: Job, channels: int) -> AsyncIterator[Callable[[bytes], Coroutine[Any, Any, Any]]]:
+async def _sink(job: Job) -> AsyncIterator[Callable[[bytes], Coroutine[Any, Any, Any]]]:
     """What publishes one body and waits for its confirm."""
     mode = DeliveryMode.PERSISTENT if job.setting.persistent else DeliveryMode.NOT_PERSISTENT
     content_type, target = job.setting.content_type, job.target
     async with await aio_pika.connect(job.url) as connection:
-        exchanges: list[AbstractExchange] = [(await connection.channel()).default_exchange for _ in range(channels)]
-        following = itertools.cycle(exchanges).__next__
+        exchange = (await connection.channel()).default_exchange
 
         def send(body: bytes) -> Coroutine[Any, Any, Any]:
-            return following().publish(Message(body, content_type=content_type, delivery_mode=mode), target)
+            return exchange.publish(Message(body, content_type=content_type, delivery_mode=mode), target)
 
         yield send
 
 
 async def _relay(job: Job, work: Callable[[bytes], bytes]) -> None:
     arrivals = Arrivals()
-    async with _sink(job, CHANNELS) as send, _source(job, arrivals.keep):
+    async with _sink(job) as send, _source(job, arrivals.keep):
         while not job.progress.finished:
             if messages := await arrivals.take():
                 await asyncio.gather(*[send(work(message.body)) for message in messages])
@@ -126,7 +123,7 @@ async def _relay(job: Job, work: Callable[[bytes], bytes]) -> None:
 
 async def _relay_each(job: Job) -> None:
     done = asyncio.Event()
-    async with _sink(job, 1) as send:
+    async with _sink(job) as send:
 
         async def handle(message: AbstractIncomingMessage) -> None:
             await send(encode(change(decode(message.body))))
@@ -149,7 +146,7 @@ async def _consume(job: Job, tally: Tally) -> None:
 
 
 async def _publish(job: Job, values: Sequence[Order]) -> None:
-    async with _sink(job, CHANNELS) as send:
+    async with _sink(job) as send:
         for start in range(0, len(values), AT_ONCE):
             await asyncio.gather(*[send(encode(order)) for order in values[start : start + AT_ONCE]])
     job.progress.add(len(values))
