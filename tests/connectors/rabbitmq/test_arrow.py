@@ -72,6 +72,23 @@ def test_a_client_of_another_make_reads_what_a_pipeline_wrote(at: rabbitmq.Broke
     run(main)
 
 
+def test_routing_keys_and_headers_are_computed_from_the_frame_that_is_packed(at: rabbitmq.Broker) -> None:
+    async def main() -> None:
+        def first(frame: pl.DataFrame) -> str:
+            return str(frame["id"][0])
+
+        key = {"key": first, "headers": lambda frame: {"rows": str(frame.height)}}
+        into = rabbitmq.exchange("all", broker=at, routing_key=first, **key)
+        bound = rabbitmq.queue("bound", broker=at, bind=[rabbitmq.Binding("all", "o7")])
+        async with opened(bound):
+            await go(memory.items([FRAME[7:10]]) | encode(ARROW_ZSTD) | into)
+        (got,) = await drain(bound)
+        assert pyarrow_read(got.body).num_rows == 3
+        assert (got.metadata.key, got.metadata.headers["rows"]) == ("o7", "3")
+
+    run(main)
+
+
 def map_rows(frame: pl.DataFrame) -> list[Order]:
     return [Order(**row) for row in frame.to_dicts()]
 
