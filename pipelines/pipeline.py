@@ -15,6 +15,7 @@ from warren.core import clock
 from warren.core.clock import Clock, Duration, seconds
 from warren.core.errors import GraphError
 from warren.core.graph import Flow
+from warren.core.health import PATIENCE, Health
 from warren.core.hooks import FlowObserver
 from warren.pipelines.explain import Explanation
 from warren.pipelines.plan import check_flow, derive_credit
@@ -171,6 +172,14 @@ class Running:
     def in_flight(self) -> int:
         """How many messages are unsettled now."""
         return self._runtime.ledger.outstanding
+
+    async def health(self, patience: Duration = PATIENCE) -> Health:
+        """How it fares: live and ready where every end is that can tell, with the reasons and the queues' numbers.
+
+        ``patience``: how long nothing may move although messages wait, or the credit may be used up, before that counts.
+        Rates are known from the second call on. It costs the messages nothing, and the broker a question for each end.
+        """
+        return await self._runtime.health(seconds(patience))
 
     def stop(self) -> None:
         """Stop reading, drain and end. Calling it again does nothing."""

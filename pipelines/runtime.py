@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import reactivex
 from reactivex import Observable, abc
@@ -15,6 +15,7 @@ from warren.core.chunk import Chunk, Failure
 from warren.core.clock import Clock
 from warren.core.errors import ShutdownError, StalledError, WarrenError
 from warren.core.graph import Flow, Inlet, Outlet, SinkConnection, Source, SourceConnection, Step, Stream
+from warren.core.health import HasHealth, Health
 from warren.core.hooks import FlowObserver
 from warren.core.receipt import Delivery, Ledger, Outcome
 from warren.core.stage import compile_steps
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from warren.pipelines.pipeline import Pipeline
 
 __all__ = ["Runtime"]
+
+E = TypeVar("E")
 
 # Seconds for what must still be done after the deadline: tasks take their cancellation, each connection closes.
 _GRACE = 5.0
@@ -71,6 +74,8 @@ class Runtime:
         self._sinks: dict[int, SinkConnection] = {}
         self._writers: dict[int, Writer] = {}
         self._dead: dict[tuple[int, str], DeadLetters] = {}
+        self._ends: list[HasHealth] = []
+        self._opened = False
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine beside the stream; the pipeline counts as busy until it ends, and stops if it raises."""
@@ -181,15 +186,31 @@ class Runtime:
         """Connect to a dead-letter queue."""
         sink = inlet.dead_letters(queue)
         assert isinstance(sink, Outlet)
-        return await sink.open()
+        return self._observe(await sink.open())
 
     async def open_source(self, inlet: Inlet[Any]) -> SourceConnection:
         """Connect to a source."""
-        return await inlet.open_ahead(self.credit, until_empty=self.until_empty)
+        return self._observe(await inlet.open_ahead(self.credit, until_empty=self.until_empty))
 
     async def open_sink(self, outlet: Outlet[Any]) -> SinkConnection:
         """Connect to a sink."""
-        return await outlet.open()
+        return self._observe(await outlet.open())
+
+    def _observe(self, connection: E) -> E:
+        if isinstance(connection, HasHealth):
+            self._ends.append(connection)
+        return connection
+
+    async def health(self, patience: float) -> Health:
+        """How it fares, with all of its ends that can tell."""
+        if self._error is not None or self.scheduler.closed:
+            reason = f"it has ended: {self._error}" if self._error is not None else "it has ended"
+            return Health(name=self.name, live=False, ready=False, reasons=(reason,))
+        told = await asyncio.gather(*(end.health(patience) for end in self._ends))
+        if not self._opened or self._halted.done():
+            reason = "it is stopping" if self._opened else "it is still connecting"
+            told.append(Health(name=self.name, ready=False, reasons=(reason,)))
+        return Health.joined(self.name, told)
 
     def stop(self) -> None:
         """Stop reading, drain and end. Calling it again does nothing."""
@@ -221,6 +242,7 @@ class Runtime:
             observer.open(self.name)
         end = flow.sink.compile(self, "")
         compile_steps(self, "", flow.steps)(source).subscribe(end, self.crash)
+        self._opened = True
 
     async def _source(self, source: Source[Any], path: str = "") -> Observable[Chunk]:
         if isinstance(source, Inlet):

@@ -66,6 +66,12 @@ class Link:
         link.users += 1
         return link
 
+    @staticmethod
+    def here() -> list[Link]:
+        """The links of this event loop."""
+        links = _links.get(asyncio.get_running_loop(), {})
+        return [link for group in links.values() for link in group]
+
     async def release(self) -> None:
         """Say that one user less needs it; the last one closes the connection."""
         self.users -= 1

@@ -10,6 +10,7 @@ from warren.connectors.rabbitmq.sink import RabbitSink
 from warren.connectors.rabbitmq.source import RabbitSource
 from warren.connectors.rabbitmq.topology import Binding, ExchangeDeclaration, QueueDeclaration, QueueKind
 from warren.core.graph import Inlet, Outlet
+from warren.core.health import PATIENCE, Health
 from warren.core.message import Batch, Outgoing
 
 __all__ = ["Exchange", "Queue"]
@@ -193,6 +194,11 @@ class Connection:
 
     async def write(self, messages: Outgoing) -> None:
         await self.sink.write(messages)
+
+    async def health(self, patience: float = PATIENCE) -> Health:
+        """How the halves that are in use fare."""
+        halves = [half for half in (self._source, self._sink) if half is not None]
+        return Health.joined(self.queue.name, [await half.health(patience) for half in halves])
 
     async def close(self) -> None:
         self._closed = True

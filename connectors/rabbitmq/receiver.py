@@ -8,10 +8,13 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from warren.connectors.rabbitmq.broker import Broker
+from warren.connectors.rabbitmq.health import SourceWatch
 from warren.connectors.rabbitmq.link import Link
 from warren.connectors.rabbitmq.port import Port
 from warren.connectors.rabbitmq.topology import QueueDeclaration, declare, topology_error
 from warren.core.errors import BrokerError
+from warren.core.health import PATIENCE as HEALTH_PATIENCE
+from warren.core.health import Health
 
 __all__ = ["PATIENCE", "Receiver", "Waiting"]
 
@@ -87,6 +90,10 @@ class Waiting:
 class Receiver(Waiting):
     """A source of one queue, over one channel at a time."""
 
+    credit: int | None = None
+    """How many messages may be fetched ahead and not settled."""
+    until_empty = False
+
     def __init__(self, broker: Broker, declaration: QueueDeclaration) -> None:
         super().__init__()
         self.broker = broker
@@ -96,6 +103,42 @@ class Receiver(Waiting):
         self._port: Port | None = None
         self._tags: list[str] = []
         self._consumers = 0
+        self.received = self.settled = 0
+        """How many messages were handed out, and how many of them settled."""
+        self.moved = asyncio.get_running_loop().time()
+        """When the last of them was."""
+        self._watch = SourceWatch(self)
+
+    async def health(self, patience: float = HEALTH_PATIENCE) -> Health:
+        """How it fares."""
+        return await self._watch.health(patience)
+
+    def count(self, *, received: int = 0, settled: int = 0) -> None:
+        """Note that messages were handed out, or settled; once for many of them."""
+        self.received += received
+        self.settled += settled
+        self.moved = asyncio.get_running_loop().time()
+
+    @property
+    def ahead(self) -> bool:
+        """Whether it has a consumer all the time."""
+        return self.credit is not None and not self.until_empty
+
+    @property
+    def consumers(self) -> int:
+        """How many consumers it has registered, as far as it knows."""
+        port = self._port
+        return len(self._tags) - len(port.cancelled) if port is not None and port.lost is None else 0
+
+    @property
+    def unread(self) -> int:
+        """How many messages have come that nobody has asked for yet."""
+        return len(self._port.arrivals.tags) if self._port is not None else 0
+
+    @property
+    def unsettled(self) -> int:
+        """How many messages are handed out and not settled."""
+        return 0
 
     def _arguments(self) -> Mapping[str, Any]:
         """What a consumer is registered with."""

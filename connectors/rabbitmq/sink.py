@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from warren.connectors.rabbitmq.broker import Broker
+from warren.connectors.rabbitmq.health import SinkWatch
 from warren.connectors.rabbitmq.link import Link
 from warren.connectors.rabbitmq.messages import Ids, parcel, sendable
 from warren.connectors.rabbitmq.port import Parcel, Port
 from warren.connectors.rabbitmq.topology import ExchangeDeclaration, QueueDeclaration, declare, topology_error
 from warren.connectors.records import records
 from warren.core.errors import BrokerError, EncodeError, PartialWriteError, TopologyError
+from warren.core.health import PATIENCE, Health
 from warren.core.message import Outgoing
 
 __all__ = ["Publisher", "RabbitSink"]
@@ -166,7 +168,16 @@ class RabbitSink:
         self.headers = headers
         self.routing = routing
         self.publisher = Publisher(broker, declaration)
+        self.underway = 0
+        """How many messages are sent, or wait to be, and not confirmed."""
+        self.moved = asyncio.get_running_loop().time()
+        """When messages last began to wait, or were confirmed."""
         self._ids = Ids()
+        self._watch = SinkWatch(self)
+
+    async def health(self, patience: float = PATIENCE) -> Health:
+        """How it fares."""
+        return await self._watch.health(patience)
 
     async def open(self) -> None:
         """Declare what is written to."""
@@ -187,10 +198,21 @@ class RabbitSink:
                 places = [places[i] for i in kept]
                 keys = keys if isinstance(keys, str) else [keys[i] for i in kept]
                 sent = parcel(rows.chosen(kept), self.exchange, keys, self._ids, self.persistent, time.time())
-            refused = await self.publisher.publish(sent)
+            refused = await self._publish(sent)
             errors |= {places[i]: reason for i, reason in refused.items()}
         if errors:
             raise PartialWriteError(errors)
+
+    async def _publish(self, sent: Parcel) -> dict[int, Exception]:
+        time_of = asyncio.get_running_loop().time
+        if not self.underway:
+            self.moved = time_of()
+        self.underway += len(sent.bodies)
+        try:
+            return await self.publisher.publish(sent)
+        finally:
+            self.underway -= len(sent.bodies)
+            self.moved = time_of()
 
     async def close(self) -> None:
         await self.publisher.close()

@@ -76,7 +76,9 @@ class RabbitSource(Receiver):
                 if self.credit is None and self._tags:
                     await self._work(self._pause())
                     continue
-                return self._hand_out(limit)
+                given = self._hand_out(limit)
+                self.count(received=len(given))
+                return given
             if not self._tags:
                 await self._work(self._consume(self.credit or limit))
                 continue
@@ -146,6 +148,7 @@ class RabbitSource(Receiver):
         if self._counts:
             for tag in tags:
                 self._counts.pop(tag, None)
+        self.count(settled=len(tags))
         return tags
 
     async def acknowledge(self, handles: Sequence[Hashable]) -> None:
@@ -210,9 +213,9 @@ class RabbitSource(Receiver):
         self._wake()
 
     @property
-    def holds(self) -> bool:
-        """Whether messages are handed out and not settled."""
-        return self._last - self._floor > len(self._apart)
+    def unsettled(self) -> int:
+        """How many messages are handed out and not settled."""
+        return self._last - self._floor - len(self._apart)
 
     async def _close(self) -> None:
         try:
@@ -258,7 +261,7 @@ class RabbitSource(Receiver):
             await self._work(self._pause())
 
     async def _after_settling(self) -> None:
-        if self._presence is not None and not self._tags and not self.holds:
+        if self._presence is not None and not self._tags and not self.unsettled:
             with contextlib.suppress(ConnectionError):
                 await self._presence.leave()
 
@@ -270,7 +273,7 @@ class RabbitSource(Receiver):
             if self._port is None or self._port.lost is not None or self._port.arrivals.tags or self._returned:
                 return False
             try:
-                if not self.holds:
+                if not self.unsettled:
                     await self._presence.leave()
                 ready, delayed, others = await self._presence.look()
             except ConnectionError:
