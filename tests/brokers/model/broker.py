@@ -111,6 +111,15 @@ class ModelBroker:
         channels = [channel for connection in self.connections.values() for channel in connection.channels.values()]
         return [consumer for channel in channels for consumer in channel.consumers.values()]
 
+    def has(self, moment: str) -> None:
+        """It has just done something that a fault may wait for."""
+        if moment in self.schedule.poised:
+            if moment == "stored":
+                # At once, before the confirm goes out.
+                self.schedule.now(self, moment)
+            else:
+                self.loop.call_soon(self.schedule.now, self, moment)
+
     # Connections
 
     def accept(self, transport: ModelTransport) -> None:

@@ -105,6 +105,7 @@ class ServerChannel:
         if self.confirms is not None:
             kept = tuple(copy for copy in copies if copy is not None)
             self.confirms.add(kept, refused or len(kept) < len(copies), delay)
+        broker.has("stored")
 
     def _check_expiration(self, text: str) -> None:
         digits = text.removeprefix("-")
@@ -132,6 +133,7 @@ class ServerChannel:
         header = message.counted(copy.returns) if copy.returns else message.header
         method = wire.deliver(consumer.encoded, self.tag, copy.redelivered, message.exchange, message.key)
         self.connection.write(wire.content(self.number, method, header, message.body, self.connection.largest))
+        self.broker.has("delivered")
 
     def get(self, queue: Queue, no_ack: bool) -> None:
         """Answer basic.get."""
@@ -171,6 +173,7 @@ class ServerChannel:
             if consumer is not None:
                 copy.queue.freed(consumer)
             queues[copy.queue] = None
+        self.broker.has("settled")
         for queue in queues:
             queue.pump()
 

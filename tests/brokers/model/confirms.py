@@ -79,6 +79,7 @@ class Confirms:
         elif accepted:
             frames += self._joined(number, accepted, min([oldest, *refused]), wire.ack)
         self.channel.connection.write(b"".join(frames))
+        self.broker.has("confirmed")
 
     def _joined(self, number: int, tags: list[int], limit: int, write: type) -> list[bytes]:
         if not self.broker.schedule.joined:

@@ -14,21 +14,30 @@ if TYPE_CHECKING:
 
 __all__ = ["Fault", "Schedule"]
 
+# What a fault may wait for, so that it strikes when there is something to break: the next time that the broker has stored a
+# message, delivered one, confirmed one, or read an acknowledgement. Not for longer than so many seconds.
+MOMENTS = ("stored", "delivered", "confirmed", "settled")
+PATIENCE = 1.0
 # Cutting every few bytes is dear, so that a run has only so many of such cuts.
 CUTS = 60
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that goes wrong at a moment of virtual time. ``chance`` chooses whom it hits."""
+    """One thing that goes wrong at a moment of virtual time, or at the first event after it that ``moment`` names.
+
+    ``chance`` chooses whom it hits.
+    """
 
     at: float
     kind: str
     lasts: float
     chance: float
+    moment: str = ""
 
     def __str__(self) -> str:
-        return f"{self.at:9.4f} s  {self.kind}, {self.lasts:.3f} s, {self.chance:.3f}"
+        when = f", when next {self.moment}" if self.moment else ""
+        return f"{self.at:9.4f} s  {self.kind} for {self.lasts:.3f} s at {self.chance:.3f}{when}"
 
 
 class Schedule:
@@ -58,7 +67,9 @@ class Schedule:
         self.struck: list[Fault] = []
         """The faults that have found somebody to hit."""
         self.faults.sort(key=lambda fault: fault.at)
-        self.calm_at = max((fault.at + fault.lasts for fault in self.faults), default=0.0)
+        self.calm_at = max((fault.at + fault.lasts + PATIENCE * bool(fault.moment) for fault in self.faults), default=0.0)
+        self.poised: dict[str, list[Fault]] = {}
+        """The faults that wait for a moment of a kind."""
         self.small_cuts = CUTS if self.cuts == 1.0 else 0
         self.refusing = 0.0
         """How likely a publish is refused, now."""
@@ -82,12 +93,27 @@ class Schedule:
     def _fault(self, chance: random.Random, kind: str) -> Fault:
         at = self.span * chance.random() ** chance.choice((1, 3))
         shortest, longest = FAULTS[kind].lasts
-        return Fault(at, kind, shortest + (longest - shortest) * chance.random() ** 2, chance.random())
+        lasts = shortest + (longest - shortest) * chance.random() ** 2
+        return Fault(at, kind, lasts, chance.random(), chance.choice(("", "", *MOMENTS)))
 
     def start(self, broker: ModelBroker) -> None:
         """Let the faults strike a broker."""
         for fault in self.faults:
-            broker.loop.call_at(fault.at, self._strike, broker, fault)
+            broker.loop.call_at(fault.at, self._poise if fault.moment else self._strike, broker, fault)
+
+    def _poise(self, broker: ModelBroker, fault: Fault) -> None:
+        self.poised.setdefault(fault.moment, []).append(fault)
+        broker.loop.call_later(PATIENCE, self._no_longer, broker, fault)
+
+    def _no_longer(self, broker: ModelBroker, fault: Fault) -> None:
+        if fault in self.poised.get(fault.moment, ()):
+            self.poised[fault.moment].remove(fault)
+            self._strike(broker, fault)
+
+    def now(self, broker: ModelBroker, moment: str) -> None:
+        """A moment of that kind has come."""
+        for fault in self.poised.pop(moment, ()):
+            self._strike(broker, fault)
 
     def _strike(self, broker: ModelBroker, fault: Fault) -> None:
         if FAULTS[fault.kind].strike(broker, fault):
