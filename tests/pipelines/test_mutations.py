@@ -75,9 +75,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "only the first message of a failed batch gets a dead letter": (
         "pipelines/endpoints.py",
-        "                        metadata.append(self._metadata(failure, delivery, origin, original))\n",
-        "                        metadata.append(self._metadata(failure, delivery, origin, original))\n"
-        "                    break\n",
+        "                    metadata.append(self._metadata(failure, content))\n",
+        "                    metadata.append(self._metadata(failure, content))\n                    break\n",
     ),
     "a parked message is acknowledged": (
         "pipelines/endpoints.py",
@@ -106,8 +105,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "of a split message the last outcome counts": (
         "core/receipt.py",
-        "split.outcome = max(split.outcome, outcome, key=lambda o: o.kind)",
-        "split.outcome = outcome",
+        "                    if outcome.kind > split.outcome.kind:\n",
+        "                    if True:\n",
     ),
     "of a merge only the first segment is settled": (
         "core/receipt.py",
@@ -121,8 +120,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "a batch carries the token of its first message": (
         "operators/batch.py",
-        "self.stage.ledger.merge(current.segments)",
-        "current.segments[0][0]",
+        "self.stage.ledger.merge(segments)",
+        "segments[0][0]",
     ),
     "a batch forgets a chunk's tokens": (
         "operators/batch.py",
