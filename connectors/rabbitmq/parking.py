@@ -37,18 +37,26 @@ class Parking:
         target = self.queue
         if delay > 0:
             milliseconds = level(delay)
-            waiting = delay_queue(self.queue, milliseconds)
-            target = waiting.name
-            if milliseconds not in self._declared:
-                await declare(self._publisher.link, delay_register(self.queue), waiting)
-                self._declared.add(milliseconds)
+            target = delay_queue(self.queue, milliseconds).name
+            await self._declare(milliseconds)
         properties = [_counted(head, attempts, deliveries) for _, head, attempts, deliveries in entries]
         ids = [frames.read_properties(each).message_id for each in properties]
-        refused = await self._publisher.publish(Parcel("", target, ids, properties, [entry[0] for entry in entries]))
-        if refused:
-            # Somebody deleted the queue: declare it anew next time, and let the originals come again.
+        parcel = Parcel("", target, ids, properties, [entry[0] for entry in entries])
+        refused = await self._publisher.publish(parcel)
+        if refused and delay > 0:
+            # Somebody deleted the queue, or the broker is another one by now.
             self._declared.clear()
+            await self._declare(level(delay))
+            refused = await self._publisher.publish(parcel.part(sorted(refused)))
+        if refused:
             raise next(iter(refused.values()))
+
+    async def _declare(self, milliseconds: int) -> None:
+        """Declare the queue for a length of delay, once."""
+        if milliseconds not in self._declared:
+            assert self._publisher is not None
+            await declare(self._publisher.link, delay_register(self.queue), delay_queue(self.queue, milliseconds))
+            self._declared.add(milliseconds)
 
     async def close(self) -> None:
         """Close its connection."""

@@ -11,7 +11,15 @@ from warren.connectors.rabbitmq.broker import Broker
 from warren.connectors.rabbitmq.health import SourceWatch
 from warren.connectors.rabbitmq.link import Link
 from warren.connectors.rabbitmq.port import Port
-from warren.connectors.rabbitmq.topology import QueueDeclaration, declare, topology_error
+from warren.connectors.rabbitmq.topology import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    QueueDeclaration,
+    declare,
+    is_missing,
+    is_passing,
+    topology_error,
+)
 from warren.core.errors import BrokerError
 from warren.core.health import PATIENCE as HEALTH_PATIENCE
 from warren.core.health import Health
@@ -80,12 +88,6 @@ class Waiting:
             if not working.cancelled():
                 working.result()
 
-    async def _interrupt(self) -> None:
-        """End what is being done: it may wait for a connection that does not come back."""
-        if self._working is not None:
-            self._working.cancel()
-            await asyncio.wait((self._working,))
-
 
 class Receiver(Waiting):
     """A source of one queue, over one channel at a time."""
@@ -101,6 +103,7 @@ class Receiver(Waiting):
         self.queue = declaration.name
         self.link = Link.acquire(broker, "consume")
         self._port: Port | None = None
+        self._declared: int | None = None
         self._tags: list[str] = []
         self._consumers = 0
         self.received = self.settled = 0
@@ -149,10 +152,12 @@ class Receiver(Waiting):
 
     async def _consume(self, prefetch: int) -> None:
         """Register consumers, on a new channel where there is none."""
+        pause = FIRST_PAUSE
         while self._closing is None:
             port = self._port
             if port is None or port.lost is not None:
                 self._forget()
+                await self._declare()
                 port = await self.link.port()
                 self._port = port
                 port.on_change = self._wake
@@ -169,11 +174,33 @@ class Receiver(Waiting):
             except Exception as error:
                 # A refusal closes the channel, a lost connection only interrupts.
                 refused = topology_error(error, self.declaration, str(self.link.server or self.broker))
-                if refused is not None:
+                if refused is not None and (self.declaration.passive or not is_missing(error)):
                     raise refused from error
-                if port.lost is None and self.link.connected:
+                if refused is None and port.lost is None and self.link.connected and not is_passing(error):
                     raise BrokerError(f"queue {self.queue!r}: no consumer could be registered: {error}") from error
-                port.lose(ConnectionError(str(error)))
+                await port.close()
+                if self.link.connected:
+                    self._declared = None
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _declare(self) -> None:
+        """Declare the queue, once for each connection, as the broker may be another one."""
+        while self._declared != self.link.reconnects or not self.link.connected:
+            await self.link.session()
+            self._declared = self.link.reconnects
+            await declare(self.link, self.declaration)
+
+    async def _interrupt(self) -> None:
+        """End what is being done: with the broker it soon comes to its end, but it may wait for one that is away."""
+        working = self._working
+        if working is not None:
+            await asyncio.wait((working,), timeout=LONGEST_PAUSE if self.link.connected else 0)
+            working.cancel()
+            await asyncio.wait((working,))
+            if working.cancelled() and self._port is not None:
+                # An interrupted command has closed its channel.
+                await self._port.close()
 
     async def _pause(self) -> None:
         """End the consumers; what has come stays."""
@@ -191,7 +218,8 @@ class Receiver(Waiting):
         if self._port is not None:
             self._port.cancelled.clear()
         self._tags = []
-        await declare(self.link, self.declaration)
+        self._declared = None
+        await self._declare()
 
     def _forget(self) -> None:
         """The channel is gone, and its tags with it."""

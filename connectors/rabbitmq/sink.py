@@ -14,7 +14,15 @@ from warren.connectors.rabbitmq.health import SinkWatch
 from warren.connectors.rabbitmq.link import Link
 from warren.connectors.rabbitmq.messages import Ids, parcel, sendable
 from warren.connectors.rabbitmq.port import Parcel, Port
-from warren.connectors.rabbitmq.topology import ExchangeDeclaration, QueueDeclaration, declare, topology_error
+from warren.connectors.rabbitmq.topology import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    ExchangeDeclaration,
+    QueueDeclaration,
+    declare,
+    is_missing,
+    topology_error,
+)
 from warren.connectors.records import records
 from warren.core.errors import BrokerError, EncodeError, PartialWriteError, TopologyError
 from warren.core.health import PATIENCE, Health
@@ -24,7 +32,6 @@ __all__ = ["Publisher", "RabbitSink"]
 
 log = logging.getLogger("warren.rabbitmq")
 
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 2.0
 _TOO_LARGE = re.compile(r"message size (\d+) (?:bytes )?is larger than (?:the )?configured max size (\d+)", re.IGNORECASE)
 
 
@@ -51,7 +58,7 @@ class Publisher:
         """
         refused: dict[int, Exception] = {}
         positions: Sequence[int] = range(len(messages.bodies))
-        pause = _FIRST_PAUSE
+        pause = FIRST_PAUSE
         restored = self.target is None or self.target.passive
         while positions:
             port = self._port
@@ -70,8 +77,7 @@ class Publisher:
             positions = [positions[i] for i in again]
             if port.lost is None:
                 log.info("the broker rejected %d message(s); they are sent again in %.2f s", len(again), pause)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+                pause = await _pause(pause)
             elif oversized := self._oversized(messages, str(port.lost)):
                 for i, reason in oversized.items():
                     refused[positions[i]] = reason
@@ -79,10 +85,12 @@ class Publisher:
                 messages = messages.part(rest)
                 positions = [positions[i] for i in rest]
             elif (refusal := self._refusal(messages.exchange, str(port.lost))) is not None:
-                if restored or "NOT_FOUND" not in str(port.lost):
+                if restored or not is_missing(port.lost):
                     raise refusal
                 restored = True
                 await self.restore()
+            elif self.link.connected:
+                pause = await _pause(pause)
         return refused
 
     async def restore(self) -> None:
@@ -146,6 +154,12 @@ class Publisher:
                 await self._port.close()
         finally:
             await self.link.release()
+
+
+async def _pause(pause: float) -> float:
+    """Wait, and say how long to wait the next time."""
+    await asyncio.sleep(pause)
+    return min(2 * pause, LONGEST_PAUSE)
 
 
 class RabbitSink:

@@ -13,7 +13,7 @@ from warren.connectors.rabbitmq.parking import Parking
 from warren.connectors.rabbitmq.port import Port
 from warren.connectors.rabbitmq.presence import Presence
 from warren.connectors.rabbitmq.receiver import PATIENCE, Receiver
-from warren.connectors.rabbitmq.topology import QueueDeclaration, declare
+from warren.connectors.rabbitmq.topology import QueueDeclaration
 from warren.core.message import Batch
 from warren.core.receipt import Handles
 
@@ -58,7 +58,7 @@ class RabbitSource(Receiver):
 
     async def open(self) -> None:
         """Declare the queue; with a credit, begin to consume."""
-        await declare(self.link, self.declaration)
+        await self._declare()
         if self.credit is not None:
             await self._work(self._consume(self.credit))
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from warren.core.clock import seconds
 from warren.core.errors import BrokerError, ConnectorError, GraphError, TopologyError, WarrenError
 
 if TYPE_CHECKING:
@@ -14,9 +17,23 @@ if TYPE_CHECKING:
 
     from warren.connectors.rabbitmq.link import Link
 
-__all__ = ["Binding", "ExchangeDeclaration", "QueueDeclaration", "QueueKind", "declare", "topology_error"]
+__all__ = [
+    "Binding",
+    "ExchangeDeclaration",
+    "QueueDeclaration",
+    "QueueKind",
+    "declare",
+    "is_missing",
+    "is_passing",
+    "topology_error",
+]
+
+log = logging.getLogger("warren.rabbitmq")
 
 QueueKind = Literal["quorum", "classic", "stream"]
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+"""Seconds between tries of what the broker cannot do just now."""
 
 _LIMIT = "x-delivery-limit"
 UNLIMITED = 2**31 - 1
@@ -27,6 +44,7 @@ _INEQUIVALENT = re.compile(
     r"inequivalent arg '(?P<what>[^']+)' for (?:queue|exchange) '.*?: received (?P<ours>.+) but current is (?P<theirs>.+)$"
 )
 _TYPED = re.compile(r"the value '(?P<value>.*)' of type '(?P<type>.*)'")
+_PASSING = re.compile(r"down or inaccessible|\btime(d )?out\b|INTERNAL_ERROR", re.IGNORECASE)
 _REFUSED = re.compile("PRECONDITION_FAILED|COMMAND_INVALID|SYNTAX_ERROR|NOT_ALLOWED|NOT_IMPLEMENTED")
 
 
@@ -96,12 +114,16 @@ async def declare(link: Link, *things: QueueDeclaration | ExchangeDeclaration) -
 
     Raises `TopologyError` where one is missing, differs, or may not be touched.
     """
+    end = asyncio.get_running_loop().time() + seconds(link.broker.patience)
     for thing in things:
-        while not await _declared(link, thing):
-            pass
+        pause = FIRST_PAUSE
+        while not await _declared(link, thing, end):
+            if link.connected:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
 
 
-async def _declared(link: Link, thing: QueueDeclaration | ExchangeDeclaration) -> bool:
+async def _declared(link: Link, thing: QueueDeclaration | ExchangeDeclaration, end: float) -> bool:
     session = await link.session()
     try:
         async with link.channel() as channel:
@@ -118,6 +140,9 @@ async def _declared(link: Link, thing: QueueDeclaration | ExchangeDeclaration) -
             refused = BrokerError(
                 f"{_kind(thing)} {thing.name!r} on {where} could not be declared: {error}; look into its log"
             )
+            if is_passing(error) and (link.reconnects or asyncio.get_running_loop().time() < end):
+                log.warning("%s; it is tried again", refused)
+                refused = None
         if refused is not None:
             raise refused from error
         return False
@@ -143,6 +168,16 @@ async def _queue(channel: AbstractChannel, thing: QueueDeclaration) -> None:
         await channel.queue_bind(thing.name, binding.exchange, binding.key)
 
 
+def is_missing(error: Exception) -> bool:
+    """Whether the broker says that a queue or an exchange is not there."""
+    return "NOT_FOUND" in str(error) and not is_passing(error)
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether the broker will get over it: a node of its that is down, one that is slow to answer."""
+    return _PASSING.search(str(error)) is not None
+
+
 def topology_error(error: Exception, thing: QueueDeclaration | ExchangeDeclaration, where: str) -> TopologyError | None:
     """What the broker has against a declaration, as a sentence that shows both sides; ``None`` where it is not that."""
     text = " ".join(str(error).split())
@@ -151,6 +186,8 @@ def topology_error(error: Exception, thing: QueueDeclaration | ExchangeDeclarati
     name = f"{named[1]} {named[2]!r} on {where}" if named else f"{_kind(thing)} {thing.name!r} on {where}"
     if found := _INEQUIVALENT.search(text):
         return _conflict(name, found["what"], found["ours"], found["theirs"])
+    if is_passing(error):
+        return None
     if "NOT_FOUND" in text:
         return TopologyError(f"{name} is not there: create it, or leave passive=True out so that it is declared")
     if "in exclusive use" in text:
