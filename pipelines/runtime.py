@@ -220,8 +220,8 @@ class Runtime:
     async def execute(self) -> None:
         """Run to the end."""
         try:
-            await self._open()
-            while True:
+            await self._open_unless_stopped()
+            while self._opened:
                 accepted = sum(reader.accepted for reader in self._readers)
                 await self._read()
                 await self._drain()
@@ -231,6 +231,17 @@ class Runtime:
             await self._closed()
         if self._error is not None:
             raise self._error
+
+    async def _open_unless_stopped(self) -> None:
+        """Open everything, unless somebody stops the pipeline meanwhile: an end may wait for a server that is away."""
+        opening = asyncio.ensure_future(self._open())
+        try:
+            await asyncio.wait((opening, self._halted), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            opening.cancel()
+            await asyncio.wait((opening,))
+        if not opening.cancelled():
+            opening.result()
 
     async def _open(self) -> None:
         flow = self.pipeline.flow

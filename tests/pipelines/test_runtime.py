@@ -290,6 +290,16 @@ def test_stopping_twice_and_after_the_end_does_nothing() -> None:
     run(queue | Recorded(), meanwhile=stop)
 
 
+def test_stopping_does_not_wait_for_an_end_that_does_not_open() -> None:
+    async def never(what: str, *details: Any) -> None:
+        if what == "open":
+            await asyncio.get_running_loop().create_future()
+
+    queue, out = Queue([1], hook=never), Recorded()
+    assert run(queue | out, meanwhile=after(1)) == 1
+    assert (queue.opened, out.closed, out.values) == (0, 1, [])
+
+
 def test_what_is_still_in_flight_at_the_deadline_goes_back() -> None:
     queue = Queue(range(5), live=True)
     with pytest.raises(ShutdownError, match=r"5 message\(s\) were still in flight after 30 s"):
