@@ -48,6 +48,7 @@ bench: $(VENV)/.bench  ## Measure warren beside what else there is
 	$(BIN)/python -m benchmarks.rabbitmq
 
 chaos: $(VENV)/.dev  ## Kill, cut, stall and fill everything, often; prints what became of every message
+	$(BIN)/python -m tests.chaos.schedules
 	$(BIN)/python -m tests.chaos.run
 
 wheel: $(VENV)/.dev  ## Build the sdist, and the wheel from it, into dist/
