@@ -3,6 +3,7 @@
 ========================================= ======================================================================
 ``memory:NAME``                           a queue in this process
 ``sqlite:///path/to/file?queue=NAME``     a queue in a file; ``sqlite:relative/path?queue=NAME`` from where you stand
+``amqp://user@host/vhost?queue=NAME``     a queue on RabbitMQ, ``amqps://`` with TLS; ``?exchange=NAME`` as a sink
 ========================================= ======================================================================
 
 A package adds a scheme with an entry point in the group ``warren.connectors``: its name is the scheme, its value an
@@ -11,6 +12,7 @@ object with ``source(address, type)`` and ``sink(address)``, both taking an `Add
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any, NamedTuple, Protocol
@@ -23,11 +25,11 @@ __all__ = ["Address", "Connector", "parse", "schemes", "sink", "source"]
 
 GROUP = "warren.connectors"
 
-_PLANNED = {"amqp": "RabbitMQ", "amqps": "RabbitMQ"}
+_LOGIN = re.compile(r"^([^:/]+:(?://)?[^:@/]*):.*@")
 
 
 class Address(NamedTuple):
-    """The parts of an address.
+    """The parts of an address; ``host`` is with the login, ``text`` and ``repr`` show no password.
 
     >>> parse("sqlite:///var/orders.db?queue=orders")
     Address(scheme='sqlite', host='', path='/var/orders.db', options={'queue': 'orders'}, text='sqlite:///var/orders.db?queue=orders')
@@ -39,11 +41,19 @@ class Address(NamedTuple):
     options: Mapping[str, str]
     text: str
 
+    def __repr__(self) -> str:
+        """Its parts, without a password."""
+        host = self.host.rpartition("@")[2]
+        shown = f"scheme={self.scheme!r}, host={host!r}, path={self.path!r}, options={self.options!r}, text={self.text!r}"
+        return f"Address({shown})"
+
     def only(self, *known: str) -> None:
         """Raise `AddressError` where an option is none of the known ones."""
         for name in self.options:
             if name not in known:
-                raise AddressError(f"{self.text}: unknown option {name!r}; {self.scheme} knows {', '.join(known) or 'none'}")
+                # A name with other signs may be a piece of a password with a question mark in it.
+                shown = f"unknown option {name!r}" if re.fullmatch(r"[\w-]+", name) else "what follows the ? is no option"
+                raise AddressError(f"{self.text}: {shown}; {self.scheme} knows {', '.join(known) or 'none'}")
 
 
 class Connector(Protocol):
@@ -66,14 +76,21 @@ def parse(address: str) -> Address:
     try:
         parts = urlsplit(address)
     except ValueError as error:
-        raise AddressError(f"{address!r} is not an address: {error}") from error
+        # The reason may show the password, so it is left out where there may be one.
+        reason = "what stands behind the slashes is no host" if "@" in address else error
+        raise AddressError(f"{_shown(address)!r} is not an address: {reason}") from None
     if not parts.scheme:
-        raise AddressError(f"{address!r} is not an address: write SCHEME:REST, with one of {', '.join(schemes())}")
+        raise AddressError(f"{_shown(address)!r} is not an address: write SCHEME:REST, with one of {', '.join(schemes())}")
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     options = dict(pairs)
     if len(options) != len(pairs):
-        raise AddressError(f"{address}: an option is given twice; give each once")
-    return Address(parts.scheme, parts.netloc, unquote(parts.path), options, address)
+        raise AddressError(f"{_shown(address)}: an option is given twice; give each once")
+    return Address(parts.scheme, parts.netloc, unquote(parts.path), options, _shown(address))
+
+
+def _shown(address: str) -> str:
+    """An address without a password."""
+    return _LOGIN.sub(r"\1@", address)
 
 
 def schemes() -> list[str]:
@@ -98,10 +115,10 @@ def sink(address: str) -> Outlet[Any]:
 
     Raises `AddressError` where the address leads nowhere.
 
-    >>> sink("kafka://here/orders")
+    >>> sink("fax:orders")
     Traceback (most recent call last):
     ...
-    warren.core.errors.AddressError: kafka://here/orders: no connector knows the scheme 'kafka'; known are memory, sqlite
+    warren.core.errors.AddressError: fax:orders: no connector knows the scheme 'fax'; known are amqp, amqps, memory, sqlite
     """
     parts = parse(address)
     return _find(parts).sink(parts)
@@ -112,10 +129,8 @@ def _find(address: Address) -> Connector:
     if found:
         connector: Connector = found[0].load()
         return connector
-    if address.scheme in _PLANNED:
-        raise AddressError(
-            f"{address.text}: {_PLANNED[address.scheme]} is not there yet in this version; use one of {', '.join(schemes())}"
-        )
+    # What has no slashes may be a user and a password.
+    shown = address.text if address.host or "@" not in address.text else f"{address.scheme}:…"
     raise AddressError(
-        f"{address.text}: no connector knows the scheme {address.scheme!r}; known are {', '.join(schemes()) or 'none'}"
+        f"{shown}: no connector knows the scheme {address.scheme!r}; known are {', '.join(schemes()) or 'none'}"
     )

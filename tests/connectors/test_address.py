@@ -37,7 +37,7 @@ def test_sqlite() -> None:
     [
         ("orders", "is not an address: write SCHEME:REST, with one of .*memory, .*sqlite"),
         ("kafka://x/y", "no connector knows the scheme 'kafka'; known are .*memory, .*sqlite"),
-        ("amqp://localhost/orders", "RabbitMQ is not there yet in this version"),
+        ("amqp://localhost/orders", "which queue"),
         ("memory:", "which queue"),
         ("memory:q?x=1", "unknown option 'x'; memory knows none"),
         ("sqlite:///a.db", "which file and queue"),
