@@ -206,9 +206,10 @@ class Runtime:
         if self._error is not None or self.scheduler.closed:
             reason = f"it has ended: {self._error}" if self._error is not None else "it has ended"
             return Health(name=self.name, live=False, ready=False, reasons=(reason,))
+        opened = self._opened
         told = await asyncio.gather(*(end.health(patience) for end in self._ends))
-        if not self._opened or self._halted.done():
-            reason = "it is stopping" if self._opened else "it is still connecting"
+        if not opened or self._halted.done():
+            reason = "it is stopping" if opened else "it is still connecting"
             told.append(Health(name=self.name, ready=False, reasons=(reason,)))
         return Health.joined(self.name, told)
 

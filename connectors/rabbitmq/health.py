@@ -74,6 +74,7 @@ class _Faults:
         self.notes: list[str] = []
         breaker = link.breaker
         if not link.connected:
+            link.wake()
             self.dead.append(f"not connected: {link.last_error or 'the connection is being made'}")
         if breaker.state != "closed":
             self.unready.append(

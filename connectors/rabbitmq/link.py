@@ -145,14 +145,19 @@ class Link:
         while self._session is None or not self._session.alive:
             if not self.users:
                 raise ConnectionError("the connection was closed here")
-            if self._connecting is None or self._connecting.done():
-                self._connecting = asyncio.get_running_loop().create_task(self._reconnect(first=self.reconnects < 0))
-                self._connecting.add_done_callback(_heed)
-            await asyncio.wait((self._connecting,))
-            if self._connecting.cancelled():
+            connecting = self.wake()
+            await asyncio.wait((connecting,))
+            if connecting.cancelled():
                 raise ConnectionError("the connection was closed here")
-            self._connecting.result()
+            connecting.result()
         return self._session
+
+    def wake(self) -> asyncio.Task[Session]:
+        """Begin to connect, where that is not under way; whoever has nothing to send would not notice otherwise."""
+        if self._connecting is None or self._connecting.done():
+            self._connecting = asyncio.get_running_loop().create_task(self._reconnect(first=self.reconnects < 0))
+            self._connecting.add_done_callback(_heed)
+        return self._connecting
 
     async def _reconnect(self, *, first: bool) -> Session:
         old, self._session = self._session, None

@@ -49,11 +49,12 @@ async def looked(channel: AbstractChannel, queue: str) -> Look | None:
     return Look(found.message_count or 0, found.consumer_count or 0)
 
 
-async def delete(*queues: str, broker: Broker) -> None:
+async def delete(*queues: str, broker: Broker | None = None) -> None:
     """Remove queues with all that is in them, and what the connector keeps beside each: delayed messages and the like.
 
     Removing one that is not there does nothing. Raises `BrokerError` where the broker cannot be reached.
     """
+    broker = broker if broker is not None else Broker()
     link = Link.acquire(broker, "publish")
     try:
         for queue in queues:
