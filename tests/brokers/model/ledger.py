@@ -34,6 +34,9 @@ class Ledger:
         """The broker takes these upon itself."""
         for copy in copies:
             copy.confirmed = True
+            # It may have moved on before its publisher heard of it.
+            for end in _ends(copy):
+                end.confirmed = True
         self.promised += copies
 
     def settled(self, copy: Copy) -> None:
