@@ -291,6 +291,10 @@ class Inlet(Source[T_co]):
         """Itself."""
         yield self
 
+    def note(self, credit: int) -> str:
+        """What ``explain()`` says of reading from it with that credit, in a few words; never a password."""
+        return ""
+
     async def open(self, *, until_empty: bool = False) -> SourceConnection:
         """Connect. With ``until_empty`` the connection's `receive` answers ``None`` once nothing is ready or delayed."""
         raise NotImplementedError

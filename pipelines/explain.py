@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from warren.core.graph import Ended, Inlet, Operator, Sink, Source, Step, Stream
+from warren.pipelines.plan import credit_reason
 
 if TYPE_CHECKING:
     from warren.pipelines.pipeline import Pipeline
@@ -37,32 +38,33 @@ class Explanation(str):
 
 
 def _text(pipeline: Pipeline) -> Iterator[str]:
-    derived = "derived" if pipeline.credit_is_derived else "as given"
+    derived = f"derived: {credit_reason(pipeline.flow)}" if pipeline.credit_is_derived else "as given"
     yield f"pipeline {pipeline.name}: at least once"
     yield f"  credit {pipeline.credit:,} ({derived}), shutdown within {pipeline.shutdown:g} s"
-    yield from _tree(pipeline.flow, "  ")
+    yield from _tree(pipeline.flow, pipeline.credit, "  ")
     yield f"  failures left over -> dead letters {pipeline.dead_letters}"
 
 
-def _tree(step: Step, indent: str, *, ends: bool = True) -> Iterator[str]:
+def _tree(step: Step, credit: int, indent: str, *, ends: bool = True) -> Iterator[str]:
     parts = _linear(step)
     for i, part in enumerate(parts):
         if not part.name:
             continue
         # A queue can be a source and a sink; what it is here, its place says; its note is of reading.
         sink = ends and isinstance(part, Sink) and i == len(parts) - 1
-        note = "" if sink and isinstance(part, Inlet) else _note(part)
+        note = "" if sink and isinstance(part, Inlet) else _note(part, credit)
         yield f"{indent}{'-> ' if sink else ''}{part.name}{'   [' + note + ']' if note else ''}"
         if isinstance(part, Operator | Source):
             for label, branch in part.branches():
                 yield f"{indent}  {label}:"
-                yield from _tree(branch, indent + "    ", ends=isinstance(part, Operator))
+                yield from _tree(branch, credit, indent + "    ", ends=isinstance(part, Operator))
 
 
-def _note(step: Step) -> str:
-    kind = getattr(step, "type", None) if isinstance(step, Inlet) else None
-    shown = f"{getattr(kind, '__name__', kind)}" if kind is not None else ""
-    return ", ".join(filter(None, (shown, step.guarantee)))
+def _note(step: Step, credit: int) -> str:
+    if not isinstance(step, Inlet):
+        return step.guarantee
+    shown = f"{getattr(step.type, '__name__', step.type)}" if step.type is not None else ""
+    return ", ".join(filter(None, (shown, step.note(credit), step.guarantee)))
 
 
 def _linear(step: Step) -> tuple[Step, ...]:

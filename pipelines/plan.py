@@ -9,7 +9,7 @@ from warren.core.arrow import is_frame
 from warren.core.errors import GraphError
 from warren.core.graph import Ended, Flow, Operator, Sink, Source, Step, Stream
 
-__all__ = ["derive_credit", "required_credit"]
+__all__ = ["credit_reason", "derive_credit", "required_credit"]
 
 _DEFAULT_CREDIT = 8_192
 _WINDOW_CREDIT = 65_536
@@ -85,10 +85,9 @@ def _steps(step: Step) -> tuple[Operator[Any, Any], ...]:
 
 def derive_credit(name: str, flow: Flow, credit: int | None) -> int:
     """How many messages may be unsettled at once: as given, if every batch can fill with it, or derived."""
-    need, unbounded = required_credit(flow)
     if credit is None:
-        usual = _FRAME_CREDIT if any(is_frame(inlet.type) for inlet in flow.source.inlets()) else _DEFAULT_CREDIT
-        return max(_WINDOW_CREDIT if unbounded else usual, 2 * need)
+        return _derived(flow)[0]
+    need, _ = required_credit(flow)
     if not isinstance(credit, int) or isinstance(credit, bool) or credit < 1:
         raise GraphError(f"pipeline {name!r}: credit={credit!r} must be a whole number of at least 1")
     if credit < need:
@@ -98,3 +97,28 @@ def derive_credit(name: str, flow: Flow, credit: int | None) -> int:
             f"give credit={need} or more, make the batches smaller, or leave credit out"
         )
     return credit
+
+
+def credit_reason(flow: Flow) -> str:
+    """What a derived credit is derived from.
+
+    >>> from warren import Pipeline
+    >>> from warren.connectors import memory
+    >>> from warren.operators import batch
+    >>> credit_reason(Pipeline("p", memory.queue("a") | batch(9_000) | memory.queue("b")).flow)
+    'twice the 9,000 that batches hold before the last one fills'
+    """
+    return _derived(flow)[1]
+
+
+def _derived(flow: Flow) -> tuple[int, str]:
+    need, unbounded = required_credit(flow)
+    if unbounded:
+        usual = _WINDOW_CREDIT, "the usual where something is held for a time"
+    elif any(is_frame(inlet.type) for inlet in flow.source.inlets()):
+        usual = _FRAME_CREDIT, "the usual for frames"
+    else:
+        usual = _DEFAULT_CREDIT, "the usual"
+    return max(
+        usual, (2 * need, f"twice the {need:,} that batches hold before the last one fills"), key=lambda each: each[0]
+    )

@@ -62,6 +62,13 @@ class Queue(Inlet[T], Outlet[T]):
         """The queue, without the broker's address."""
         return f"rabbitmq:{self.queue}"
 
+    def note(self, credit: int) -> str:
+        """Which kind of queue, and how many messages the broker sends ahead: as many as the credit."""
+        kind = "stream" if self.declaration.kind == "stream" else f"{self.declaration.kind} queue"
+        if self.declaration.passive:
+            kind = f"{kind.split()[-1]} taken as it is"
+        return f"{kind}, prefetch {credit:,} from the credit"
+
     async def open(self, *, until_empty: bool = False) -> Connection:
         """Connect, to receive, to write, or both; the queue is declared. Nothing is fetched that nobody asked for."""
         return await self._open(until_empty, None)

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from warren import Pipeline
-from warren.connectors import memory
-from warren.operators import batch, dead_letter, map, merge, retry, route
+from warren.connectors import memory, rabbitmq
+from warren.operators import batch, dead_letter, map, merge, retry, route, tumbling, window
 from warren.operators.backoff import exponential
 
 FLOW = (
@@ -59,4 +63,26 @@ def test_the_drawing_is_a_flowchart_with_labelled_edges() -> None:
 def test_a_notebook_shows_the_drawing() -> None:
     pipeline = Pipeline("shapes", FLOW)
     assert pipeline._repr_markdown_() == f"```mermaid\n{pipeline.explain().mermaid}\n```"
-    assert "derived" in pipeline.explain()
+    assert "credit 8,192 (derived: the usual), shutdown" in pipeline.explain()
+
+
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [
+        (batch(5_000), "10,000 (derived: twice the 5,000 that batches hold before the last one fills)"),
+        (window(tumbling("1h"), time=float), "65,536 (derived: the usual where something is held for a time)"),
+    ],
+)
+def test_what_the_credit_is_derived_from_is_told(step: Any, reason: str) -> None:
+    assert f"  credit {reason}, shutdown" in Pipeline("p", memory.queue("a", float) | step | memory.queue("b")).explain()
+
+
+def test_a_source_on_rabbitmq_tells_its_queue_and_its_prefetch_and_no_password() -> None:
+    broker = rabbitmq.Broker("amqp://me:s3cret@mq.example", management="http://me:s3cret@mq.example")
+    orders, bills = rabbitmq.queue("orders", dict, broker=broker), rabbitmq.queue("bills", broker=broker)
+    given = rabbitmq.queue("given", broker=broker, kind="classic", passive=True)
+    text = Pipeline("p", merge(orders, given) | batch(5_000) | bills).explain()
+    assert "rabbitmq:orders   [dict, quorum queue, prefetch 10,000 from the credit]" in text
+    assert "rabbitmq:given   [queue taken as it is, prefetch 10,000 from the credit]" in text
+    assert text.splitlines()[-2] == "  -> rabbitmq:bills"
+    assert "s3cret" not in text + text.mermaid
