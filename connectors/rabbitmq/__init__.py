@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 from warren.connectors.rabbitmq.broker import Broker
+from warren.connectors.rabbitmq.health import health
 from warren.connectors.rabbitmq.queue import Exchange, Queue
+from warren.connectors.rabbitmq.queues import delete
 from warren.connectors.rabbitmq.tls import TLS
 from warren.connectors.rabbitmq.topology import Binding, QueueKind
 
-__all__ = ["TLS", "Binding", "Broker", "Exchange", "Queue", "exchange", "queue"]
+__all__ = ["TLS", "Binding", "Broker", "Exchange", "Queue", "delete", "exchange", "health", "queue"]
 
 T = TypeVar("T")
 
