@@ -15,16 +15,17 @@ from warren.connectors.records import Records
 from warren.core.errors import EncodeError
 from warren.core.message import ATTEMPTS, Batch, Columns, Metadata
 
-__all__ = ["COUNTED", "DELIVERIES", "Heads", "Ids", "batch", "parcel", "sendable"]
+__all__ = ["BROKEN", "BROKERS", "COUNTED", "DELIVERIES", "Heads", "Ids", "batch", "parcel", "sendable"]
 
 KEY = "warren-key"
 DELIVERIES = "warren-deliveries"
 """How often a message was handed out before it was last parked."""
 COUNTED = DELIVERIES.encode()
 
-_COUNTS = ("x-delivery-count", "x-acquired-count")
+_COUNTS = ("x-acquired-count", "x-delivery-count")
+"""How often a queue handed a message out before: RabbitMQ 4.3 counts all in the first, and only losses in the second."""
 _OURS = frozenset((KEY, DELIVERIES, ATTEMPTS))
-_BROKERS = frozenset(
+BROKERS = frozenset(
     (
         *_COUNTS,
         "x-death",
@@ -71,25 +72,30 @@ class Heads:
         """Properties and headers of one message; what cannot be read is left out, and the reason stands in a header."""
         known = self._read.get(index)
         if known is None:
+            properties, headers = frames.Properties(), {}
             try:
                 properties = frames.read_properties(self.data[index])
                 headers = frames.read_table(properties.headers) if properties.headers else {}
             except ValueError as error:
-                properties, headers = frames.Properties(), {BROKEN: str(error)}
+                headers = {BROKEN: str(error)}
             known = self._read[index] = properties, headers
         return known
 
     def deliveries(self, index: int, again: bool) -> int:
         """How often a message was handed out, this time included, as far as its queue counts."""
         headers = self.read(index)[1]
-        before = headers.get(DELIVERIES, 0)
-        count = next((headers[name] for name in _COUNTS if name in headers), 1 if again else 0)
-        return int(before) + int(count) + 1
+        before = max(_number(headers, DELIVERIES), 0)
+        count = next((_number(headers, name) for name in _COUNTS if name in headers), 1 if again else 0)
+        return int(before + count) + 1
 
     def attempts(self, index: int) -> int:
         """How often a message was tried, from 1."""
-        count = self.read(index)[1].get(ATTEMPTS, 1)
-        return count if isinstance(count, int) else 1
+        return max(int(_number(self.read(index)[1], ATTEMPTS)), 1)
+
+    def key(self, index: int) -> str | None:
+        """The key of a message, where it has one."""
+        key = self.read(index)[1].get(KEY)
+        return key if key is None or isinstance(key, str) else _text(key)
 
     def metadata(self, index: int, attempt: int) -> Metadata:
         """What is known of one message."""
@@ -97,11 +103,17 @@ class Heads:
         return Metadata(
             properties.message_id,
             _texts(headers),
-            float(headers["timestamp_in_ms"]) / 1000 if "timestamp_in_ms" in headers else float(properties.timestamp),
-            headers.get(KEY),
+            _number(headers, "timestamp_in_ms") / 1000 or float(properties.timestamp),
+            self.key(index),
             attempt,
             properties.content_type,
         )
+
+
+def _number(headers: Mapping[str, Any], name: str) -> float:
+    """A header that counts or measures; 0 where it is missing or says something else."""
+    value = headers.get(name, 0)
+    return value if isinstance(value, int | float) and -(2**63) <= value < 2**63 else 0
 
 
 def _texts(headers: Mapping[str, Any]) -> dict[str, str]:
@@ -110,7 +122,7 @@ def _texts(headers: Mapping[str, Any]) -> dict[str, str]:
     return {
         name: value if isinstance(value, str) else _text(value)
         for name, value in headers.items()
-        if name not in _OURS and name not in _BROKERS
+        if name not in _OURS and name not in BROKERS
     }
 
 
@@ -164,7 +176,7 @@ class _Batch(Batch):
         if heads.plain:
             data, at = heads.data, heads.id_at
             if at:
-                return Columns([data[i][at + 1 : at + 1 + data[i][at]].decode() for i in places])
+                return Columns([data[i][at + 1 : at + 1 + data[i][at]].decode(errors="replace") for i in places])
             return Columns([heads.read(i)[0].message_id for i in places])
         return Columns.of([self.metadata(i) for i in places])
 
@@ -187,7 +199,7 @@ def batch(
         handles,
         heads.content_type,
         _Column(count, lambda index: heads.read(index)[0].message_id),
-        _Column(count, lambda index: heads.read(index)[1].get(KEY)),
+        _Column(count, heads.key),
         _Column(count, lambda index: _texts(heads.read(index)[1])),
         _Column(count, lambda index: heads.metadata(index, 1).timestamp),
         attempts,

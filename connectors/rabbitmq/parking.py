@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from warren.connectors.rabbitmq import frames
 from warren.connectors.rabbitmq.broker import Broker
 from warren.connectors.rabbitmq.delays import delay_queue, delay_register, level
-from warren.connectors.rabbitmq.messages import DELIVERIES
+from warren.connectors.rabbitmq.messages import BROKEN, BROKERS, DELIVERIES
 from warren.connectors.rabbitmq.port import Parcel
 from warren.connectors.rabbitmq.sink import Publisher
 from warren.connectors.rabbitmq.topology import declare
 from warren.core.message import ATTEMPTS
 
-__all__ = ["Parking"]
+__all__ = ["Parking", "copied"]
 
 Entry = tuple[bytes, bytes, int, int]
+
+_USER = "warren-user-id"
+"""The header that keeps who published a message, which the broker lets nobody else say in the property."""
+_DROPPED = BROKERS | {ATTEMPTS, DELIVERIES, "CC", "BCC"}
 
 
 class Parking:
@@ -29,34 +33,40 @@ class Parking:
         self._declared: set[int] = set()
 
     async def park(self, entries: Sequence[Entry], delay: float) -> None:
-        """Publish copies of messages (body, properties, attempts, deliveries) that come back after ``delay`` seconds."""
+        """Publish copies of messages (body, properties, attempts, deliveries) that come back after ``delay`` seconds.
+
+        Raises `UnroutableError` where the queue itself is gone.
+        """
         if not entries:
             return
         if self._publisher is None:
             self._publisher = Publisher(self.broker)
-        target = self.queue
-        if delay > 0:
-            milliseconds = level(delay)
-            target = delay_queue(self.queue, milliseconds).name
-            await self._declare(milliseconds)
-        properties = [_counted(head, attempts, deliveries) for _, head, attempts, deliveries in entries]
+        milliseconds = level(delay) if delay > 0 else 0
+        properties = [
+            copied(head, {ATTEMPTS: attempts, DELIVERIES: deliveries}, expires=not milliseconds)
+            for _, head, attempts, deliveries in entries
+        ]
         ids = [frames.read_properties(each).message_id for each in properties]
-        parcel = Parcel("", target, ids, properties, [entry[0] for entry in entries])
-        refused = await self._publisher.publish(parcel)
-        if refused and delay > 0:
-            # Somebody deleted the queue, or the broker is another one by now.
-            self._declared.clear()
-            await self._declare(level(delay))
-            refused = await self._publisher.publish(parcel.part(sorted(refused)))
+        bodies = [entry[0] for entry in entries]
+        copies = Parcel("", await self._target(self._publisher, milliseconds), ids, properties, bodies)
+        refused = await self._publisher.publish(copies)
+        if refused and milliseconds:
+            # Somebody removed the delay queue.
+            self._declared.discard(milliseconds)
+            await self._target(self._publisher, milliseconds)
+            refused = await self._publisher.publish(copies.part(sorted(refused)))
         if refused:
             raise next(iter(refused.values()))
 
-    async def _declare(self, milliseconds: int) -> None:
-        """Declare the queue for a length of delay, once."""
+    async def _target(self, publisher: Publisher, milliseconds: int) -> str:
+        """The queue that takes messages for so long; it is there afterwards."""
+        if not milliseconds:
+            return self.queue
+        waiting = delay_queue(self.queue, milliseconds)
         if milliseconds not in self._declared:
-            assert self._publisher is not None
-            await declare(self._publisher.link, delay_register(self.queue), delay_queue(self.queue, milliseconds))
+            await declare(publisher.link, delay_register(self.queue), waiting)
             self._declared.add(milliseconds)
+        return waiting.name
 
     async def close(self) -> None:
         """Close its connection."""
@@ -64,11 +74,23 @@ class Parking:
             await self._publisher.close()
 
 
-def _counted(head: bytes, attempts: int, deliveries: int) -> bytes:
-    """The properties of a message, with its counts in the headers and without what the broker noted in them."""
-    properties = frames.read_properties(head)
-    headers: dict[str, Any] = frames.read_table(properties.headers) if properties.headers else {}
-    kept = {
-        name: value for name, value in headers.items() if not name.startswith(("x-delivery-count", "x-death", "x-acquired"))
-    }
-    return frames.with_headers(properties, kept | {ATTEMPTS: attempts, DELIVERIES: deliveries})
+def copied(head: bytes, notes: Mapping[str, Any], *, expires: bool = True) -> bytes:
+    """The properties of a message for a copy of it: with ``notes`` in its headers, and without what the broker noted there.
+
+    A copy that waits does not expire, and none goes to the queues that CC and BCC name: the original has been there.
+    """
+    try:
+        properties = frames.read_properties(head)
+        kept = frames.without(properties.headers, _DROPPED)
+    except ValueError as error:
+        # What cannot be read cannot be kept beside the notes; the body can.
+        properties, kept = frames.Properties(delivery_mode=2), frames.table({BROKEN: str(error)})
+    if properties.user_id:
+        kept += frames.table({_USER: properties.user_id})
+    return frames.write_properties(
+        properties._replace(
+            headers=kept + frames.table(notes),
+            user_id="",
+            expiration=properties.expiration if expires else "",
+        )
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from warren.connectors.rabbitmq.delays import LEVELS, delay_queue, delay_register
 from warren.connectors.rabbitmq.link import Link
@@ -26,6 +26,18 @@ def marker(queue: str) -> str:
     return f"{queue}.holders"
 
 
+Rest = Literal["here", "elsewhere", "unsure", "none"]
+"""Where the rest of a queue's messages is: ready, delayed or held by others, perhaps on its way, or nowhere."""
+
+
+class _Found(NamedTuple):
+    """How many messages are ready, how many wait in delay queues, and how many others may hold some."""
+
+    ready: int
+    delayed: int
+    others: int
+
+
 class Presence:
     """One connection's word on whether it may hold messages, and its look at the others."""
 
@@ -34,6 +46,8 @@ class Presence:
         self.queue = queue
         self._channel: AbstractChannel | None = None
         self._tag: str | None = None
+        self._came: object = None
+        self._looks = 0
 
     async def _declare(self, channel: AbstractChannel) -> int:
         declared = await channel.queue_declare(marker(self.queue), durable=True, arguments={"x-expires": _UNUSED})
@@ -68,21 +82,31 @@ class Presence:
                 if tag is not None:
                     await channel.basic_cancel(tag)
 
-    async def look(self) -> tuple[int, int, int]:
-        """How many messages are ready, how many are delayed, and how many others may hold some.
+    async def rest(self, holds: bool, came: object) -> Rest:
+        """Whether there is more to come for one who holds messages or not; ``came`` changes whenever one has come.
 
-        Raises `ConnectionError` where the connection is lost meanwhile.
+        Messages move while it looks, so one look proves nothing: it takes two that find nothing, and between them none may
+        have come to a consumer. Raises `ConnectionError` where the connection is lost meanwhile.
         """
-        async with self._asking() as channel:
-            if ready := await self._ready(channel):
-                return ready, 0, 0
-            others = await self._declare(channel) - (self._tag is not None)
-            delayed = 0 if others else await self._delayed()
-            # Once more at the end: what was held or delayed may have come back while the rest was looked at.
-            return await self._ready(channel), delayed, others
+        if not holds:
+            await self.leave()
+        found = await self._look()
+        if any(found) or came != self._came:
+            self._came, self._looks = came, 0
+        if found.ready:
+            return "here"
+        if any(found):
+            return "elsewhere"
+        self._looks += 1
+        return "none" if self._looks > 1 else "unsure"
 
-    async def _ready(self, channel: AbstractChannel) -> int:
-        return (await channel.queue_declare(self.queue, passive=True)).message_count or 0
+    async def _look(self) -> _Found:
+        async with self._asking() as channel:
+            others = await self._declare(channel) - (self._tag is not None)
+            # Where messages come from is looked at before where they go to.
+            delayed = 0 if others else await self._delayed()
+            ready = await channel.queue_declare(self.queue, passive=True)
+            return _Found(ready.message_count or 0, delayed, others)
 
     async def _delayed(self) -> int:
         """How many messages wait in the delay queues; most queues have none, so one question comes first."""

@@ -273,15 +273,10 @@ class RabbitSource(Receiver):
             if self._port is None or self._port.lost is not None or self._port.arrivals.tags or self._returned:
                 return False
             try:
-                if not self.unsettled:
-                    await self._presence.leave()
-                ready, delayed, others = await self._presence.look()
+                rest = await self._presence.rest(bool(self.unsettled), (self._epoch, self._last))
             except ConnectionError:
                 return False
-            if ready:
-                return False
-            if not delayed and not others:
-                return not self._port.arrivals.tags
-            if not await self._change(PATIENCE):
-                continue
+            if rest != "elsewhere":
+                return rest == "none" and not self._port.arrivals.tags
+            await self._change(PATIENCE)
         return False
