@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 from warren.connectors.rabbitmq.broker import Broker
 from warren.connectors.rabbitmq.delays import LEVELS, delay_queue, delay_register
-from warren.connectors.rabbitmq.link import Link
+from warren.connectors.rabbitmq.link import Link, Role
 from warren.connectors.rabbitmq.presence import marker
-from warren.core.errors import BrokerError
+from warren.connectors.rabbitmq.topology import QueueDeclaration, topology_error
+from warren.core.errors import BrokerError, WarrenError
 
 if TYPE_CHECKING:
     from aiormq.abc import AbstractChannel
@@ -26,16 +29,10 @@ class Look(NamedTuple):
 async def look(queue: str, broker: Broker) -> Look | None:
     """See how a queue stands; ``None`` where there is none.
 
-    Raises `BrokerError` where the broker cannot be reached, or does not let it be looked at.
+    Raises `BrokerError` where the broker cannot be reached, and `TopologyError` where it does not let the queue be seen.
     """
-    link = Link.acquire(broker, "consume")
-    try:
-        async with link.channel() as channel:
-            return await looked(channel, queue)
-    except ConnectionError as error:
-        raise BrokerError(f"queue {queue!r} on {broker.servers[0]} could not be looked at: {error}; try again") from error
-    finally:
-        await link.release()
+    async with _linked(broker, "consume", queue) as link, link.channel() as channel:
+        return await looked(channel, queue)
 
 
 async def looked(channel: AbstractChannel, queue: str) -> Look | None:
@@ -52,23 +49,41 @@ async def looked(channel: AbstractChannel, queue: str) -> Look | None:
 async def delete(*queues: str, broker: Broker | None = None) -> None:
     """Remove queues with all that is in them, and what the connector keeps beside each: delayed messages and the like.
 
-    Removing one that is not there does nothing. Raises `BrokerError` where the broker cannot be reached.
+    Removing one that is not there does nothing.
+
+    Raises `BrokerError` where the broker cannot be reached, and `TopologyError` where a queue may not be removed.
+
+    >>> import asyncio
+    >>> asyncio.run(delete("orders", broker=Broker("amqp://me:secret@localhost:1", patience="1ms")))
+    Traceback (most recent call last):
+    ...
+    warren.core.errors.BrokerError: the broker at amqp://me@localhost:1 cannot be reached: ...
     """
     broker = broker if broker is not None else Broker()
-    link = Link.acquire(broker, "publish")
-    try:
-        for queue in queues:
+    for queue in queues:
+        async with _linked(broker, "publish", queue) as link:
             async with link.channel() as channel:
                 delayed = await looked(channel, delay_register(queue).name) is not None
+            names = [queue, marker(queue)]
+            if delayed:
+                # The register goes last, as it tells that there may be others.
+                names += [delay_queue(queue, each).name for each in LEVELS] + [delay_register(queue).name]
             async with link.channel() as channel:
-                for name in (queue, marker(queue)):
+                for name in names:
                     await channel.queue_delete(name)
-                if delayed:
-                    for milliseconds in LEVELS:
-                        await channel.queue_delete(delay_queue(queue, milliseconds).name)
-                    # Last, as it tells that there may be others.
-                    await channel.queue_delete(delay_register(queue).name)
-    except ConnectionError as error:
-        raise BrokerError(f"queues on {broker.servers[0]} could not be removed: {error}; try again") from error
+
+
+@asynccontextmanager
+async def _linked(broker: Broker, role: Role, queue: str) -> AsyncIterator[Link]:
+    """A link for a few commands about one queue, whose errors are sentences."""
+    link = Link.acquire(broker, role)
+    try:
+        yield link
+    except WarrenError:
+        raise
+    except Exception as error:
+        where = str(link.server or broker)
+        refused = topology_error(error, QueueDeclaration(queue), where)
+        raise refused or BrokerError(f"queue {queue!r} on {where}: {error}; try again") from error
     finally:
         await link.release()
