@@ -43,10 +43,11 @@ BROKEN = "warren-headers-error"
 
 _SURELY_SHORT = 63
 """Characters that never have more than 255 bytes."""
-_TYPE, _HEADERS = 0x80, 0x2000
-"""Bits of the flags: of their first byte, and of both."""
-_USUAL = b"\x90\xc0"
-"""The flags of a message of ours without headers: content type, delivery mode, message id, timestamp."""
+_TYPE = 0x80
+"""The bit of the first byte of the flags that says that a content type follows them."""
+_HEADERS, _MODE, _PRIORITY, _ID = 0x2000, 0x1000, 0x0800, 0x0080
+_BEFORE_ID = 0x4700
+"""The bits of the properties of varying length that stand before the message id."""
 
 T = TypeVar("T")
 
@@ -54,7 +55,7 @@ T = TypeVar("T")
 class Heads:
     """The encoded properties of a batch, each taken apart once, on request."""
 
-    __slots__ = ("_read", "content_type", "data", "id_at", "plain")
+    __slots__ = ("_read", "content_type", "data", "has_ids", "id_at", "plain")
 
     def __init__(self, data: Sequence[bytes]) -> None:
         self.data = data
@@ -62,10 +63,15 @@ class Heads:
         start = _start(data[0])
         # Flags and content type come first: where they are the same in all, one look tells what there is to read.
         alike = all(map(methodcaller("startswith", start), data))
-        self.plain = alike and not int.from_bytes(start[:2], "big") & _HEADERS
+        flags = int.from_bytes(start[:2], "big")
+        self.plain = alike and not flags & _HEADERS
         """Whether none has headers."""
         self.content_type = start[3:].decode(errors="replace") if alike else _content_types(data)
-        self.id_at = len(start) + 1 if self.plain and start[:2] == _USUAL else 0
+        self.has_ids = not alike or bool(flags & _ID)
+        """Whether any may have a message id."""
+        self.id_at = (
+            len(start) + (flags & _MODE > 0) + (flags & _PRIORITY > 0) if self.plain and not flags & _BEFORE_ID else 0
+        )
         """Where the message id stands in each; 0 where that differs."""
 
     def read(self, index: int) -> tuple[frames.Properties, dict[str, Any]]:
@@ -173,6 +179,8 @@ class _Batch(Batch):
     def columns(self, places: Sequence[int]) -> Columns:
         heads = self.heads
         assert heads is not None
+        if heads.plain and not heads.has_ids:
+            return Columns()
         if heads.plain:
             data, at = heads.data, heads.id_at
             if at:
