@@ -136,6 +136,10 @@ class LaneProtocol(asyncio.StreamReaderProtocol):
             position = end + 1
         return position
 
+    def forget_shape(self) -> None:
+        """Learn anew what messages look like."""
+        self._shape = None
+
     def _connection_method(self, payload: bytes) -> None:
         if payload[:4] == frames.BLOCKED:
             self.blocked = payload[5 : 5 + payload[4]].decode(errors="replace") or "it gave no reason"
@@ -211,6 +215,8 @@ class Lane(Port):
         self._sending = asyncio.Lock()
         self._methods: dict[tuple[str, str], bytes] = {}
         protocol.lanes[self.number] = self
+        # A channel that had this number before had arrivals of its own.
+        protocol.forget_shape()
 
     def deliver(self) -> None:
         """Tell what the last bytes brought."""
