@@ -352,10 +352,10 @@ class Lane(Port):
             method = self._methods[exchange, key] = frames.publish_method(self.number, exchange, key)
         return method
 
-    async def close(self) -> None:
+    async def close(self, why: str = "the channel was closed here") -> None:
         # The answer to the close has to be read.
         self.protocol.full(self, False)
-        await super().close()
+        await super().close(why)
         self.protocol.lanes.pop(self.number, None)
 
 

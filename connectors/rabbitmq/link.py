@@ -131,14 +131,24 @@ class Link:
     @asynccontextmanager
     async def channel(self) -> AsyncIterator[AbstractChannel]:
         """A channel of aiormq's for a few commands; errors of the connection come out as they are."""
-        session = await self.session()
-        channel = await session.channel()
+        channel = await self._channel()
         try:
             with asking():
                 yield channel
         finally:
             if not channel.is_closed:
                 await goodbye(channel.close())
+
+    async def _channel(self) -> AbstractChannel:
+        while True:
+            session = await self.session()
+            try:
+                return await session.channel()
+            except Exception as error:
+                # It may be closed while it opens.
+                if session.alive and not _belongs_to_connection(error):
+                    raise
+                await asyncio.sleep(0)
 
     async def session(self) -> Session:
         """The live connection; made, or waited for. Raises `ConnectionError` once the link is released."""

@@ -152,10 +152,10 @@ class Port:
         """
         raise NotImplementedError
 
-    async def close(self) -> None:
+    async def close(self, why: str = "the channel was closed here") -> None:
         """Close the channel; what it holds goes back to its queue. Closing a lost one does nothing."""
         if self.lost is None:
-            self.lose(ConnectionError("the channel was closed here"))
+            self.lose(ConnectionError(why))
             await goodbye(self.channel.close())
 
     def begin(self, parcel: Parcel) -> _Write:

@@ -32,6 +32,8 @@ __all__ = ["Publisher", "RabbitSink"]
 
 log = logging.getLogger("warren.rabbitmq")
 
+OVERDUE = 60.0
+"""Seconds after which messages that the broker has not confirmed are sent again over another channel."""
 _TOO_LARGE = re.compile(r"message size (\d+) (?:bytes )?is larger than (?:the )?configured max size (\d+)", re.IGNORECASE)
 
 
@@ -49,6 +51,7 @@ class Publisher:
         self._declared: int | None = None
         self._port: Port | None = None
         self._opening: asyncio.Task[Port] | None = None
+        self._giving_up: asyncio.Task[None] | None = None
         self._closed = False
 
     async def publish(self, messages: Parcel) -> dict[int, Exception]:
@@ -64,7 +67,7 @@ class Publisher:
             port = self._port
             if port is None or port.lost is not None:
                 port = await self._open()
-            again, reasons = await port.publish(messages)
+            again, reasons = await self._confirmed(port, messages)
             if reasons and not restored and isinstance(self.target, QueueDeclaration):
                 restored = True
                 await self.restore()
@@ -92,6 +95,24 @@ class Publisher:
             elif self.link.connected:
                 pause = await _pause(pause)
         return refused
+
+    async def _confirmed(self, port: Port, messages: Parcel) -> tuple[Sequence[int], dict[int, Exception]]:
+        """Publish over a port, which is given up where the broker takes too long to confirm."""
+        loop = asyncio.get_running_loop()
+        timers: list[asyncio.TimerHandle] = []
+
+        def overdue() -> None:
+            if self.link.blocked is not None:
+                timers[0] = loop.call_later(OVERDUE, overdue)
+                return
+            log.warning("the broker has not confirmed %d message(s) within %g s", len(messages.bodies), OVERDUE)
+            self._giving_up = loop.create_task(port.close(f"the broker confirmed nothing within {OVERDUE:g} s"))
+
+        timers.append(loop.call_later(OVERDUE, overdue))
+        try:
+            return await port.publish(messages)
+        finally:
+            timers[0].cancel()
 
     async def restore(self) -> None:
         """Declare the target again, after somebody deleted it."""
