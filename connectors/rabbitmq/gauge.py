@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 from warren.connectors.rabbitmq.link import Link
 from warren.connectors.rabbitmq.management import Numbers, numbers
+from warren.connectors.rabbitmq.port import goodbye
 from warren.connectors.rabbitmq.queues import Look, looked
+from warren.connectors.rabbitmq.session import Session
 from warren.core.errors import BrokerError
 from warren.core.health import QueueHealth, Rates
 
@@ -40,6 +42,7 @@ class Gauge:
         self.note: str | None = None
         """Why the management API could not be asked."""
         self._rates = Rates()
+        self._looking: set[asyncio.Task[Look | None]] = set()
 
     async def read(self, own: Counts | None = None) -> QueueHealth:
         """Look at the queue."""
@@ -51,21 +54,40 @@ class Gauge:
     async def _look(self) -> Look | None:
         if not self.link.connected:
             return None
+        session = await self.link.session()
+        looking = asyncio.get_running_loop().create_task(self._looked(session))
+        self._looking.add(looking)
+        looking.add_done_callback(self._ended)
         try:
-            async with asyncio.timeout(_ANSWER), self.link.channel() as channel:
-                look = await looked(channel, self.queue)
-        except TimeoutError:
-            self.problem = f"the broker did not tell within {_ANSWER:g} s how queue {self.queue!r} stands"
-        except (Exception, asyncio.CancelledError) as error:
-            # aiormq also raises that error where the connection is lost and nobody cancels anything.
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
-                raise
-            self.problem = f"queue {self.queue!r} could not be looked at: {str(error) or type(error).__name__}"
+            await asyncio.wait((looking, session.lost), timeout=_ANSWER, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            looking.cancel()
+        if not looking.done():
+            if session.alive:
+                self.problem = f"the broker did not tell within {_ANSWER:g} s how queue {self.queue!r} stands"
+        elif looking.cancelled() or looking.exception() is not None:
+            # aiormq also cancels what waits for an answer when the connection is lost.
+            if session.alive:
+                reason = "" if looking.cancelled() else f": {looking.exception()}"
+                self.problem = f"queue {self.queue!r} could not be looked at{reason}"
         else:
+            look = looking.result()
             self.missing = look is None
             return look
         return None
+
+    async def _looked(self, session: Session) -> Look | None:
+        channel = await session.channel()
+        try:
+            return await looked(channel, self.queue)
+        finally:
+            if not channel.is_closed:
+                await goodbye(channel.close())
+
+    def _ended(self, looking: asyncio.Task[Look | None]) -> None:
+        self._looking.discard(looking)
+        if not looking.cancelled():
+            looking.exception()
 
     async def _ask(self) -> Numbers | None:
         server = self.link.server

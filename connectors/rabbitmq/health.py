@@ -72,7 +72,6 @@ class _Faults:
         self.notes: list[str] = []
         breaker = link.breaker
         if not link.connected:
-            link.wake()
             self.dead.append(f"not connected: {link.last_error or 'the connection is being made'}")
         if breaker.state != "closed":
             self.unready.append(
@@ -104,6 +103,14 @@ class _Faults:
         )
 
 
+async def _revive(link: Link) -> None:
+    """Begin to connect again where nobody does: an end that has nothing to send would not notice that it is cut off."""
+    if not link.connected:
+        link.wake()
+        # It then knows why the last connection was lost.
+        await asyncio.sleep(0)
+
+
 class SourceWatch:
     """The health of an open source."""
 
@@ -116,6 +123,7 @@ class SourceWatch:
         """How it fares."""
         source = self.source
         await self._gauge.read(self._counts())
+        await _revive(source.link)
         faults = _Faults(source.link)
         faults.gauge(self._gauge)
         if source.link.connected and not self._gauge.missing:
@@ -197,6 +205,7 @@ class SinkWatch:
         gauges = [self._gauge] if self._gauge is not None else []
         for gauge in gauges:
             await gauge.read()
+        await _revive(link)
         faults = _Faults(link)
         for gauge in gauges:
             faults.gauge(gauge)
