@@ -50,7 +50,8 @@ SETTINGS = {
     "-4k-persistent": Setting(persistent=True, length=4096),
     "-4k-quorum": Setting("quorum", persistent=True, length=4096),
 }
-WORKERS = [count for count in (1, 2, 4, 8, 16) if count <= (os.cpu_count() or 1)]
+CORES = os.cpu_count() or 1
+WORKERS = sorted({1, min(2, CORES), CORES})
 QUICK = {"relay", "relay-quorum", "consume", "publish", "arrow", "latency-p50", "latency-p99"}
 
 

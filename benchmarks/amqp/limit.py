@@ -47,7 +47,7 @@ def _frames(bodies: Bodies) -> list[bytes]:
 def rows_changed(body: memoryview | bytes) -> bytes:
     """An Arrow stream read, changed and written, all by Polars."""
     buffer = io.BytesIO()
-    change_rows(pl.read_ipc_stream(body)).write_ipc_stream(buffer, compat_level=pl.CompatLevel.oldest())
+    change_rows(pl.read_ipc_stream(bytes(body))).write_ipc_stream(buffer, compat_level=pl.CompatLevel.oldest())
     return buffer.getvalue()
 
 
