@@ -25,6 +25,8 @@ __all__ = ["DeadLetters", "Reader", "Writer"]
 _LARGEST_CHUNK = 2048
 _FIRST_CHUNK = 64
 _CHUNK_BYTES = 1 << 20
+_LONGEST_REASON = 4096
+"""Characters of an error's text that a dead letter carries; some errors show the whole message."""
 _LETTERS = 1024
 
 
@@ -311,6 +313,6 @@ class DeadLetters:
 
 def _reason(error: Exception) -> str:
     try:
-        return str(error)
+        return str(error)[:_LONGEST_REASON]
     except Exception:
         return "the error's own text cannot be read"

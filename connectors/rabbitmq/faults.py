@@ -61,10 +61,10 @@ def connect_error(error: BaseException, server: Server, tls: TLS | None = None, 
         return Refusal(f"{where}: {error}")
     causes = list(_causes(error))
     farewell = (heard.farewell if heard is not None else None) or ""
-    text = " ".join((farewell, *map(str, causes)))
+    texts = [each for each in (farewell, *map(str, causes)) if each]
     return (
         _misled(where, heard.fault if heard is not None else None)
-        or _unwelcome(where, text, server, causes, tls)
+        or _unwelcome(where, texts, server, causes, tls)
         or _insecure(where, causes, tls)
         or _unreachable(where, error, causes, farewell)
     )
@@ -90,11 +90,13 @@ def _misled(where: str, fault: str | None) -> BrokerError | None:
     return Refusal(f"{where}: {fault}; {remedy}")
 
 
-def _unwelcome(where: str, text: str, server: Server, causes: list[BaseException], tls: TLS | None) -> BrokerError | None:
+def _unwelcome(
+    where: str, texts: list[str], server: Server, causes: list[BaseException], tls: TLS | None
+) -> BrokerError | None:
     """The broker took the connection and said no."""
+    text, told = " ".join(texts), next(iter(texts), "").split(" - ", 1)[-1]
     if re.search(r"limit\b.*\breached|vhost .* is down", text):
-        told = re.sub(r"^.*?(?:NOT_ALLOWED|INTERNAL_ERROR) - ", "", text.splitlines()[0]).strip()
-        return BrokerError(f"{where} takes no connection now: {told[:200]}; raise the limit, or let others go first")
+        return BrokerError(f"{where} takes no connection now: {told}; raise the limit, or let others go first")
     if re.search(r"vhost\b.*\bnot found|access to vhost|got <Connection\.Close", text, re.DOTALL):
         return Refusal(
             f"{where} has no vhost {server.vhost!r} for user {server.user!r}: create it (rabbitmqctl add_vhost), grant "

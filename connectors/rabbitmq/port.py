@@ -99,6 +99,8 @@ class Port:
 
     def __init__(self, channel: AbstractChannel) -> None:
         self.channel = channel
+        self.frame_max = 0
+        """The largest frame that the broker takes, in bytes; 0 where it sets no limit."""
         self.arrivals = Arrivals()
         self.lost: Exception | None = None
         self.cancelled: set[str] = set()

@@ -104,6 +104,7 @@ class Session:
         frame_max = self.transport.connection_tune.frame_max
         if self.protocol is None or not self.broker.lane:
             port: Port = Plain(channel)
+            port.frame_max = frame_max
         else:
             port = Lane(channel, self.protocol, frame_max)
         self.ports.add(port)

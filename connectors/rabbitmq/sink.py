@@ -34,6 +34,8 @@ log = logging.getLogger("warren.rabbitmq")
 
 OVERDUE = 60.0
 """Seconds after which messages that the broker has not confirmed are sent again over another channel."""
+_HEADER = 12
+"""Bytes of a content header before its properties."""
 _TOO_LARGE = re.compile(r"message size (\d+) (?:bytes )?is larger than (?:the )?configured max size (\d+)", re.IGNORECASE)
 
 
@@ -67,6 +69,9 @@ class Publisher:
             port = self._port
             if port is None or port.lost is not None:
                 port = await self._open()
+            if unsendable := _unsendable(messages, port):
+                messages, positions = _without(messages, positions, unsendable, refused)
+                continue
             again, reasons = await self._confirmed(port, messages)
             if reasons and not restored and isinstance(self.target, QueueDeclaration):
                 restored = True
@@ -81,12 +86,8 @@ class Publisher:
             if port.lost is None:
                 log.info("the broker rejected %d message(s); they are sent again in %.2f s", len(again), pause)
                 pause = await _pause(pause)
-            elif oversized := self._oversized(messages, str(port.lost)):
-                for i, reason in oversized.items():
-                    refused[positions[i]] = reason
-                rest = [i for i in range(len(positions)) if i not in oversized]
-                messages = messages.part(rest)
-                positions = [positions[i] for i in rest]
+            elif oversized := _oversized(messages, str(port.lost)):
+                messages, positions = _without(messages, positions, oversized, refused)
             elif (refusal := self._refusal(messages.exchange, str(port.lost))) is not None:
                 if restored or not is_missing(port.lost):
                     raise refusal
@@ -127,21 +128,6 @@ class Publisher:
             self._declared = self.link.reconnects
             await declare(self.link, self.target)
 
-    @staticmethod
-    def _oversized(messages: Parcel, reason: str) -> dict[int, Exception]:
-        found = _TOO_LARGE.search(reason)
-        if found is None:
-            return {}
-        limit = int(found[2])
-        return {
-            i: EncodeError(
-                f"message {messages.ids[i]} has {len(body):,} bytes and the broker takes up to {limit:,} "
-                f"(max_message_size): store the content elsewhere and send where it is, or raise the limit"
-            )
-            for i, body in enumerate(messages.bodies)
-            if len(body) > limit
-        }
-
     def _refusal(self, exchange: str, reason: str) -> TopologyError | None:
         """What will not get better by sending again."""
         return topology_error(Exception(reason), ExchangeDeclaration(exchange), str(self.link.server or self.link.broker))
@@ -175,6 +161,46 @@ class Publisher:
                 await self._port.close()
         finally:
             await self.link.release()
+
+
+def _unsendable(messages: Parcel, port: Port) -> dict[int, Exception]:
+    """The messages whose headers fit into no frame, by position; the broker would end the connection for one."""
+    most = port.frame_max - 8 - _HEADER
+    if not port.frame_max or max(map(len, messages.properties)) <= most:
+        return {}
+    return {
+        i: EncodeError(
+            f"message {messages.ids[i]} has {len(head):,} bytes of headers and the broker takes up to {most:,} (frame_max): "
+            f"put them into the body, or raise the limit"
+        )
+        for i, head in enumerate(messages.properties)
+        if len(head) > most
+    }
+
+
+def _oversized(messages: Parcel, reason: str) -> dict[int, Exception]:
+    """The messages that are larger than the broker takes, by position, where that is why it closed the channel."""
+    found = _TOO_LARGE.search(reason)
+    if found is None:
+        return {}
+    limit = int(found[2])
+    return {
+        i: EncodeError(
+            f"message {messages.ids[i]} has {len(body):,} bytes and the broker takes up to {limit:,} "
+            f"(max_message_size): store the content elsewhere and send where it is, or raise the limit"
+        )
+        for i, body in enumerate(messages.bodies)
+        if len(body) > limit
+    }
+
+
+def _without(
+    messages: Parcel, positions: Sequence[int], reasons: Mapping[int, Exception], refused: dict[int, Exception]
+) -> tuple[Parcel, Sequence[int]]:
+    """What is left of messages and their positions when some are refused."""
+    refused |= {positions[i]: reason for i, reason in reasons.items()}
+    rest = [i for i in range(len(positions)) if i not in reasons]
+    return messages.part(rest), [positions[i] for i in rest]
 
 
 async def _pause(pause: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -115,10 +116,12 @@ def test_an_address_that_is_taken_apart_shows_no_password() -> None:
 
 
 def test_a_pipeline_between_addresses(vhost: str) -> None:
-    flow = address.source(f"{vhost}?queue=in&kind=classic", int) | address.sink(f"{vhost}?queue=out")
-    Pipeline("fill", memory.items(range(10)) | address.sink(f"{vhost}?queue=in&kind=classic")).run()
-    Pipeline("move", flow).run(until_empty=True)
-    got = run(lambda: drain(address.source(f"{vhost}?queue=out")))
+    # A broker that is not ours gives no vhost of our own.
+    name = f"test-{secrets.token_hex(4)}"
+    flow = address.source(f"{vhost}?queue={name}&kind=classic", int) | address.sink(f"{vhost}?queue={name}-out")
+    Pipeline("fill", memory.items(range(10)) | address.sink(f"{vhost}?queue={name}&kind=classic")).run()
+    Pipeline(name, flow).run(until_empty=True)
+    got = run(lambda: drain(address.source(f"{vhost}?queue={name}-out")))
     assert [each.body for each in got] == [b"%d" % i for i in range(10)]
 
 
