@@ -54,6 +54,9 @@ class Stage:
             proxies = [stack.enter_context(Proxy(node.amqp_port)) for node in nodes]
             stage = cls(nodes, proxies, lane, slow)
             await stage.clear()
+            for node in nodes:
+                # A node that is killed within a second forgets queues that were just declared, and all they had confirmed.
+                await asyncio.to_thread(node.eval, "[ok = dets:sync(T) || T <- dets:all()].")
             try:
                 yield stage
             finally:
