@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING
 
 from warren.connectors.rabbitmq.broker import Broker
@@ -106,7 +107,8 @@ class _Faults:
 async def _revive(link: Link) -> None:
     """Begin to connect again where nobody does: an end that has nothing to send would not notice that it is cut off."""
     if not link.connected:
-        link.wake()
+        with contextlib.suppress(ConnectionError):
+            link.wake()
         # It then knows why the last connection was lost.
         await asyncio.sleep(0)
 

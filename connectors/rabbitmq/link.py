@@ -153,8 +153,6 @@ class Link:
     async def session(self) -> Session:
         """The live connection; made, or waited for. Raises `ConnectionError` once the link is released."""
         while self._session is None or not self._session.alive:
-            if not self.users:
-                raise ConnectionError("the connection was closed here")
             connecting = self.wake()
             await asyncio.wait((connecting,))
             if connecting.cancelled():
@@ -163,7 +161,9 @@ class Link:
         return self._session
 
     def wake(self) -> asyncio.Task[Session]:
-        """Begin to connect, where that is not under way; whoever has nothing to send would not notice otherwise."""
+        """Begin to connect, where that is not under way. Raises `ConnectionError` once the link is released."""
+        if not self.users:
+            raise ConnectionError("the connection was closed here")
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.get_running_loop().create_task(self._reconnect(first=self.reconnects < 0))
             self._connecting.add_done_callback(_heed)
