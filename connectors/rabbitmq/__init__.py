@@ -3,6 +3,7 @@
 aio-pika connects; the fast lane reads and writes the messages. Install it with ``pip install 'warren[rabbitmq]'``.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
@@ -10,10 +11,25 @@ from warren.connectors.rabbitmq.broker import Broker
 from warren.connectors.rabbitmq.health import health
 from warren.connectors.rabbitmq.queue import Exchange, Queue
 from warren.connectors.rabbitmq.queues import delete
+from warren.connectors.rabbitmq.stream import Stream
+from warren.connectors.rabbitmq.streaming import Start
 from warren.connectors.rabbitmq.tls import TLS
 from warren.connectors.rabbitmq.topology import Binding, QueueKind
 
-__all__ = ["TLS", "Binding", "Broker", "Exchange", "Queue", "delete", "exchange", "health", "queue"]
+__all__ = [
+    "TLS",
+    "Binding",
+    "Broker",
+    "Exchange",
+    "Queue",
+    "Start",
+    "Stream",
+    "delete",
+    "exchange",
+    "health",
+    "queue",
+    "stream",
+]
 
 T = TypeVar("T")
 
@@ -143,4 +159,98 @@ def exchange(
         persistent=persistent,
         key=key,
         headers=headers,
+    )
+
+
+@overload
+def stream(
+    name: str,
+    type: None = None,
+    *,
+    broker: Broker | None = None,
+    start: Start = "first",
+    offsets: str | os.PathLike[str] | None = None,
+    consumer: str = "warren",
+    passive: bool = False,
+    arguments: Mapping[str, Any] | None = None,
+    key: Callable[[Any], str | None] | None = None,
+    headers: Callable[[Any], Mapping[str, str]] | None = None,
+    max_deliveries: int | None = 20,
+) -> Stream[Any]: ...
+@overload
+def stream(
+    name: str,
+    type: type[T],
+    *,
+    broker: Broker | None = None,
+    start: Start = "first",
+    offsets: str | os.PathLike[str] | None = None,
+    consumer: str = "warren",
+    passive: bool = False,
+    arguments: Mapping[str, Any] | None = None,
+    key: Callable[[T], str | None] | None = None,
+    headers: Callable[[T], Mapping[str, str]] | None = None,
+    max_deliveries: int | None = 20,
+) -> Stream[T]: ...
+@overload
+def stream(
+    name: str,
+    type: Any,
+    *,
+    broker: Broker | None = None,
+    start: Start = "first",
+    offsets: str | os.PathLike[str] | None = None,
+    consumer: str = "warren",
+    passive: bool = False,
+    arguments: Mapping[str, Any] | None = None,
+    key: Callable[[Any], str | None] | None = None,
+    headers: Callable[[Any], Mapping[str, str]] | None = None,
+    max_deliveries: int | None = 20,
+) -> Stream[Any]: ...
+def stream(
+    name: str,
+    type: Any = None,
+    *,
+    broker: Broker | None = None,
+    start: Start = "first",
+    offsets: str | os.PathLike[str] | None = None,
+    consumer: str = "warren",
+    passive: bool = False,
+    arguments: Mapping[str, Any] | None = None,
+    key: Callable[[Any], str | None] | None = None,
+    headers: Callable[[Any], Mapping[str, str]] | None = None,
+    max_deliveries: int | None = 20,
+) -> Stream[Any]:
+    """A stream on a RabbitMQ broker; a source and a sink in one. See `Stream` for what it guarantees.
+
+    - ``type``: what bodies are decoded to when it is read; without one they stay bytes
+    - ``broker``: where it is; the environment variable ``WARREN_AMQP_URL``, or ``localhost``, unless given
+    - ``start``: where reading begins the first time: with the ``"first"`` message that is there, with the ``"last"`` one,
+      with the ``"next"`` that will come, at an offset, or at a time. A time begins with what the broker wrote together
+      then, so some messages before it may come
+    - ``offsets``: a file that keeps how far the reader is, so that a restart goes on there. Without one that is known only
+      as long as the source is open, and ``start`` decides each time
+    - ``consumer``: the reader's name in that file, which several readers can share; each has its own position
+    - ``passive``: take the stream as it is, and fail where there is none; otherwise it is declared
+    - ``arguments``: what it keeps, such as ``{"x-max-age": "7D", "x-max-length-bytes": 20_000_000_000}``, and in files of
+      which size, ``{"x-stream-max-segment-size-bytes": 100_000_000}``; the broker removes whole files
+    - ``key``, ``headers``: compute from a value what is written beside it, where its metadata does not say
+    - ``max_deliveries``: after so many deliveries that were never settled, the pipeline dead-letters a message; those of
+      earlier runs count where there is a file
+
+    >>> stream("orders", dict, broker=Broker("amqp://mq.example"), offsets="orders.offsets.db", consumer="billing")
+    rabbitmq:orders
+    """
+    return Stream(
+        name,
+        type,
+        broker=broker,
+        start=start,
+        offsets=offsets,
+        consumer=consumer,
+        passive=passive,
+        arguments=arguments,
+        key=key,
+        headers=headers,
+        max_deliveries=max_deliveries,
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from warren.connectors.rabbitmq.broker import Broker
+from warren.connectors.rabbitmq.receiver import Waiting
 from warren.connectors.rabbitmq.sink import RabbitSink
 from warren.connectors.rabbitmq.source import RabbitSource
 from warren.connectors.rabbitmq.topology import Binding, ExchangeDeclaration, QueueDeclaration, QueueKind
@@ -90,6 +91,21 @@ class Queue(Inlet[T], Outlet[T]):
         """A quorum queue of that name on the same broker."""
         return Queue(queue, broker=self.broker)
 
+    def reader(self, until_empty: bool, credit: int | None) -> Waiting:
+        """The half of a connection that receives."""
+        return RabbitSource(self.broker, self.declaration, until_empty=until_empty, credit=credit)
+
+    def writer(self) -> RabbitSink:
+        """The half of a connection that writes."""
+        return RabbitSink(
+            self.broker,
+            self.declaration,
+            persistent=self.persistent,
+            key=self.key,
+            headers=self.headers,
+            routing=lambda values, keys: self.queue,
+        )
+
 
 class Exchange(Outlet[T]):
     """An exchange on a RabbitMQ broker, as a sink.
@@ -158,7 +174,7 @@ class Connection:
         self.reads = until_empty or credit is not None
         self._until_empty = until_empty
         self._credit = credit
-        self._source: RabbitSource | None = None
+        self._source: Waiting | None = None
         self._sink: RabbitSink | None = None
         self._closed = False
 
@@ -167,27 +183,17 @@ class Connection:
         await (self.source if self.reads else self.sink).open()
 
     @property
-    def source(self) -> RabbitSource:
+    def source(self) -> Waiting:
         """The half that receives."""
         if self._source is None:
-            self._source = RabbitSource(
-                self.queue.broker, self.queue.declaration, until_empty=self._until_empty, credit=self._credit
-            )
+            self._source = self.queue.reader(self._until_empty, self._credit)
         return self._source
 
     @property
     def sink(self) -> RabbitSink:
         """The half that writes."""
         if self._sink is None:
-            queue = self.queue
-            self._sink = RabbitSink(
-                queue.broker,
-                queue.declaration,
-                persistent=queue.persistent,
-                key=queue.key,
-                headers=queue.headers,
-                routing=lambda values, keys: queue.queue,
-            )
+            self._sink = self.queue.writer()
         return self._sink
 
     async def receive(self, limit: int) -> Batch | None:

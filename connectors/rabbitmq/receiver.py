@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Hashable, Mapping, Sequence
 from typing import Any
 
 from warren.connectors.rabbitmq.broker import Broker
@@ -23,6 +23,7 @@ from warren.connectors.rabbitmq.topology import (
 from warren.core.errors import BrokerError
 from warren.core.health import PATIENCE as HEALTH_PATIENCE
 from warren.core.health import Health
+from warren.core.message import Batch
 
 __all__ = ["PATIENCE", "Receiver", "Waiting"]
 
@@ -34,13 +35,30 @@ PATIENCE = 0.05
 
 
 class Waiting:
-    """Waits to be woken, does one thing at a time in a task of its own, and closes once."""
+    """An open source: waits to be woken, does one thing at a time in a task of its own, and closes once."""
 
     def __init__(self) -> None:
         self._idle = False
         self._working: asyncio.Task[None] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._closing: asyncio.Future[None] | None = None
+
+    async def open(self) -> None:
+        """Declare what is read; with a credit, begin to consume."""
+        raise NotImplementedError
+
+    async def receive(self, limit: int) -> Batch | None:
+        raise NotImplementedError
+
+    async def acknowledge(self, handles: Sequence[Hashable]) -> None:
+        raise NotImplementedError
+
+    async def release(self, handles: Sequence[Hashable], delay: float = 0.0, attempts: int | None = None) -> None:
+        raise NotImplementedError
+
+    async def health(self, patience: float = HEALTH_PATIENCE) -> Health:
+        """How it fares."""
+        raise NotImplementedError
 
     async def close(self) -> None:
         if self._closing is None:

@@ -19,8 +19,8 @@ _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
-def storage_error(error: Exception, path: str) -> StorageError:
-    """What a queue file's user is told.
+def storage_error(error: Exception, path: str, kind: str = "queue file") -> StorageError:
+    """What the user of a queue file, or of another kind of SQLite file, is told.
 
     >>> print(storage_error(sqlite3.OperationalError("oh"), "/tmp/orders.db"))
     the queue file /tmp/orders.db cannot be used: oh
@@ -28,29 +28,29 @@ def storage_error(error: Exception, path: str) -> StorageError:
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     folder = Path(path).parent
     if not folder.is_dir():
-        what = f"the queue file {path} cannot be opened: the folder {folder} does not exist; create it first"
+        what = f"the {kind} {path} cannot be opened: the folder {folder} does not exist; create it first"
     elif code in _DAMAGED or isinstance(error, msgspec.MsgspecError):
         what = (
-            f"the queue file {path} is damaged or is not a queue file ({error}); restore it from a copy, or move it away "
+            f"the {kind} {path} is damaged or is not a {kind} ({error}); restore it from a copy, or move it away "
             f"and a new one is made"
         )
     elif code in _CLOSED or isinstance(error, PermissionError):
         what = (
-            f"the queue file {path} cannot be written ({error}): SQLite must be able to create and change files in the "
+            f"the {kind} {path} cannot be written ({error}): SQLite must be able to create and change files in the "
             f"folder {folder}; change its permissions or name another place"
         )
     elif code in _FULL:
         what = (
-            f"the queue file {path} cannot take more ({error}): the disk is full, failing, or a file-size limit is reached; "
+            f"the {kind} {path} cannot take more ({error}): the disk is full, failing, or a file-size limit is reached; "
             f"nothing of this write was stored and what was stored before is safe; make room and run again"
         )
     elif code in _BUSY:
         what = (
-            f"the queue file {path} was locked by another process for {BUSY_SECONDS:.0f} s ({error}); end what holds a "
+            f"the {kind} {path} was locked by another process for {BUSY_SECONDS:.0f} s ({error}); end what holds a "
             f"transaction open on it, and run again"
         )
     else:
-        what = f"the queue file {path} cannot be used: {error}"
+        what = f"the {kind} {path} cannot be used: {error}"
     found = StorageError(what)
     found.__cause__ = error
     return found

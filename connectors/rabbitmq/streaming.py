@@ -1,0 +1,317 @@
+"""An open stream to read from: from where a reader was, or from where it is told to begin; nothing is taken out of it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Hashable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+from warren.connectors.rabbitmq import frames
+from warren.connectors.rabbitmq.broker import Broker
+from warren.connectors.rabbitmq.messages import Heads, batch
+from warren.connectors.rabbitmq.offsets import Offsets
+from warren.connectors.rabbitmq.port import Port
+from warren.connectors.rabbitmq.progress import Mark, Progress
+from warren.connectors.rabbitmq.receiver import PATIENCE, Receiver
+from warren.connectors.rabbitmq.topology import QueueDeclaration, declare, topology_error
+from warren.core.errors import BrokerError
+from warren.core.message import Batch
+
+__all__ = ["Start", "StreamSource"]
+
+log = logging.getLogger("warren.rabbitmq")
+
+Start: TypeAlias = "Literal['first', 'last', 'next'] | int | datetime"
+
+_OFFSET = "x-stream-offset"
+_MARK = b"\x0f" + _OFFSET.encode() + b"l"
+_LEAST_AHEAD, _MOST_AHEAD = 256, 65_535
+_PROBABLY, _SURELY, _AT_MOST = 0.1, 1.0, 10.0
+"""Seconds for the last message to come: where there may be none, where one was read before, where the broker counts some."""
+
+
+def offset_of(head: bytes) -> int:
+    """Where in its stream a message stands, from its encoded properties.
+
+    >>> offset_of(frames.properties("", frames.table({"x-stream-offset": 7}), True, b"1", 0))
+    7
+    """
+    at = head.find(_MARK)
+    if at < 0 or head.find(_MARK, at + 1) >= 0:
+        # Not written as usual, or a value of a header looks like it.
+        return int(frames.read_table(frames.read_properties(head).headers)[_OFFSET])
+    at += len(_MARK)
+    return int.from_bytes(head[at : at + 8], "big")
+
+
+class StreamSource(Receiver):
+    """A source connection to a stream.
+
+    A message's handle is its offset, which outlives channels: what is handed out stays with the pipeline when the
+    connection is lost, and reading goes on behind it. Reading takes nothing away, so there is always some read ahead; the
+    broker is told that there is room for more as soon as messages are handed out.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        declaration: QueueDeclaration,
+        *,
+        start: Start,
+        until_empty: bool,
+        credit: int | None,
+        offsets: tuple[str, str] | None,
+    ) -> None:
+        super().__init__(broker, declaration)
+        self.start = start
+        self.until_empty = until_empty
+        self.credit = credit
+        self._ahead = min(max(credit or 0, _LEAST_AHEAD), _MOST_AHEAD)
+        self._offsets = Offsets(offsets[0], broker.servers[0].vhost, self.queue, offsets[1]) if offsets else None
+        self._progress: Progress | None = None
+        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._handed = self._granted = 0
+        self._end = -1
+
+    async def open(self) -> None:
+        """Declare the stream, find where to begin, and begin to consume."""
+        await self._work(self._open())
+
+    async def _open(self) -> None:
+        await declare(self.link, self.declaration)
+        mark: Mark | None = None
+        if self._offsets is not None:
+            await self._offsets.open()
+            mark = self._offsets.mark
+        if mark is not None:
+            await self._find_end(mark.floor)
+            if mark.floor > self._end:
+                log.warning(
+                    "stream %r ends at offset %d, and %d was read before: it was made anew, so reading starts over",
+                    self.queue,
+                    self._end,
+                    mark.floor,
+                )
+                mark = None
+        runs = self._offsets.runs if self._offsets is not None and mark is not None else 0
+        self._progress = Progress(mark or Mark(await self._floor(self.start)), runs)
+        if mark is None:
+            await self._save(self._progress)
+        await self._consume(self._ahead)
+
+    async def _floor(self, start: Start) -> int:
+        """The offset behind which to begin, so that it is the same after a reconnect; -1 where only reading shows."""
+        if isinstance(start, int):
+            return start - 1
+        if isinstance(start, datetime) or start == "first":
+            return -1
+        await self._find_end(-1)
+        return self._end if start == "next" else max(self._end - 1, -1)
+
+    async def _find_end(self, expected: int) -> None:
+        """Learn the offset of the last message: the expected one or more, unless the stream was made anew; -1 for none."""
+        # A stream's own count of messages is up to five seconds old, and its last chunk is not.
+        self._end = -1
+        while self._closing is None:
+            port = await self.link.port()
+            try:
+                await port.consume(self.queue, "end", _MOST_AHEAD, {_OFFSET: "last"})
+                self._end = await self._last_of(port, _SURELY if expected >= 0 else _PROBABLY)
+                return
+            except Exception as error:
+                self._interrupted(port, error)
+            finally:
+                await port.close()
+
+    async def _last_of(self, port: Port, patience: float) -> int:
+        """The last one of what comes first; -1 where nothing does."""
+        # What is there comes before the answer to a question on the same channel; on RabbitMQ 4 rarely to a later one.
+        clock = asyncio.get_running_loop().time
+        end = clock() + patience
+        while True:
+            declared = await port.channel.queue_declare(self.queue, passive=True)
+            if port.arrivals.heads:
+                return offset_of(port.arrivals.heads[-1])
+            if clock() > end and (not declared.message_count or clock() > end + _AT_MOST):
+                return -1
+            await asyncio.sleep(0.005)
+
+    def _interrupted(self, port: Port, error: Exception) -> None:
+        refused = topology_error(error, self.declaration, str(self.link.server or self.broker))
+        if refused is not None:
+            raise refused from error
+        if port.lost is None and self.link.connected:
+            raise BrokerError(f"stream {self.queue!r} cannot be read: {error}") from error
+
+    def _arguments(self) -> Mapping[str, Any]:
+        assert self._progress is not None
+        if self._progress.last < 0 and isinstance(self.start, datetime):
+            return {_OFFSET: self.start}
+        return {_OFFSET: self._progress.last + 1}
+
+    def _forget(self) -> None:
+        super()._forget()
+        self._handed = self._granted = 0
+
+    @property
+    def unsettled(self) -> int:
+        """How many messages are handed out and not settled."""
+        return self._progress.unsettled if self._progress is not None else 0
+
+    async def receive(self, limit: int) -> Batch | None:
+        while self._closing is None:
+            if self._working is not None:
+                await self._settled_down()
+                continue
+            progress = self._progress
+            if progress is None:
+                await self.open()
+                continue
+            if self._port is not None and self._port.lost is not None:
+                self._forget()
+            if self._port is not None and self._port.cancelled:
+                await self._work(self._cancelled())
+                continue
+            if progress.ready:
+                again = self._hand_again(progress, limit)
+                self.count(received=len(again))
+                return again
+            if self._handed > self._granted:
+                await self._grant()
+                continue
+            if self._port is not None and self._port.arrivals.tags:
+                given = self._hand_out(progress, self._port, limit)
+                if given is None:
+                    continue
+                self.count(received=len(given))
+                return given
+            if not self._tags:
+                await self._work(self._consume(self._ahead))
+                continue
+            patience = PATIENCE if self.until_empty and not progress.delayed else None
+            if not await self._change(patience) and await self._exhausted(progress):
+                return None
+        return None
+
+    async def _grant(self) -> None:
+        """Tell the broker that there is room again for what was handed out: that is all that acks mean to a stream."""
+        tag = self._granted = self._handed
+        if self._port is not None and self._port.lost is None:
+            await self._port.settle([(tag, True)])
+
+    def _hand_again(self, progress: Progress, limit: int) -> Batch:
+        again = progress.again(limit)
+        return batch(
+            [each.body for each in again],
+            [each.offset for each in again],
+            Heads([each.head for each in again]),
+            [each.known.attempts for each in again],
+            [each.known.deliveries + 1 for each in again],
+        )
+
+    def _hand_out(self, progress: Progress, port: Port, limit: int) -> Batch | None:
+        came = port.arrivals
+        bodies, tags, data = came.bodies[:limit], came.tags[:limit], came.heads[:limit]
+        del came.bodies[:limit], came.tags[:limit], came.heads[:limit]
+        came.size -= sum(map(len, bodies))
+        port.taken()
+        came.again.clear()
+        self._handed = tags[-1]
+        first, last = offset_of(data[0]), offset_of(data[-1])
+        offsets: Sequence[int] = range(first, last + 1)
+        if len(offsets) != len(data):
+            offsets = [offset_of(head) for head in data]
+        attempts = deliveries = None
+        if first <= progress.last or progress.is_known(first):
+            fresh = self._fresh(progress, offsets, bodies, data)
+            if len(fresh) < len(data):
+                offsets = [offsets[i] for i in fresh]
+                bodies, data = [bodies[i] for i in fresh], [data[i] for i in fresh]
+            attempts = [progress.attempts(offset) for offset in offsets]
+            deliveries = [progress.deliveries(offset) + 1 for offset in offsets]
+        if offsets:
+            progress.take(offsets, bodies, data)
+        progress.reach(last)
+        return batch(bodies, offsets, Heads(data), attempts, deliveries) if offsets else None
+
+    def _fresh(
+        self, progress: Progress, offsets: Sequence[int], bodies: Sequence[bytes], heads: Sequence[bytes]
+    ) -> list[int]:
+        """Which of the messages that came are to be handed out now: neither settled before, nor still to wait."""
+        fresh: list[int] = []
+        now = time.time()
+        for i, offset in enumerate(offsets):
+            if progress.is_done(offset):
+                continue
+            kept = progress.kept.get(offset)
+            if kept is not None and kept.due > now:
+                progress.hold(offset, bodies[i], heads[i])
+                self._wait(offset, kept.due - now)
+            else:
+                fresh.append(i)
+        return fresh
+
+    def _wait(self, offset: int, delay: float) -> None:
+        self._timers[offset] = asyncio.get_running_loop().call_later(delay, self._due, offset)
+
+    def _due(self, offset: int) -> None:
+        del self._timers[offset]
+        assert self._progress is not None
+        self._progress.due(offset)
+        self._wake()
+
+    async def acknowledge(self, handles: Sequence[Hashable]) -> None:
+        progress = self._progress
+        settled = progress.settle(handles) if progress is not None else 0
+        if progress is not None and settled:
+            self.count(settled=settled)
+            await self._save(progress)
+
+    async def release(self, handles: Sequence[Hashable], delay: float = 0.0, attempts: int | None = None) -> None:
+        progress = self._progress
+        if progress is None:
+            return
+        # Nothing can be put back into a stream, so it waits here: in its old place, or for its time.
+        given = progress.give_back(handles, time.time() + delay if delay > 0 else 0.0, attempts)
+        if delay > 0:
+            for offset in given:
+                self._wait(offset, delay)
+        if given and (delay > 0 or attempts is not None):
+            await self._save(progress)
+        self._wake()
+
+    async def _save(self, progress: Progress) -> None:
+        begun = progress.last >= 0 or not isinstance(self.start, datetime)
+        if self._offsets is not None and begun:
+            await self._offsets.save(progress.mark)
+
+    async def _exhausted(self, progress: Progress) -> bool:
+        """Whether the last message that is there was handed out, and none waits for its time."""
+        if progress.delayed or progress.ready:
+            return False
+        await self._work(self._find_end(progress.last))
+        if progress.last < 0 and isinstance(self.start, datetime):
+            # What is there may all be older.
+            return self._port is not None and not self._port.arrivals.tags
+        return self._end <= progress.last and not (progress.delayed or progress.ready)
+
+    async def _close(self) -> None:
+        try:
+            await self._interrupt()
+            for timer in self._timers.values():
+                timer.cancel()
+            offsets = self._offsets
+            if offsets is not None:
+                try:
+                    if self._progress is not None:
+                        await self._save(self._progress)
+                finally:
+                    self._offsets = None
+                    await offsets.close()
+            if self._port is not None:
+                await self._port.close()
+        finally:
+            await self.link.release()
