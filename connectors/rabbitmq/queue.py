@@ -88,8 +88,8 @@ class Queue(Inlet[T], Outlet[T]):
         return connection
 
     def dead_letters(self, queue: str) -> Queue[Any]:
-        """A quorum queue of that name on the same broker."""
-        return Queue(queue, broker=self.broker)
+        """A quorum queue of that name on the same broker; with ``passive``, one that is there already."""
+        return Queue(queue, broker=self.broker, passive=self.declaration.passive)
 
     def reader(self, until_empty: bool, credit: int | None) -> Waiting:
         """The half of a connection that receives."""

@@ -41,7 +41,7 @@ UNLIMITED = 2**31 - 1
 dead-letter exchange; -1 means no limit there, and "drop at once" to 3.10. The pipeline itself dead-letters poison."""
 
 _INEQUIVALENT = re.compile(
-    r"inequivalent arg '(?P<what>[^']+)' for (?:queue|exchange) '.*?: received (?P<ours>.+) but current is (?P<theirs>.+)$"
+    r"inequivalent arg '(?P<what>[^']+)' for (?:queue|exchange) '.*?': received (?P<ours>.+) but current is (?P<theirs>.+)$"
 )
 _TYPED = re.compile(r"the value '(?P<value>.*)' of type '(?P<type>.*)'")
 _PASSING = re.compile(r"down or inaccessible|\btime(d )?out\b|INTERNAL_ERROR", re.IGNORECASE)
