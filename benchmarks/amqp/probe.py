@@ -41,7 +41,8 @@ def main(url: str, source: str, target: str, count: int, rate: int) -> dict[str,
         amounts.append(order.amount)
     if len({sent for sent, _ in taken}) != count or sum(amounts) != sum(i % 401 / 4 * 1.25 for i in range(count)):
         raise ValueError("something came out twice, or does not say what it should")
-    if count > 100 and (lasted := (max(taken)[0] - min(taken)[0]) / 1e9) > 1.05 * count / rate:
+    lasted = (max(taken)[0] - min(taken)[0]) / 1e9
+    if lasted > 1.1 * count / rate + 0.2:
         raise ValueError(f"publishing {count} messages took {lasted:.1f} s: the machine is too busy to measure latency")
     times = sorted(time for _, time in sorted(taken)[count // 10 :])
     return {name: times[min(len(times) - 1, len(times) * share // 100)] / 1e6 for name, share in (("p50", 50), ("p99", 99))}
