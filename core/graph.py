@@ -286,6 +286,8 @@ class Inlet(Source[T_co]):
 
     type: Any = None
     """What to decode bodies to; ``None`` leaves them as they are."""
+    losses_are_attempts: bool = False
+    """Whether the source counts a delivery to a worker that went away as an attempt, as it cannot tell it from a failure."""
 
     def inlets(self) -> Iterator[Inlet[Any]]:
         """Itself."""

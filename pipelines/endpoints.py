@@ -119,10 +119,14 @@ class Reader:
         limit, counts = getattr(self.inlet, "max_deliveries", None), batch.deliveries
         if limit is None or counts is None or max(counts) <= limit:
             return results, errors
+        tried = batch.attempts
         values = iter(results)
         kept = []
         for i, count in enumerate(counts):
             value = None if i in errors else next(values)
+            if tried is not None and not self.inlet.losses_are_attempts:
+                # A delivery that ended with the message parked for another attempt did come to its end.
+                count -= tried[i] - 1
             if count > limit:
                 errors[i] = PoisonError(
                     f"{self.inlet.name}: message {batch.metadata(i).id} was handed out {count} times and never settled, "

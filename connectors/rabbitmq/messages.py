@@ -98,6 +98,10 @@ class Heads:
         """How often a message was tried, from 1."""
         return max(int(_number(self.read(index)[1], ATTEMPTS)), 1)
 
+    def losses(self, index: int) -> int:
+        """How often a message that comes again was handed out without coming to an end, this time included."""
+        return self.deliveries(index, True) - (self.attempts(index) - 1)
+
     def key(self, index: int) -> str | None:
         """The key of a message, where it has one."""
         key = self.read(index)[1].get(KEY)

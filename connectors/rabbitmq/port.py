@@ -62,6 +62,15 @@ class Arrivals:
         self.again: set[int] = set()
         self.size = 0
 
+    def clear(self) -> list[int]:
+        """Forget all of them; returns their tags."""
+        tags = self.tags[:]
+        for column in (self.bodies, self.tags, self.heads):
+            del column[:]
+        self.again.clear()
+        self.size = 0
+        return tags
+
 
 class Parcel(NamedTuple):
     """Messages for one exchange, as a struct of arrays; ``keys`` is one routing key for all, or one per message."""

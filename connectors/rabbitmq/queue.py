@@ -93,7 +93,13 @@ class Queue(Inlet[T], Outlet[T]):
 
     def reader(self, until_empty: bool, credit: int | None) -> Waiting:
         """The half of a connection that receives."""
-        return RabbitSource(self.broker, self.declaration, until_empty=until_empty, credit=credit)
+        return RabbitSource(
+            self.broker,
+            self.declaration,
+            until_empty=until_empty,
+            credit=credit,
+            max_deliveries=self.max_deliveries,
+        )
 
     def writer(self) -> RabbitSink:
         """The half of a connection that writes."""

@@ -165,6 +165,10 @@ class Receiver(Waiting):
         """What a consumer is registered with."""
         return {}
 
+    def _width(self, wanted: int) -> int:
+        """How many messages a new consumer may hold."""
+        return wanted
+
     async def _before_consuming(self) -> None:
         """Do what has to be done before anything may be delivered."""
 
@@ -181,7 +185,7 @@ class Receiver(Waiting):
                 port.on_change = self._wake
             try:
                 await self._before_consuming()
-                left = prefetch
+                left = self._width(prefetch)
                 while left > 0:
                     self._consumers += 1
                     tag = f"w{self._consumers}"

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 from warren.connectors.rabbitmq.broker import Broker
+from warren.connectors.rabbitmq.caution import ALONE, Caution
 from warren.connectors.rabbitmq.messages import COUNTED, Heads, batch
 from warren.connectors.rabbitmq.parking import Parking
 from warren.connectors.rabbitmq.port import Port
@@ -42,7 +43,15 @@ class RabbitSource(Receiver):
     waits, with the limit it was asked for, so that nothing is fetched that nobody asked for.
     """
 
-    def __init__(self, broker: Broker, declaration: QueueDeclaration, *, until_empty: bool, credit: int | None) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        declaration: QueueDeclaration,
+        *,
+        until_empty: bool,
+        credit: int | None,
+        max_deliveries: int | None = None,
+    ) -> None:
         super().__init__(broker, declaration)
         self.until_empty = until_empty
         self.credit = credit
@@ -55,6 +64,8 @@ class RabbitSource(Receiver):
         self._taken: deque[_Taken] = deque()
         self._returned: list[int] = []
         self._counts: dict[int, tuple[int, int]] = {}
+        watched = credit is not None and max_deliveries is not None and declaration.counts
+        self._caution = Caution(max_deliveries or 0) if watched else None
 
     async def open(self) -> None:
         """Declare the queue; with a credit, begin to consume."""
@@ -76,11 +87,18 @@ class RabbitSource(Receiver):
                 if self.credit is None and self._tags:
                     await self._work(self._pause())
                     continue
-                given = self._hand_out(limit)
+                most = limit if self._caution is None else await self._cautious(self._caution, limit)
+                if not most:
+                    continue
+                given = self._hand_out(most)
                 self.count(received=len(given))
                 return given
             if not self._tags:
                 await self._work(self._consume(self.credit or limit))
+                continue
+            if self._caution is not None and self._caution.left and self.unsettled:
+                if not await self._change(ALONE) and self.unsettled:
+                    await self._work(self._consume(1))
                 continue
             if not await self._change(PATIENCE if self.until_empty else None) and await self._exhausted():
                 return None
@@ -116,6 +134,52 @@ class RabbitSource(Receiver):
         base = self._epoch << _EPOCH
         return batch(bodies, range(base + first, base + self._last + 1), heads, attempts, deliveries)
 
+    async def _cautious(self, caution: Caution, limit: int) -> int:
+        """How many of the messages that have come may be handed out together; 0 where they had to be given back."""
+        port = self._port
+        if self._returned or port is None:
+            return limit
+        came = port.arrivals
+        suspect = None
+        if came.again:
+            heads, tags = Heads(came.heads[:limit]), came.tags[:limit]
+            suspect = caution.first_suspect(heads.losses(i) if tag in came.again else 1 for i, tag in enumerate(tags))
+        if caution.left:
+            if suspect != 0:
+                caution.passed()
+                if not caution.left:
+                    await self._work(self._widen())
+            return 1
+        if suspect == 0:
+            await self._work(self._narrow(caution))
+        return limit if suspect is None else suspect
+
+    def _width(self, wanted: int) -> int:
+        return 1 if self._caution is not None and self._caution.left else wanted
+
+    async def _widen(self) -> None:
+        """Read ahead, with one consumer instead of those for one message each."""
+        old = set(self._tags)
+        await self._consume(self.credit or 1)
+        new = [tag for tag in self._tags if tag not in old]
+        self._tags = [tag for tag in self._tags if tag in old]
+        await self._pause()
+        self._tags = new
+
+    async def _narrow(self, caution: Caution) -> None:
+        """Give back what has come and was not handed out; it will come one by one."""
+        await self._pause()
+        port = self._port
+        if port is None or port.lost is not None:
+            return
+        tags = port.arrivals.clear()
+        port.taken()
+        caution.start(len(tags))
+        self._last = tags[-1]
+        self._apart.update(tags)
+        self._advance()
+        await port.give_back(tags)
+
     def _find(self, tag: int) -> _Taken:
         return next(taken for taken in self._taken if taken.first <= tag <= taken.last)
 
@@ -139,17 +203,21 @@ class RabbitSource(Receiver):
                 if self._floor < tag <= self._last and tag not in self._apart and tag not in self._returned:
                     self._apart.add(tag)
                     tags.append(tag)
+        self._advance()
+        if self._counts:
+            for tag in tags:
+                self._counts.pop(tag, None)
+        self.count(settled=len(tags))
+        return tags
+
+    def _advance(self) -> None:
+        """Let go of what is settled with all before it."""
         apart = self._apart
         while apart and self._floor + 1 in apart:
             self._floor += 1
             apart.remove(self._floor)
         while self._taken and self._taken[0].last <= self._floor:
             self._taken.popleft()
-        if self._counts:
-            for tag in tags:
-                self._counts.pop(tag, None)
-        self.count(settled=len(tags))
-        return tags
 
     async def acknowledge(self, handles: Sequence[Hashable]) -> None:
         await self._before_settling()
@@ -252,6 +320,8 @@ class RabbitSource(Receiver):
         self._taken.clear()
         self._returned.clear()
         self._counts.clear()
+        if self._caution is not None:
+            self._caution.start()
 
     async def _before_settling(self) -> None:
         """Without a credit, settling must not make the broker send more: its consumer goes first."""

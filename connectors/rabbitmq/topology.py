@@ -89,6 +89,12 @@ class QueueDeclaration:
             )
 
     @property
+    def counts(self) -> bool:
+        """Whether it is known to count how often it hands a message out, to any of its consumers."""
+        alone = self.arguments.get("x-single-active-consumer", False)
+        return self.kind == "quorum" and not self.passive and not alone
+
+    @property
     def table(self) -> dict[str, Any]:
         """All its arguments; one that is ``None`` is left out.
 

@@ -63,6 +63,22 @@ def test_a_message_that_was_handed_out_too_often_is_put_aside() -> None:
     assert "handed out 4 times and never settled, more than max_deliveries=3" in letters[0][1]["warren-reason"]
 
 
+def test_a_delivery_that_ended_in_a_parked_message_is_not_held_against_it() -> None:
+    counts = {"max_deliveries": 3, "deliveries": [5, 5, 5], "attempts": [1, 2, 3]}
+    queue, out = Given([1, 2, 3], **counts), Recorded()
+    run(queue | out)
+    assert out.values == [3]
+    assert [headers["warren-error"] for _, headers in queue.letters["p.dead"]] == ["PoisonError", "PoisonError"]
+    assert "handed out 4 times and never settled" in queue.letters["p.dead"][1][1]["warren-reason"]
+
+
+def test_where_a_lost_worker_counts_as_an_attempt_no_delivery_is_explained_by_one() -> None:
+    queue, out = Given([1], max_deliveries=3, deliveries=[5], attempts=[5]), Recorded()
+    queue.losses_are_attempts = True
+    run(queue | out)
+    assert out.values == []
+
+
 def test_what_settles_in_one_turn_is_told_in_one_call() -> None:
     calls: list[int] = []
 

@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 
 from tests.brokers.rabbitmq import VERSIONS, Node
-from tests.connectors.rabbitmq.hands import broker, drain, on_disk, opened, run, take, write
+from tests.connectors.rabbitmq.hands import broker, drain, on_disk, opened, run, write
 from warren.connectors import rabbitmq
-from warren.core.errors import WarrenError
-from warren.operators import constant, exponential, map, retry
+from warren.operators import exponential, map, retry
 from warren.pipelines.pipeline import Pipeline
 
 EACH = pytest.mark.parametrize("version", VERSIONS)
@@ -22,7 +21,9 @@ MESSAGES, ROUNDS = 1000, 3
 
 @pytest.mark.slow
 @EACH
-def test_a_thousand_messages_fail_three_times_while_the_broker_is_killed(version: str, start_node: Callable[..., Node]) -> None:
+def test_a_thousand_messages_fail_three_times_while_the_broker_is_killed(
+    version: str, start_node: Callable[..., Node]
+) -> None:
     node = start_node(version)
     queue = rabbitmq.queue("q", broker=broker(node.url, patience="60s"))
     seen: dict[bytes, set[int]] = defaultdict(set)
@@ -38,7 +39,9 @@ def test_a_thousand_messages_fail_three_times_while_the_broker_is_killed(version
                 if attempt > ROUNDS:
                     await connection.acknowledge([handle])
                     done.add(batch.bodies[i])
-            again = [(h, batch.metadata(i).attempt) for i, h in enumerate(batch.handles) if batch.metadata(i).attempt <= ROUNDS]
+            again = [
+                (h, batch.metadata(i).attempt) for i, h in enumerate(batch.handles) if batch.metadata(i).attempt <= ROUNDS
+            ]
             for attempt in {attempt for _, attempt in again}:
                 await connection.release([h for h, a in again if a == attempt], 0.5, attempt + 1)
             if sum(len(attempts) for attempts in seen.values()) > MESSAGES * 2:
