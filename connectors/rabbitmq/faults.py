@@ -66,7 +66,7 @@ def connect_error(error: BaseException, server: Server, tls: TLS | None = None, 
         _misled(where, heard.fault if heard is not None else None)
         or _unwelcome(where, texts, server, causes, tls)
         or _insecure(where, causes, tls)
-        or _unreachable(where, error, causes, farewell)
+        or _unreachable(where, error, causes, farewell, server.secure)
     )
 
 
@@ -149,14 +149,15 @@ def _insecure(where: str, causes: list[BaseException], tls: TLS | None) -> Broke
     return Refusal(f"{where}: no encrypted connection could be made: {reason}; check Broker(tls=TLS(...))")
 
 
-def _unreachable(where: str, error: BaseException, causes: list[BaseException], farewell: str) -> BrokerError:
+def _unreachable(where: str, error: BaseException, causes: list[BaseException], farewell: str, secure: bool) -> BrokerError:
     """Nobody was there, or went away."""
     if farewell:
         return BrokerError(f"{where} closed the connection: {farewell}; look into its log")
     if isinstance(error, TimeoutError):
         return BrokerError(f"{where} did not answer in time; check the address, the network and whether it is overloaded")
-    if any("unexpectedly closed" in str(each) for each in causes):
-        return BrokerError(f"{where} closed the connection without a word; check host and port, and look into its log")
+    if any("unexpectedly closed" in str(each) or (secure and isinstance(each, ConnectionResetError)) for each in causes):
+        perhaps = ", whether it wants a certificate or another version of TLS" if secure else ""
+        return BrokerError(f"{where} closed the connection without a word; check host and port{perhaps}, and its log")
     detail = next((each.strerror for each in causes if isinstance(each, OSError) and each.strerror), "")
     detail = detail or str(error) or type(error).__name__
     return BrokerError(f"{where} cannot be reached: {detail}; start it, or correct the address")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from ssl import SSLContext
 from typing import Any
 
 from pamqp import commands, frame
@@ -37,10 +38,10 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(talk: Talk) -> AsyncIterator[Server]:
+async def serving(talk: Talk, ssl: SSLContext | None = None) -> AsyncIterator[Server]:
     """Serve each connection with ``talk``, then close it."""
     server = Server(talk)
-    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    listener = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=ssl)
     server.port = listener.sockets[0].getsockname()[1]
     try:
         yield server
