@@ -116,9 +116,9 @@ async def _revive(link: Link) -> None:
 class SourceWatch:
     """The health of an open source."""
 
-    def __init__(self, source: Receiver) -> None:
+    def __init__(self, source: Receiver, gauge: Gauge | None = None) -> None:
         self.source = source
-        self._gauge = Gauge(source.link, source.queue)
+        self._gauge = gauge if gauge is not None else Gauge(source.link, source.queue)
         self._full_since: float | None = None
 
     async def health(self, patience: float = PATIENCE) -> Health:

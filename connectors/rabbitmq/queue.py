@@ -10,6 +10,7 @@ from warren.connectors.rabbitmq.receiver import Waiting
 from warren.connectors.rabbitmq.sink import RabbitSink
 from warren.connectors.rabbitmq.source import RabbitSource
 from warren.connectors.rabbitmq.topology import Binding, ExchangeDeclaration, QueueDeclaration, QueueKind
+from warren.core.errors import GraphError
 from warren.core.graph import Inlet, Outlet
 from warren.core.health import PATIENCE, Health
 from warren.core.message import Batch, Outgoing
@@ -93,6 +94,8 @@ class Queue(Inlet[T], Outlet[T]):
 
     def reader(self, until_empty: bool, credit: int | None) -> Waiting:
         """The half of a connection that receives."""
+        if self.declaration.kind == "stream":
+            raise GraphError(f"queue {self.queue!r} is a stream: read it with rabbitmq.stream({self.queue!r})")
         return RabbitSource(
             self.broker,
             self.declaration,

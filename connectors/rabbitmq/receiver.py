@@ -194,17 +194,20 @@ class Receiver(Waiting):
                     left -= _MOST_PREFETCH
                 return
             except Exception as error:
-                # A refusal closes the channel, a lost connection only interrupts.
-                refused = topology_error(error, self.declaration, str(self.link.server or self.broker))
-                if refused is not None and (self.declaration.passive or not is_missing(error)):
-                    raise refused from error
-                if refused is None and port.lost is None and self.link.connected and not is_passing(error):
-                    raise BrokerError(f"queue {self.queue!r}: no consumer could be registered: {error}") from error
-                await port.close()
-                if self.link.connected:
-                    self._declared = None
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, LONGEST_PAUSE)
+                await self._interrupted(port, error, pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _interrupted(self, port: Port, error: Exception, pause: float) -> None:
+        """Raise what trying again does not heal; a refusal closes the channel, and a lost connection only interrupts."""
+        refused = topology_error(error, self.declaration, str(self.link.server or self.broker))
+        if refused is not None and (self.declaration.passive or not is_missing(error)):
+            raise refused from error
+        if refused is None and port.lost is None and self.link.connected and not is_passing(error):
+            raise BrokerError(f"queue {self.queue!r}: no consumer could be registered: {error}") from error
+        await port.close()
+        if self.link.connected:
+            self._declared = None
+            await asyncio.sleep(pause)
 
     async def _declare(self) -> None:
         """Declare the queue, once for each connection, as the broker may be another one."""

@@ -9,15 +9,16 @@ from collections.abc import Hashable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
-from warren.connectors.rabbitmq import frames
 from warren.connectors.rabbitmq.broker import Broker
+from warren.connectors.rabbitmq.ends import MOST_AHEAD, OFFSET, Backlog, last_offset, offset_of
+from warren.connectors.rabbitmq.health import SourceWatch
 from warren.connectors.rabbitmq.messages import Heads, batch
 from warren.connectors.rabbitmq.offsets import Offsets
 from warren.connectors.rabbitmq.port import Port
 from warren.connectors.rabbitmq.progress import Mark, Progress
 from warren.connectors.rabbitmq.receiver import PATIENCE, Receiver
-from warren.connectors.rabbitmq.topology import QueueDeclaration, declare, topology_error
-from warren.core.errors import BrokerError
+from warren.connectors.rabbitmq.topology import FIRST_PAUSE, LONGEST_PAUSE, QueueDeclaration
+from warren.core.errors import TopologyError
 from warren.core.message import Batch
 
 __all__ = ["Start", "StreamSource"]
@@ -26,25 +27,7 @@ log = logging.getLogger("warren.rabbitmq")
 
 Start: TypeAlias = "Literal['first', 'last', 'next'] | int | datetime"
 
-_OFFSET = "x-stream-offset"
-_MARK = b"\x0f" + _OFFSET.encode() + b"l"
-_LEAST_AHEAD, _MOST_AHEAD = 256, 65_535
-_PROBABLY, _SURELY, _AT_MOST = 0.1, 1.0, 10.0
-"""Seconds for the last message to come: where there may be none, where one was read before, where the broker counts some."""
-
-
-def offset_of(head: bytes) -> int:
-    """Where in its stream a message stands, from its encoded properties.
-
-    >>> offset_of(frames.properties("", frames.table({"x-stream-offset": 7}), True, b"1", 0))
-    7
-    """
-    at = head.find(_MARK)
-    if at < 0 or head.find(_MARK, at + 1) >= 0:
-        # Not written as usual, or a value of a header looks like it.
-        return int(frames.read_table(frames.read_properties(head).headers)[_OFFSET])
-    at += len(_MARK)
-    return int.from_bytes(head[at : at + 8], "big")
+_LEAST_AHEAD = 256
 
 
 class StreamSource(Receiver):
@@ -69,19 +52,20 @@ class StreamSource(Receiver):
         self.start = start
         self.until_empty = until_empty
         self.credit = credit
-        self._ahead = min(max(credit or 0, _LEAST_AHEAD), _MOST_AHEAD)
+        self._ahead = min(max(credit or 0, _LEAST_AHEAD), MOST_AHEAD)
         self._offsets = Offsets(offsets[0], broker.servers[0].vhost, self.queue, offsets[1]) if offsets else None
         self._progress: Progress | None = None
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._handed = self._granted = 0
         self._end = -1
+        self._watch = SourceWatch(self, Backlog(self))
 
     async def open(self) -> None:
         """Declare the stream, find where to begin, and begin to consume."""
         await self._work(self._open())
 
     async def _open(self) -> None:
-        await declare(self.link, self.declaration)
+        await self._declare()
         mark: Mark | None = None
         if self._offsets is not None:
             await self._offsets.open()
@@ -113,48 +97,46 @@ class StreamSource(Receiver):
 
     async def _find_end(self, expected: int) -> None:
         """Learn the offset of the last message: the expected one or more, unless the stream was made anew; -1 for none."""
-        # A stream's own count of messages is up to five seconds old, and its last chunk is not.
-        self._end = -1
+        self._end, pause = -1, FIRST_PAUSE
         while self._closing is None:
+            await self._declare()
             port = await self.link.port()
             try:
-                await port.consume(self.queue, "end", _MOST_AHEAD, {_OFFSET: "last"})
-                self._end = await self._last_of(port, _SURELY if expected >= 0 else _PROBABLY)
+                self._end = await last_offset(port, self.queue, expected)
                 return
             except Exception as error:
-                self._interrupted(port, error)
+                await self._interrupted(port, error, pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
             finally:
                 await port.close()
 
-    async def _last_of(self, port: Port, patience: float) -> int:
-        """The last one of what comes first; -1 where nothing does."""
-        # What is there comes before the answer to a question on the same channel; on RabbitMQ 4 rarely to a later one.
-        clock = asyncio.get_running_loop().time
-        end = clock() + patience
-        while True:
-            declared = await port.channel.queue_declare(self.queue, passive=True)
-            if port.arrivals.heads:
-                return offset_of(port.arrivals.heads[-1])
-            if clock() > end and (not declared.message_count or clock() > end + _AT_MOST):
-                return -1
-            await asyncio.sleep(0.005)
-
-    def _interrupted(self, port: Port, error: Exception) -> None:
-        refused = topology_error(error, self.declaration, str(self.link.server or self.broker))
-        if refused is not None:
-            raise refused from error
-        if port.lost is None and self.link.connected:
-            raise BrokerError(f"stream {self.queue!r} cannot be read: {error}") from error
+    async def _resume(self) -> None:
+        """Go on behind what was handed out, where it is still the same stream."""
+        assert self._progress is not None
+        last = self._progress.last
+        if last >= 0:
+            await self._find_end(last)
+            if self._end < last and self._closing is None:
+                raise TopologyError(
+                    f"stream {self.queue!r} ends at offset {self._end}, and {last} was read already: it was deleted and "
+                    f"made anew meanwhile; start again, then it is read from its beginning"
+                )
+        await self._consume(self._ahead)
 
     def _arguments(self) -> Mapping[str, Any]:
         assert self._progress is not None
         if self._progress.last < 0 and isinstance(self.start, datetime):
-            return {_OFFSET: self.start}
-        return {_OFFSET: self._progress.last + 1}
+            return {OFFSET: self.start}
+        return {OFFSET: self._progress.last + 1}
 
     def _forget(self) -> None:
         super()._forget()
         self._handed = self._granted = 0
+
+    @property
+    def reached(self) -> int:
+        """The offset up to which everything was handed out, or settled before; -1 where that is nothing yet."""
+        return self._progress.last if self._progress is not None else -1
 
     @property
     def unsettled(self) -> int:
@@ -189,7 +171,7 @@ class StreamSource(Receiver):
                 self.count(received=len(given))
                 return given
             if not self._tags:
-                await self._work(self._consume(self._ahead))
+                await self._work(self._resume())
                 continue
             patience = PATIENCE if self.until_empty and not progress.delayed else None
             if not await self._change(patience) and await self._exhausted(progress):
