@@ -1,8 +1,9 @@
 """aio-pika written by hand, in the fastest form found that uses its documented interface alone.
 
 A callback keeps what comes; what has come is decoded, changed and published at the same time, on a second connection, and
-when all its confirms are there, acknowledged with one ``multiple`` ack. For latency each message is a task of its own
-instead: publish, confirm, acknowledge. uvloop is used where it is installed, as warren does.
+when all its confirms are there, acknowledged with one ``multiple`` ack. In `relay_each` each message is a task of its own
+instead, as the documentation shows it: publish, confirm, acknowledge. That has the lower latency. uvloop is used where it is
+installed, as warren does.
 """
 
 from __future__ import annotations
@@ -98,15 +99,15 @@ async def _source(job: Job, callback: Callable[[AbstractIncomingMessage], Any]) 
 
 
 @asynccontextmanager
-async def _sink(job: Job) -> AsyncIterator[Callable[[bytes], Coroutine[Any, Any, Any]]]:
+async def _sink(job: Job) -> AsyncIterator[Callable[[bytes], Coroutine[Any, Any, None]]]:
     """What publishes one body and waits for its confirm."""
     mode = DeliveryMode.PERSISTENT if job.setting.persistent else DeliveryMode.NOT_PERSISTENT
     content_type, target = job.setting.content_type, job.target
     async with await aio_pika.connect(job.url) as connection:
         exchange = (await connection.channel()).default_exchange
 
-        def send(body: bytes) -> Coroutine[Any, Any, Any]:
-            return exchange.publish(Message(body, content_type=content_type, delivery_mode=mode), target)
+        async def send(body: bytes) -> None:
+            await exchange.publish(Message(body, content_type=content_type, delivery_mode=mode), target)
 
         yield send
 
@@ -114,11 +115,24 @@ async def _sink(job: Job) -> AsyncIterator[Callable[[bytes], Coroutine[Any, Any,
 async def _relay(job: Job, work: Callable[[bytes], bytes]) -> None:
     arrivals = Arrivals()
     async with _sink(job) as send, _source(job, arrivals.keep):
+
+        async def handle(message: AbstractIncomingMessage) -> None:
+            await send(work(message.body))
+
         while not job.progress.finished:
             if messages := await arrivals.take():
-                await asyncio.gather(*[send(work(message.body)) for message in messages])
-                await messages[-1].ack(multiple=True)
+                results = await asyncio.gather(*map(handle, messages), return_exceptions=True)
+                if any(results):
+                    await _settle_each(messages, results)
+                else:
+                    await messages[-1].ack(multiple=True)
                 job.progress.add(len(messages))
+
+
+async def _settle_each(messages: Sequence[AbstractIncomingMessage], results: Sequence[BaseException | None]) -> None:
+    """One bad message does not take the others along."""
+    for message, result in zip(messages, results, strict=True):
+        await (message.reject() if result else message.ack())
 
 
 async def _relay_each(job: Job) -> None:
@@ -129,6 +143,8 @@ async def _relay_each(job: Job) -> None:
             await send(encode(change(decode(message.body))))
             await message.ack()
             job.progress.add(1)
+            if job.progress.finished:
+                done.set()
 
         async with _source(job, handle):
             await ended(job, done)
