@@ -1,4 +1,4 @@
-"""RabbitMQ queues, exchanges and streams as sources and sinks.
+"""RabbitMQ queues, exchanges, streams and partitions as sources and sinks.
 
 aio-pika connects; the fast lane reads and writes the messages. Install it with ``pip install 'warren[rabbitmq]'``.
 """
@@ -9,6 +9,8 @@ from typing import Any, TypeVar, overload
 
 from warren.connectors.rabbitmq.broker import Broker
 from warren.connectors.rabbitmq.health import health
+from warren.connectors.rabbitmq.partition import Partition
+from warren.connectors.rabbitmq.plan import Hash
 from warren.connectors.rabbitmq.queue import Exchange, Queue
 from warren.connectors.rabbitmq.queues import delete
 from warren.connectors.rabbitmq.stream import Stream
@@ -21,12 +23,14 @@ __all__ = [
     "Binding",
     "Broker",
     "Exchange",
+    "Partition",
     "Queue",
     "Start",
     "Stream",
     "delete",
     "exchange",
     "health",
+    "partition",
     "queue",
     "stream",
 ]
@@ -251,6 +255,89 @@ def stream(
         passive=passive,
         arguments=arguments,
         key=key,
+        headers=headers,
+        max_deliveries=max_deliveries,
+    )
+
+
+@overload
+def partition(
+    name: str,
+    type: None = None,
+    *,
+    n: int,
+    by: Callable[[Any], str] | None = None,
+    broker: Broker | None = None,
+    hash: Hash = "consistent",
+    passive: bool = False,
+    persistent: bool = True,
+    headers: Callable[[Any], Mapping[str, str]] | None = None,
+    max_deliveries: int | None = 20,
+) -> Partition[Any]: ...
+@overload
+def partition(
+    name: str,
+    type: type[T],
+    *,
+    n: int,
+    by: Callable[[T], str] | None = None,
+    broker: Broker | None = None,
+    hash: Hash = "consistent",
+    passive: bool = False,
+    persistent: bool = True,
+    headers: Callable[[T], Mapping[str, str]] | None = None,
+    max_deliveries: int | None = 20,
+) -> Partition[T]: ...
+@overload
+def partition(
+    name: str,
+    type: Any,
+    *,
+    n: int,
+    by: Callable[[Any], str] | None = None,
+    broker: Broker | None = None,
+    hash: Hash = "consistent",
+    passive: bool = False,
+    persistent: bool = True,
+    headers: Callable[[Any], Mapping[str, str]] | None = None,
+    max_deliveries: int | None = 20,
+) -> Partition[Any]: ...
+def partition(
+    name: str,
+    type: Any = None,
+    *,
+    n: int,
+    by: Callable[[Any], str] | None = None,
+    broker: Broker | None = None,
+    hash: Hash = "consistent",
+    passive: bool = False,
+    persistent: bool = True,
+    headers: Callable[[Any], Mapping[str, str]] | None = None,
+    max_deliveries: int | None = 20,
+) -> Partition[Any]:
+    """A queue in ``n`` partitions on a RabbitMQ broker; a source and a sink in one. See `Partition` for what it guarantees.
+
+    - ``type``: what bodies are decoded to when it is read; without one they stay bytes
+    - ``n``: how many partitions there are when they are made; later `repartition` changes it, and this is passed by
+    - ``by``: computes from a value the key that decides its partition; without one it is the key in the metadata
+    - ``broker``: where it is; the environment variable ``WARREN_AMQP_URL``, or ``localhost``, unless given
+    - ``hash``: ``"consistent"`` needs the plugin rabbitmq_consistent_hash_exchange, ``"modulus"`` RabbitMQ 4.3 or the
+      plugin rabbitmq_sharding
+    - ``passive``: take everything as it is, and fail where it is missing; otherwise it is declared
+    - ``persistent``, ``headers``, ``max_deliveries``: as for `queue`
+
+    >>> partition("orders", dict, n=8, by=lambda order: order["customer"], broker=Broker("amqp://mq.example"))
+    rabbitmq:orders
+    """
+    return Partition(
+        name,
+        type,
+        n=n,
+        by=by,
+        broker=broker,
+        hash=hash,
+        passive=passive,
+        persistent=persistent,
         headers=headers,
         max_deliveries=max_deliveries,
     )

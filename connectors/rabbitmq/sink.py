@@ -221,6 +221,7 @@ class RabbitSink:
         key: Callable[[Any], str | None] | None,
         headers: Callable[[Any], Mapping[str, str]] | None,
         routing: Callable[[Sequence[Any], Sequence[str | None] | None], str | Sequence[str]],
+        publisher: Publisher | None = None,
     ) -> None:
         self.declaration = declaration
         self.exchange = declaration.name if isinstance(declaration, ExchangeDeclaration) else ""
@@ -228,7 +229,7 @@ class RabbitSink:
         self.key = key
         self.headers = headers
         self.routing = routing
-        self.publisher = Publisher(broker, declaration)
+        self.publisher = publisher if publisher is not None else Publisher(broker, declaration)
         self.underway = 0
         """How many messages are sent, or wait to be, and not confirmed."""
         self.moved = asyncio.get_running_loop().time()

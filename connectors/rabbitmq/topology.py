@@ -44,13 +44,14 @@ _INEQUIVALENT = re.compile(
     r"inequivalent arg '(?P<what>[^']+)' for (?:queue|exchange) '.*?': received (?P<ours>.+) but current is (?P<theirs>.+)$"
 )
 _TYPED = re.compile(r"the value '(?P<value>.*)' of type '(?P<type>.*)'")
+_PLUGINS = {"x-consistent-hash": "rabbitmq_consistent_hash_exchange", "x-modulus-hash": "rabbitmq_sharding"}
 _PASSING = re.compile(r"down or inaccessible|\btime(d )?out\b|INTERNAL_ERROR", re.IGNORECASE)
 _REFUSED = re.compile("PRECONDITION_FAILED|COMMAND_INVALID|SYNTAX_ERROR|NOT_ALLOWED|NOT_IMPLEMENTED")
 
 
 @dataclass(frozen=True)
 class Binding:
-    """What a queue gets: the messages of an exchange whose routing key fits ``key``. The exchange is declared too.
+    """What a queue or exchange gets: an exchange's messages whose routing key fits ``key``. That one is declared too.
 
     >>> Binding("events", "order.*")
     Binding(exchange='events', key='order.*', kind='topic', passive=False)
@@ -107,12 +108,13 @@ class QueueDeclaration:
 
 @dataclass(frozen=True)
 class ExchangeDeclaration:
-    """An exchange; ``passive`` only looks whether it is there."""
+    """An exchange, and what it is bound to; ``passive`` only looks whether it is there."""
 
     name: str
     kind: str = "topic"
     arguments: Mapping[str, Any] = field(default_factory=dict)
     passive: bool = False
+    bindings: Sequence[Binding] = ()
 
 
 async def declare(link: Link, *things: QueueDeclaration | ExchangeDeclaration) -> None:
@@ -162,6 +164,9 @@ async def _exchange(channel: AbstractChannel, thing: ExchangeDeclaration) -> Non
     await channel.exchange_declare(
         thing.name, exchange_type=thing.kind, passive=thing.passive, durable=True, arguments=arguments
     )
+    for binding in thing.bindings:
+        await _exchange(channel, ExchangeDeclaration(binding.exchange, binding.kind, passive=binding.passive))
+        await channel.exchange_bind(thing.name, binding.exchange, binding.key)
 
 
 async def _queue(channel: AbstractChannel, thing: QueueDeclaration) -> None:
@@ -204,7 +209,8 @@ def topology_error(error: Exception, thing: QueueDeclaration | ExchangeDeclarati
     if "RESOURCE_LOCKED" in text:
         return TopologyError(f"{name} belongs to another connection alone (exclusive): choose another name")
     if "exchange type" in text:
-        return TopologyError(f"{name} is refused: {told}; choose another kind=, or enable the plugin that brings it")
+        plugin = next((f": rabbitmq-plugins enable {brings}" for kind, brings in _PLUGINS.items() if kind in text), "")
+        return TopologyError(f"{name} is refused: {told}; choose another kind=, or enable the plugin that brings it{plugin}")
     if _REFUSED.search(text):
         return TopologyError(f"{name} is refused: {told}; correct its arguments")
     return None
