@@ -1,7 +1,7 @@
 """Where the time of a message goes, without the fast lane and with it: ``python -m benchmarks.amqp.profile [VERSION]``.
 
-The same pipeline as in the case ``relay``, under the interpreter's own profiler, which makes small functions look dearer than
-they are. Waiting for the broker is left out.
+The same pipeline as in the case ``relay``, under the interpreter's own profiler, which makes small functions look dearer
+than they are. Waiting for the broker is left out.
 """
 
 from __future__ import annotations

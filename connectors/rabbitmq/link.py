@@ -38,7 +38,7 @@ class Link:
 
     def __init__(self, broker: Broker, role: Role) -> None:
         self.broker = broker
-        self.role = role
+        self.role: Role = role
         self.users = 0
         self.reconnects = -1
         self.last_error: BrokerError | None = None

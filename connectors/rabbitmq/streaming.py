@@ -49,7 +49,7 @@ class StreamSource(Receiver):
         offsets: tuple[str, str] | None,
     ) -> None:
         super().__init__(broker, declaration)
-        self.start = start
+        self.start: Start = start
         self.until_empty = until_empty
         self.credit = credit
         self._ahead = min(max(credit or 0, _LEAST_AHEAD), MOST_AHEAD)
