@@ -62,7 +62,7 @@ class Stream(Queue[T]):
             headers=headers,
             max_deliveries=max_deliveries,
         )
-        self.start = _checked(start, stream)
+        self.start: Start = _checked(start, stream)
         self.offsets = os.fspath(offsets) if offsets is not None else None
         self.consumer = consumer
 
