@@ -102,6 +102,8 @@ class Member(RabbitSource):
         port = self._port
         if port is not None and port.lost is None:
             await port.close("another worker takes over")
+            self._port = None
+            self._forget()
         if self.credit is not None:
             await self._consume(self.credit)
 

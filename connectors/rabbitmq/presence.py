@@ -74,6 +74,12 @@ class Presence:
                 await self._declare(channel)
                 self._tag = (await channel.basic_consume(marker(self.queue), _nobody)).consumer_tag
 
+    async def company(self, present: bool) -> int:
+        """Enter or leave, and count who is there. Raises `ConnectionError` where the connection is lost meanwhile."""
+        await (self.enter() if present else self.leave())
+        async with self._asking() as channel:
+            return await self._declare(channel)
+
     async def leave(self) -> None:
         """Say that none is held any more. Raises `ConnectionError` where the connection is lost meanwhile."""
         if self._tag is not None:
