@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from warren.connectors.rabbitmq.link import Link
 from warren.connectors.rabbitmq.management import Numbers, numbers
-from warren.connectors.rabbitmq.port import goodbye
 from warren.connectors.rabbitmq.queues import Look, looked
 from warren.connectors.rabbitmq.session import Session
 from warren.core.errors import BrokerError
@@ -42,7 +41,7 @@ class Gauge:
         self.note: str | None = None
         """Why the management API could not be asked."""
         self._rates = Rates()
-        self._looking: set[asyncio.Task[Look | None]] = set()
+        self._looking: asyncio.Task[Look | None] | None = None
 
     async def read(self, own: Counts | None = None) -> QueueHealth:
         """Look at the queue."""
@@ -52,16 +51,16 @@ class Gauge:
         return self.told
 
     async def _look(self) -> Look | None:
-        if not self.link.connected:
+        # From a connection that it has blocked, a broker reads nothing.
+        if not self.link.connected or self.link.blocked is not None:
             return None
         session = await self.link.session()
-        looking = asyncio.get_running_loop().create_task(self._looked(session))
-        self._looking.add(looking)
-        looking.add_done_callback(self._ended)
-        try:
-            await asyncio.wait((looking, session.lost), timeout=_ANSWER, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            looking.cancel()
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.get_running_loop().create_task(self._looked(session))
+            self._looking.add_done_callback(_heed)
+        looking = self._looking
+        # It is never cut short: a command that is, closes its channel twice, and with that the connection.
+        await asyncio.wait((looking, session.lost), timeout=_ANSWER, return_when=asyncio.FIRST_COMPLETED)
         if not looking.done():
             if session.alive:
                 self.problem = f"the broker did not tell within {_ANSWER:g} s how queue {self.queue!r} stands"
@@ -82,12 +81,7 @@ class Gauge:
             return await looked(channel, self.queue)
         finally:
             if not channel.is_closed:
-                await goodbye(channel.close())
-
-    def _ended(self, looking: asyncio.Task[Look | None]) -> None:
-        self._looking.discard(looking)
-        if not looking.cancelled():
-            looking.exception()
+                await channel.close()
 
     async def _ask(self) -> Numbers | None:
         server = self.link.server
@@ -121,3 +115,9 @@ class Gauge:
         return QueueHealth(
             name=self.queue, depth=look.ready, unacked=unacked, consumers=look.consumers, drain=drain, **rates
         )
+
+
+def _heed(looking: asyncio.Task[Look | None]) -> None:
+    """Take note of an error that nobody waits for any more."""
+    if not looking.cancelled():
+        looking.exception()

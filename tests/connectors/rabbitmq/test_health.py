@@ -27,6 +27,9 @@ from warren.pipelines import Running
 
 WITHIN = 30.0
 
+HELD = (19, 20)
+"""What is left of 30 messages when a credit of 10 is used up: reading begins with a consumer for one message alone."""
+
 
 def looped(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
     """A test that runs in an event loop of its own."""
@@ -77,7 +80,7 @@ async def publish(queue: Any, count: int) -> None:
 
 
 def of(found: Health, name: str) -> QueueHealth:
-    return next(queue for queue in found.queues if queue.name == name)
+    return next((queue for queue in found.queues if queue.name == name), QueueHealth(name=name))
 
 
 class Gate:
@@ -106,7 +109,8 @@ async def test_a_pipeline_that_does_its_work_is_live_and_ready(vhost: str) -> No
         found = await until(shop.health, lambda found: found.ready and of(found, "bills").depth == 5)
         assert found.live and found.reasons == ()
         assert (found.reconnects, found.unconfirmed) == (0, 0)
-        assert of(found, "orders").consumers == 1 and of(found, "bills").consumers == 0
+        assert of(found, "bills").consumers == 0
+        await until(shop.health, lambda found: (of(found, "orders").consumers, of(found, "orders").unacked) == (1, 0))
         shop.stop()
         assert says(await shop.health(), "it is stopping")
     ended = await shop.health()
@@ -170,7 +174,7 @@ async def test_a_slow_handler_shows_in_depth_rates_and_drain_time(vhost: str) ->
     async with running(
         Pipeline("shop", orders | map(Gate(True, pause=0.02), concurrency=4) | bills, credit=20, shutdown="5s")
     ) as shop:
-        await until(shop.health, lambda found: found.queues and of(found, "bills").depth)
+        await until(shop.health, lambda found: of(found, "bills").depth)
         begun = asyncio.get_running_loop().time()
         before = of(await shop.health(), "orders")
         found = await until(shop.health, lambda found: (of(found, "bills").depth or 0) >= 300)
@@ -197,10 +201,10 @@ async def test_a_used_up_credit_makes_it_not_ready_and_a_stuck_handler_not_live(
     await publish(orders, 30)
     gate = Gate()
     async with running(Pipeline("shop", orders | map(gate) | bills, credit=10, shutdown="5s")) as shop:
-        await until(shop.health, lambda found: found.ready and of(found, "orders").unacked == 10)
+        await until(shop.health, lambda found: found.ready and of(found, "orders").depth in HELD)
         assert (await shop.health("1m")).live
         found = await until(functools.partial(shop.health, "300ms"), lambda found: not found.live)
-        assert says(found, "20 message(s) wait in queue 'orders' and none was settled for", "a step or a sink is stuck")
+        assert says(found, "message(s) wait in queue 'orders' and none was settled for", "a step or a sink is stuck")
         assert says(found, "rabbitmq:orders: the credit of 10 has been used up for")
         gate.open.set()
         found = await until(functools.partial(shop.health, "300ms"), lambda found: found.ready)
@@ -214,7 +218,7 @@ async def test_a_cancelled_consumer_makes_it_not_live_until_it_is_registered_aga
     await publish(orders, 30)
     gate = Gate()
     async with running(Pipeline("shop", orders | map(gate) | bills, credit=10, shutdown="5s")) as shop:
-        await until(shop.health, lambda found: found.ready and of(found, "orders").unacked == 10)
+        await until(shop.health, lambda found: found.ready and of(found, "orders").depth in HELD)
         # With its credit used up it reads no more, and so does not notice before messages are settled.
         await delete("orders", broker=broker)
         found = await until(shop.health, lambda found: not found.live)
@@ -251,7 +255,7 @@ async def test_a_half_open_connection_makes_it_not_live_within_three_heartbeats(
 @looped
 async def test_a_broker_that_sends_nothing_though_there_is_room_is_told(vhost: str) -> None:
     broker = rabbitmq.Broker(vhost)
-    single = rabbitmq.queue("orders", broker=broker, single_active=True)
+    single = rabbitmq.queue("orders", broker=broker, single_active=True, max_deliveries=None)
     async with opened(single, credit=2):
         await publish(single, 5)
         # A second consumer gets nothing while the first is there. Where that is known, it is no fault.
@@ -267,7 +271,8 @@ async def test_the_management_api_gives_what_others_hold_and_all_rates(start_nod
     node = start_node(plugins=("rabbitmq_management",), config={"collect_statistics_interval": 500})
     api = f"http://guest:guest@127.0.0.1:{node.management_port}"
     plain, broker = rabbitmq.Broker(node.url), rabbitmq.Broker(node.url, management=api)
-    orders = rabbitmq.queue("orders", broker=plain)
+    # Without a limit of deliveries, it reads ahead from the beginning.
+    orders = rabbitmq.queue("orders", broker=plain, max_deliveries=None)
     async with opened(orders, credit=7):
         await publish(orders, 40)
         told = await health("orders", broker=plain, over="0s")
@@ -282,7 +287,7 @@ async def test_the_management_api_gives_what_others_hold_and_all_rates(start_nod
         gate = Gate()
         flow = rabbitmq.queue("orders", broker=broker) | map(gate) | rabbitmq.queue("bills", broker=plain)
         async with running(Pipeline("shop", flow, credit=5, shutdown="5s")) as shop:
-            await until(shop.health, lambda found: found.queues and of(found, "orders").unacked == 12)
+            await until(shop.health, lambda found: of(found, "orders").unacked in (12, 13))
             gate.open.set()
 
 
