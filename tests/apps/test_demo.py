@@ -181,6 +181,23 @@ def test_what_was_written_twice_counts_once_and_what_is_lost_is_told(
     assert lost.problems == [f"{twice.again + 1:,} message(s) came out nowhere"]
 
 
+def test_a_row_that_was_written_in_part_counts_once(
+    finished: tuple[Path, Totals, str], raw: pl.DataFrame, tmp_path: Path
+) -> None:
+    folder, totals, _ = finished
+    for file in (folder / "hours").glob("*/*.parquet"):
+        target = tmp_path / file.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.read_bytes())
+    # What a killed run had acknowledged of a row does not come again, and the rest makes a row of its own.
+    rows = pl.read_parquet(next((tmp_path / "hours" / "JFK").glob("*.parquet"))).filter(pl.col("departures") > 2)
+    rest = rows.with_columns(pl.col("flights").list.head(2), departures=pl.lit(2, pl.Int64), delay=pl.lit(999.0))
+    rest.write_parquet(tmp_path / "hours" / "JFK" / "rest.parquet")
+    part = reconcile(raw.head(LIMIT), tmp_path / "hours", [])
+    assert part.again == 2 * rows.height
+    assert_frame_equal(part.hours.drop("cancelled"), totals.hours.filter(pl.col("departures") > 0).drop("cancelled"))
+
+
 def test_the_storms_are_the_most_unusual(raw: pl.DataFrame) -> None:
     hours = raw.group_by(airport="origin", hour=pl.col("scheduled").dt.truncate("1h")).agg(
         departures=pl.col("dep_delay").count().cast(pl.Int64),
