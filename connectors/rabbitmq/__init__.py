@@ -13,6 +13,7 @@ from warren.connectors.rabbitmq.partition import Partition
 from warren.connectors.rabbitmq.plan import Hash
 from warren.connectors.rabbitmq.queue import Exchange, Queue
 from warren.connectors.rabbitmq.queues import delete
+from warren.connectors.rabbitmq.repartition import repartition
 from warren.connectors.rabbitmq.stream import Stream
 from warren.connectors.rabbitmq.streaming import Start
 from warren.connectors.rabbitmq.tls import TLS
@@ -32,6 +33,7 @@ __all__ = [
     "health",
     "partition",
     "queue",
+    "repartition",
     "stream",
 ]
 

@@ -105,7 +105,7 @@ class PartitionSource(Waiting):
                 return batch
             elif (draining := self._draining()) and await self._finish(draining):
                 continue
-            elif not await self._arrivals(limit, _AGAIN if draining else None):
+            elif not await self._arrivals(limit, _AGAIN if draining else None) and self.generation == self.plan.latest:
                 return None
         return None
 

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from warren.connectors.rabbitmq import frames
 from warren.connectors.rabbitmq.broker import Broker
@@ -19,9 +18,6 @@ from warren.connectors.rabbitmq.queues import delete, looked
 from warren.connectors.rabbitmq.sink import Publisher
 from warren.core.clock import Duration, seconds
 from warren.core.errors import BrokerError, GraphError
-
-if TYPE_CHECKING:
-    from aiormq.abc import AbstractChannel
 
 __all__ = ["repartition"]
 
@@ -171,36 +167,23 @@ class _Change:
 
     async def _remove(self, old: int, partitions: int) -> None:
         """Remove the old partitions once their readers have left them; one that is not empty stays."""
+        async with self.link.channel() as channel:
+            await channel.exchange_delete(self.layout.exchange(old))
         for partition in range(partitions):
             queue = self.layout.queue(old, partition).name
-            while not await self._removed(queue):
+            while not await self._left(queue):
                 if time.monotonic() > self.end:
                     raise self._late(f"the old queue {queue!r} is still read")
                 await asyncio.sleep(_LOOK)
             await delete(queue, broker=self.layout.broker)
-        async with self.link.channel() as channel:
-            await channel.exchange_delete(self.layout.exchange(old))
 
-    async def _removed(self, queue: str) -> bool:
+    async def _left(self, queue: str) -> bool:
+        """Whether nobody reads a queue any more; a broker does not remove a quorum queue on that condition."""
         async with self.link.channel() as channel:
             found = await looked(channel, queue)
-            if found is None:
-                return True
-            if found.consumers:
-                return False
-            if found.ready:
-                raise BrokerError(
-                    f"the old queue {queue!r} got {found.ready:,} message(s) after its end; move them to the exchange "
-                    f"{self.name!r}, then do it again"
-                )
-            return await self._delete(channel, queue)
-
-    async def _delete(self, channel: AbstractChannel, queue: str) -> bool:
-        """Remove a queue; false where somebody began to read it meanwhile."""
-        from aiormq.exceptions import ChannelPreconditionFailed
-
-        try:
-            await channel.queue_delete(queue, if_unused=True, if_empty=True)
-        except ChannelPreconditionFailed:
-            return False
-        return True
+        if found is not None and found.ready and not found.consumers:
+            raise BrokerError(
+                f"the old queue {queue!r} got {found.ready:,} message(s) after its end; move them to the exchange "
+                f"{self.name!r}, then do it again"
+            )
+        return found is None or not found.consumers
