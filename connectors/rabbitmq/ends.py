@@ -52,14 +52,14 @@ async def last_offset(port: Port, stream: str, expected: int = -1) -> int:
         # What is there comes before the answer to a question on the same channel; on RabbitMQ 4 rarely to a later one.
         declared = await port.channel.queue_declare(stream, passive=True)
         found = offset_of(port.arrivals.heads[-1]) if port.arrivals.heads else -1
-        late = clock() > end and (not declared.message_count or clock() > end + _AT_MOST)
+        late = clock() > end and (found >= 0 or not declared.message_count or clock() > end + _AT_MOST)
         if (found >= 0 and found >= expected) or late:
             return found
         await asyncio.sleep(_PAUSE)
 
 
 class Backlog(Gauge):
-    """What a reader of a stream has still to read."""
+    """What a reader of a stream has still to fetch."""
 
     def __init__(self, source: StreamSource) -> None:
         super().__init__(source.link, source.queue)
@@ -74,4 +74,5 @@ class Backlog(Gauge):
             end = await last_offset(port, self.queue)
         finally:
             await port.close()
-        return Look(max(0, end - self.source.reached), look.consumers)
+        # Whoever else reads a stream takes nothing from it, so only the own consumers matter.
+        return Look(max(0, end - self.source.reached - self.source.unread), self.source.consumers)

@@ -206,6 +206,8 @@ class Receiver(Waiting):
             raise BrokerError(f"queue {self.queue!r}: no consumer could be registered: {error}") from error
         await port.close()
         if self.link.connected:
+            if is_passing(error):
+                log.warning("queue %r is not ready yet (%s); it is tried again", self.queue, error)
             self._declared = None
             await asyncio.sleep(pause)
 

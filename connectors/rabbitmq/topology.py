@@ -45,7 +45,7 @@ _INEQUIVALENT = re.compile(
 )
 _TYPED = re.compile(r"the value '(?P<value>.*)' of type '(?P<type>.*)'")
 _PLUGINS = {"x-consistent-hash": "rabbitmq_consistent_hash_exchange", "x-modulus-hash": "rabbitmq_sharding"}
-_PASSING = re.compile(r"down or inaccessible|\btime(d )?out\b|INTERNAL_ERROR", re.IGNORECASE)
+_PASSING = re.compile(r"down or inaccessible|not have a running replica|\btime(d )?out\b|INTERNAL_ERROR", re.IGNORECASE)
 _REFUSED = re.compile("PRECONDITION_FAILED|COMMAND_INVALID|SYNTAX_ERROR|NOT_ALLOWED|NOT_IMPLEMENTED")
 
 
