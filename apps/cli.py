@@ -1,4 +1,4 @@
-"""The command line: ``warren run``, ``warren explain``, ``warren flows`` and ``warren demo``."""
+"""The command line: ``warren run``, ``explain``, ``flows``, ``partitions`` and ``demo``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from warren.apps.partitions import partitions
 from warren.core.errors import AddressError, GraphError, WarrenError
 
 __all__ = ["main"]
@@ -178,3 +179,6 @@ def demo(broker: str | None, folder: Path, limit: int | None, fresh: bool | None
     from warren.apps.demo.run import demo as run_demo
 
     run_demo(broker, folder, limit, None if fresh is None else not fresh, not no_open)
+
+
+main.add_command(partitions)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import subprocess
+import sys
 from contextlib import AsyncExitStack
 
 import pytest
@@ -122,3 +124,29 @@ def test_what_is_not_there_cannot_be_changed(vhost: str) -> None:
             await connector.repartition("p", to=0, broker=broker(vhost))
 
     run(main)
+
+
+def test_the_command_tells_how_far_it_is(vhost: str) -> None:
+    run(lambda: write(keyed(vhost, 2)))
+
+    async def main() -> str:
+        async with opened(keyed(vhost, 2), credit=10) as connection:
+            reading = asyncio.create_task(connection.receive(1))
+            command = [
+                sys.executable,
+                "-c",
+                "from warren.apps.cli import main; main()",
+                "partitions",
+                "p",
+                "--to",
+                "3",
+                "--broker",
+                vhost,
+            ]
+            told = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
+            reading.cancel()
+            return told.stderr
+
+    told = run(main)
+    assert "messages go to the new 3 partitions; the old 2 are read to their end" in told
+    assert told.endswith("2 of 2 old partitions are drained\np has 3 partitions now\n")
