@@ -32,6 +32,8 @@ __all__ = ["Publisher", "RabbitSink"]
 
 log = logging.getLogger("warren.rabbitmq")
 
+_TRIES = 3
+"""How often messages are sent again over another channel after the broker has closed one for a reason that may be theirs."""
 OVERDUE = 60.0
 """Seconds after which messages that the broker has not confirmed are sent again over another channel."""
 _HEADER = 12
@@ -63,7 +65,7 @@ class Publisher:
         """
         refused: dict[int, Exception] = {}
         positions: Sequence[int] = range(len(messages.bodies))
-        pause = FIRST_PAUSE
+        pause, tries = FIRST_PAUSE, 0
         restored = self.target is None or self.target.passive
         while positions:
             port = self._port
@@ -89,10 +91,15 @@ class Publisher:
             elif oversized := _oversized(messages, str(port.lost)):
                 messages, positions = _without(messages, positions, oversized, refused)
             elif (refusal := self._refusal(messages.exchange, str(port.lost))) is not None:
-                if restored or not is_missing(port.lost):
+                if not restored and is_missing(port.lost):
+                    restored = True
+                    await self.restore()
+                elif "PRECONDITION_FAILED" in str(port.lost) and tries < _TRIES:
+                    # Not every precondition is one of these messages; what was wrong with the channel is gone with it.
+                    tries += 1
+                    pause = await _pause(pause)
+                else:
                     raise refusal
-                restored = True
-                await self.restore()
             elif self.link.connected:
                 pause = await _pause(pause)
         return refused

@@ -120,15 +120,13 @@ async def _memory_alarm(stage: Stage, rounds: int) -> None:
 
 
 async def _channel_closed(stage: Stage, rounds: int) -> None:
-    # The broker closes every channel of the worker as it does after a precondition failure.
-    close = (
-        "[rabbit_channel:shutdown(P) || P <- rabbit_channel:list(), "
-        '{user, <<"guest">>} =:= hd(rabbit_channel:info(P, [user]))].'
-    )
+    # Every channel is made to see an acknowledgement of a message that it never delivered: 406, and it is closed.
+    acknowledge = "{'$gen_cast', {method, {'basic.ack', 999999999, false}, none, noflow}}"
+    wrong = f"[P ! {acknowledge} || P <- rabbit_channel:list()]."
     async with stage.ledger.publishing():
         for _ in range(rounds):
             await stage.flowing(100)
-            await asyncio.to_thread(stage.node.eval, close)
+            await asyncio.to_thread(stage.node.eval, wrong)
         await stage.flowing()
 
 
@@ -158,7 +156,7 @@ SCENARIOS = (
     Scenario("connection stalled one way", _stalled),
     Scenario("queue deleted under its consumer", _queue_deleted),
     Scenario("memory alarm", _memory_alarm),
-    Scenario("channel closed by the broker", _channel_closed),
+    Scenario("channel closed by a precondition failure", _channel_closed),
     Scenario("worker stopped inside a batch", _stopped_inside_a_batch),
     Scenario("slow sink", _slow_sink, slow=0.002),
 )
