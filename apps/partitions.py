@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from warren.connectors.rabbitmq.plan import Hash
 
 __all__ = ["partitions"]
 
@@ -15,9 +19,11 @@ __all__ = ["partitions"]
 @click.argument("name")
 @click.option("--to", type=click.IntRange(min=1), required=True, help="How many partitions there shall be.")
 @click.option("--broker", metavar="URL", help="amqp://user:password@host:port/vhost; WARREN_AMQP_URL unless given.")
-@click.option("--hash", "hashing", type=click.Choice(["consistent", "modulus"]), default="consistent", show_default=True)
+@click.option(
+    "--hash", "hashing", type=click.Choice(["consistent", "modulus", "slots"]), default="consistent", show_default=True
+)
 @click.option("--deadline", default="10m", show_default=True, help="How long to wait for the workers.")
-def partitions(name: str, to: int, broker: str | None, hashing: str, deadline: str) -> None:
+def partitions(name: str, to: int, broker: str | None, hashing: Hash, deadline: str) -> None:
     """Change how many partitions NAME has, while messages flow.
 
     New messages go to the new partitions at once. The workers, which have to run, read the old ones to their end, and only
@@ -31,7 +37,7 @@ def partitions(name: str, to: int, broker: str | None, hashing: str, deadline: s
             name,
             to=to,
             broker=where,
-            hash="modulus" if hashing == "modulus" else "consistent",
+            hash=hashing,
             deadline=deadline,
             progress=lambda state: click.echo(state, err=True),
         )

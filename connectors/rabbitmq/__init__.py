@@ -324,7 +324,8 @@ def partition(
     - ``by``: computes from a value the key that decides its partition; without one it is the key in the metadata
     - ``broker``: where it is; the environment variable ``WARREN_AMQP_URL``, or ``localhost``, unless given
     - ``hash``: ``"consistent"`` needs the plugin rabbitmq_consistent_hash_exchange, ``"modulus"`` RabbitMQ 4.3 or the
-      plugin rabbitmq_sharding
+      plugin rabbitmq_sharding; with ``"slots"`` the writer hashes, which needs no plugin, and outlives a restart of the
+      whole broker before 4.3 too
     - ``passive``: take everything as it is, and fail where it is missing; otherwise it is declared
     - ``persistent``, ``headers``, ``max_deliveries``: as for `queue`
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from warren.connectors.rabbitmq.broker import Broker
 from warren.connectors.rabbitmq.partitioned import PartitionSource
-from warren.connectors.rabbitmq.plan import Hash, Layout
+from warren.connectors.rabbitmq.plan import HASHES, Hash, Layout, slot
 from warren.connectors.rabbitmq.queue import Queue
 from warren.connectors.rabbitmq.receiver import Waiting
 from warren.connectors.rabbitmq.sink import Publisher, RabbitSink
@@ -50,8 +50,8 @@ class Partition(Queue[T]):
     ) -> None:
         if not (isinstance(n, int) and 1 <= n <= 1000):
             raise GraphError(f"rabbitmq.partition({partition!r}, n={n!r}): give the number of partitions, from 1 to 1000")
-        if hash not in ("consistent", "modulus"):
-            raise GraphError(f"rabbitmq.partition({partition!r}, hash={hash!r}): there are 'consistent' and 'modulus'")
+        if hash not in HASHES:
+            raise GraphError(f"rabbitmq.partition({partition!r}, hash={hash!r}): there are {', '.join(map(repr, HASHES))}")
         super().__init__(
             partition,
             type,
@@ -88,8 +88,12 @@ class Partition(Queue[T]):
 
     def _route(self, values: Sequence[Any], keys: Sequence[str | None] | None) -> str | Sequence[str]:
         if self.by is not None:
-            return [self.by(value) for value in values]
-        return "" if keys is None else [each or "" for each in keys]
+            chosen = [self.by(value) for value in values]
+        elif keys is not None:
+            chosen = [each or "" for each in keys]
+        else:
+            return slot("") if self.layout.hash == "slots" else ""
+        return list(map(slot, chosen)) if self.layout.hash == "slots" else chosen
 
 
 class _Spreader(Publisher):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -15,12 +16,24 @@ from warren.connectors.rabbitmq.topology import Binding, ExchangeDeclaration, Qu
 from warren.core.errors import BrokerError
 from warren.core.message import Batch, Outgoing
 
-__all__ = ["Hash", "Layout", "Plan"]
+__all__ = ["HASHES", "Hash", "Layout", "Plan", "slot"]
 
-Hash: TypeAlias = Literal["consistent", "modulus"]
+Hash: TypeAlias = Literal["consistent", "modulus", "slots"]
 
+HASHES: Mapping[Hash, str] = {"consistent": "x-consistent-hash", "modulus": "x-modulus-hash", "slots": "direct"}
+"""The types of exchanges that spread messages; to the last one the writer says in which slot the key is."""
+_SLOTS = 1024
 _ANY = "1"
 """The binding key of a partition: a consistent-hash exchange takes it for the weight, which is the same for all."""
+
+
+def slot(key: str) -> str:
+    """The slot of a key, which is the same for every writer and for ever.
+
+    >>> slot("a"), slot("b")
+    ('579', '1017')
+    """
+    return str(zlib.crc32(key.encode()) % _SLOTS)
 
 
 class Plan:
@@ -98,18 +111,34 @@ class Layout:
 
     def queue(self, generation: int, partition: int) -> QueueDeclaration:
         """One partition."""
-        bindings = () if self.passive else (Binding(self.exchange(generation), _ANY, f"x-{self.hash}-hash"),)
         name = f"{self.name}.{generation}.{partition}"
-        return QueueDeclaration(name, "quorum", {"x-single-active-consumer": True}, bindings, self.passive)
+        return QueueDeclaration(name, "quorum", {"x-single-active-consumer": True}, passive=self.passive)
 
     async def build(self, link: Link, generation: int, partitions: int) -> None:
         """Declare a generation, complete, before the first message is led to it."""
-        await declare(link, self.entry, *(self.queue(generation, each) for each in range(partitions)))
+        await declare(link, self.entry, ExchangeDeclaration(self.exchange(generation), HASHES[self.hash]))
+        await declare(link, *(self.queue(generation, each) for each in range(partitions)))
+        for partition in range(partitions):
+            keys = map(str, range(partition, _SLOTS, partitions)) if self.hash == "slots" else (_ANY,)
+            await self._bind(link, self.queue(generation, partition).name, self.exchange(generation), list(keys))
+
+    async def _bind(self, link: Link, queue: str, exchange: str, keys: Sequence[str]) -> None:
+        """Bind a queue, on a connection that may be lost meanwhile."""
+        while True:
+            session = await link.session()
+            try:
+                async with link.channel() as channel:
+                    for key in keys:
+                        await channel.queue_bind(queue, exchange, key)
+                return
+            except Exception as error:
+                if session.alive:
+                    raise BrokerError(f"queue {queue!r} cannot be bound to {exchange!r}: {error}") from error
 
     async def lead(self, link: Link, generation: int) -> None:
         """Have messages go to a generation from now on; a broker routes each one way or the other."""
         entry = Binding(self.name, "", "fanout")
-        await declare(link, ExchangeDeclaration(self.exchange(generation), f"x-{self.hash}-hash", bindings=(entry,)))
+        await declare(link, ExchangeDeclaration(self.exchange(generation), HASHES[self.hash], bindings=(entry,)))
 
     async def plan(self) -> Plan:
         """Read the plan to its end."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.brokers.rabbitmq import Node
 from tests.connectors.rabbitmq.crew import Crew, in_order
-from tests.connectors.rabbitmq.hands import broker, drain, opened, run, take, write
+from tests.connectors.rabbitmq.hands import broker, drain, on_disk, opened, run, take, write
 from warren.connectors import rabbitmq as connector
 from warren.connectors.conformance import Conformance
 from warren.core.errors import GraphError, TopologyError
@@ -107,10 +108,11 @@ def test_a_batch_may_take_the_whole_credit_from_one_partition(vhost: str) -> Non
     run(main)
 
 
-def test_a_modulus_hash_works_where_the_broker_has_it(rabbitmq_43: Node) -> None:
+@pytest.mark.parametrize("hash", ["modulus", "slots"])
+def test_other_hashes_work_too(hash: Any, rabbitmq_43: Node) -> None:
     async def main() -> None:
         with rabbitmq_43.vhost() as url:
-            queue = connector.partition("p", bytes, n=3, by=bytes.decode, hash="modulus", broker=broker(url))
+            queue = connector.partition("p", bytes, n=3, by=bytes.decode, hash=hash, broker=broker(url))
             await write(queue, *[b"%d" % i for i in range(30)])
             assert {each.body for each in await drain(queue)} == {b"%d" % i for i in range(30)}
 
@@ -140,6 +142,25 @@ def test_a_broker_without_the_exchange_is_told_with_the_remedy(
     run(main)
 
 
+def test_keys_keep_their_partition_over_a_restart(start_node: Callable[..., Node]) -> None:
+    node = start_node("3.10")
+
+    async def places() -> dict[bytes, int]:
+        queue = connector.partition("p", bytes, n=4, by=bytes.decode, hash="slots", broker=broker(node.url))
+        await write(queue, *[b"%d" % i for i in range(50)])
+        async with opened(queue, credit=100) as connection:
+            got = await take(connection, 50)
+            await connection.acknowledge([each.handle for each in got])
+        return {each.body: each.handle >> 80 for each in got if isinstance(each.handle, int)}
+
+    before = run(places)
+    assert set(before.values()) == {0, 1, 2, 3}
+    on_disk(node)
+    node.terminate()
+    node.start()
+    assert run(places) == before
+
+
 def test_partitions_can_be_taken_as_they_are(rabbitmq: Node) -> None:
     async def main() -> None:
         with rabbitmq.vhost() as url:
@@ -160,5 +181,5 @@ def test_partitions_can_be_taken_as_they_are(rabbitmq: Node) -> None:
 def test_senseless_numbers_and_hashes_are_refused() -> None:
     with pytest.raises(GraphError, match=r"n=0.*from 1 to 1000"):
         connector.partition("p", n=0)
-    with pytest.raises(GraphError, match=r"hash='md5'.*'consistent' and 'modulus'"):
+    with pytest.raises(GraphError, match=r"hash='md5'.*'consistent', 'modulus', 'slots'"):
         connector.partition("p", n=2, hash="md5")  # type: ignore[call-overload]
