@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
+from warren.connectors.rabbitmq.acks import LINGER, Acks
 from warren.connectors.rabbitmq.broker import Broker
 from warren.connectors.rabbitmq.caution import ALONE, Caution
 from warren.connectors.rabbitmq.messages import COUNTED, Heads, batch
@@ -64,6 +66,8 @@ class RabbitSource(Receiver):
         self._taken: deque[_Taken] = deque()
         self._returned: list[int] = []
         self._counts: dict[int, tuple[int, int]] = {}
+        self._acks = Acks()
+        self._lingering: asyncio.Task[None] | None = None
         watched = credit is not None and max_deliveries is not None and declaration.counts
         self._caution = Caution(max_deliveries or 0) if watched else None
 
@@ -229,13 +233,25 @@ class RabbitSource(Receiver):
         await self._after_settling()
 
     async def _acknowledge(self, port: Port, tags: Sequence[int]) -> None:
-        # The highest one below which nothing is open takes all before it along; it must itself be outstanding.
-        floor = self._floor
-        together = max((tag for tag in tags if tag <= floor), default=0)
-        acks = [(together, True)] if together else []
-        acks += [(tag, False) for tag in tags if tag > floor]
+        acks = self._acks.due(tags, self._floor, self._last - self._floor, (self.credit or 0) * 3 // 4)
         if acks:
             await port.settle(acks)
+        if self._acks.waiting and self._lingering is None:
+            self._lingering = asyncio.get_running_loop().create_task(self._linger(port))
+
+    async def _linger(self, port: Port) -> None:
+        """Acknowledge after a while what waits for its neighbours."""
+        await asyncio.sleep(LINGER)
+        self._lingering = None
+        if self._port is port and port.lost is None:
+            await port.settle(self._acks.rest())
+
+    def _hurry(self) -> list[tuple[int, bool]]:
+        """End the wait; returns what waited."""
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
+        return self._acks.rest()
 
     async def release(self, handles: Sequence[Hashable], delay: float = 0.0, attempts: int | None = None) -> None:
         await self._before_settling()
@@ -288,8 +304,9 @@ class RabbitSource(Receiver):
     async def _close(self) -> None:
         try:
             await self._interrupt()
-            port = self._port
+            port, acks = self._port, self._hurry()
             if port is not None and port.lost is None:
+                await port.settle(acks)
                 await self._keep_counts(port)
                 await port.close()
         finally:
@@ -320,6 +337,7 @@ class RabbitSource(Receiver):
         self._taken.clear()
         self._returned.clear()
         self._counts.clear()
+        self._hurry()
         if self._caution is not None:
             self._caution.start()
 
