@@ -30,13 +30,14 @@ R = TypeVar("R")
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS offsets (
-    vhost TEXT, stream TEXT, consumer TEXT, floor INTEGER NOT NULL, runs INTEGER NOT NULL, mark TEXT NOT NULL,
+    vhost TEXT, stream TEXT, consumer TEXT, floor INTEGER NOT NULL, runs INTEGER NOT NULL,
+    exact INTEGER NOT NULL, mark TEXT NOT NULL,
     PRIMARY KEY (vhost, stream, consumer)
 ) WITHOUT ROWID
 """
-_FIND = "SELECT runs, mark FROM offsets WHERE vhost = ? AND stream = ? AND consumer = ?"
+_FIND = "SELECT runs, exact, mark FROM offsets WHERE vhost = ? AND stream = ? AND consumer = ?"
 _BEGIN = "UPDATE offsets SET runs = runs + 1 WHERE vhost = ? AND stream = ? AND consumer = ?"
-_SAVE = "REPLACE INTO offsets (vhost, stream, consumer, floor, runs, mark) VALUES (?, ?, ?, ?, 0, ?)"
+_SAVE = "REPLACE INTO offsets (vhost, stream, consumer, floor, runs, exact, mark) VALUES (?, ?, ?, ?, 0, ?, ?)"
 
 
 class Offsets:
@@ -50,6 +51,8 @@ class Offsets:
         self.mark: Mark | None = None
         self.runs = 0
         """How many runs began since the state was last written."""
+        self.torn = False
+        """Whether the run that wrote it went on, and was cut short."""
         self._key = vhost, stream, consumer
         self._lock = _Lock(self.path, self._key)
         self._thread = ThreadPoolExecutor(1, "warren-offsets")
@@ -71,23 +74,26 @@ class Offsets:
             found = db.execute(_FIND, self._key).fetchone()
             db.execute(_BEGIN, self._key)
             if found is not None:
-                self.runs, self.mark = found[0], msgspec.json.decode(found[1], type=Mark)
+                self.runs, self.torn, self.mark = found[0], not found[1], msgspec.json.decode(found[2], type=Mark)
         except (sqlite3.Error, OSError, msgspec.MsgspecError) as error:
             raise storage_error(error, self.path, "file of offsets") from error
 
-    async def save(self, mark: Callable[[], Mark]) -> None:
-        """Write the state as it is when its turn comes; returns when that is on the disk."""
+    async def save(self, mark: Callable[[], Mark], *, exact: bool = False) -> None:
+        """Write the state as it is when its turn comes; returns when that is on the disk.
+
+        It is ``exact`` where no more is handed out before the next time.
+        """
         self._asked = asked = self._asked + 1
         async with self._saving:
             if self._saved < asked:
                 newest, state = self._asked, mark()
-                await self._do(lambda: self._save(state))
+                await self._do(lambda: self._save(state, exact))
                 self._saved = newest
 
-    def _save(self, mark: Mark) -> None:
+    def _save(self, mark: Mark, exact: bool) -> None:
         assert self._db is not None
         try:
-            self._db.execute(_SAVE, (*self._key, mark.floor, msgspec.json.encode(mark).decode()))
+            self._db.execute(_SAVE, (*self._key, mark.floor, exact, msgspec.json.encode(mark).decode()))
         except sqlite3.Error as error:
             raise storage_error(error, self.path, "file of offsets") from error
 

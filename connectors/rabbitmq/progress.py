@@ -73,11 +73,12 @@ class Kept(NamedTuple):
 class Mark(msgspec.Struct, omit_defaults=True):
     """What a restart has to know: everything up to ``floor`` is settled.
 
-    ``settled`` are runs above it, ``handed`` how often what lies up to an offset was handed out, ``kept`` single messages
-    with counts of their own.
+    ``last`` is how far messages were handed out, ``settled`` are runs above the floor, ``handed`` says how often what lies
+    up to an offset was handed out, and ``kept`` has single messages with counts of their own.
     """
 
     floor: int
+    last: int = -1
     settled: list[tuple[int, int]] = []
     handed: list[tuple[int, int]] = []
     kept: dict[int, Kept] = {}
@@ -107,15 +108,22 @@ class _Taken:
 class Progress:
     """The messages of a stream above ``floor``, known by their offsets; all up to ``last`` were handed out, or are gone."""
 
-    def __init__(self, mark: Mark, runs: int = 0) -> None:
+    def __init__(self, mark: Mark, runs: int = 0, torn: bool = False, window: int = 0) -> None:
+        """``runs`` earlier runs told nothing before they ended; one that did, and did not end well, may be ``torn``.
+
+        With ``window``, a run has at most so many messages unsettled, so it got no further than that.
+        """
         self.floor = mark.floor
         self.last = mark.floor
         self.kept = dict(mark.kept)
         self._settled = Ranges(mark.settled)
         self._handed = mark.handed
         self._runs = runs
-        """How many earlier runs handed out what comes first, and told nothing of it before they ended."""
-        self._known = max([*(last for _, last in mark.settled), *(last for last, _ in mark.handed), *mark.kept], default=-1)
+        """How many earlier runs handed out what comes first, nobody knows how much of it."""
+        if window:
+            self._handed, self._runs = self._counts(runs, self.floor, self.floor + window), 0
+            self._handed = self._counts(int(torn), max(self.floor, mark.last), self.floor + window)
+        self._known = max([*(last for _, last in mark.settled), *(last for last, _ in self._handed), *mark.kept], default=-1)
         """Above it, nothing was known of any message when this run began."""
         self._taken: list[_Taken] = []
         self._firsts: list[int] = []
@@ -124,6 +132,11 @@ class Progress:
         self._ready: list[int] = []
         self.unsettled = 0
         """How many messages are handed out or wait here, and are not settled."""
+
+    @property
+    def out(self) -> int:
+        """How many messages are handed out and not settled."""
+        return self.unsettled - len(self._waiting)
 
     @property
     def ready(self) -> bool:
@@ -147,6 +160,10 @@ class Progress:
         """How often a message was handed out by earlier runs."""
         known = self.kept.get(offset)
         return known.deliveries if known is not None else self._runs + self._count(offset)
+
+    def losses(self, offset: int) -> int:
+        """How often a message that comes was handed out without coming to an end, this time included."""
+        return 0 if self.is_done(offset) else self.deliveries(offset) + 2 - self.attempts(offset)
 
     def attempts(self, offset: int) -> int:
         """How often a message was tried, from 1."""
@@ -292,17 +309,18 @@ class Progress:
     def mark(self) -> Mark:
         """What a restart has to know now."""
         self._note_runs()
-        return Mark(self.floor, list(self._settled), self._counts(1), dict(self.kept))
+        handed = self._counts(1, self.floor, self.last)
+        return Mark(self.floor, self.last, list(self._settled), handed, dict(self.kept))
 
     def _note_runs(self) -> None:
         """Count the earlier runs to what this one has handed out."""
         if self._runs:
-            self._handed, self._runs = self._counts(self._runs), 0
+            self._handed, self._runs = self._counts(self._runs, self.floor, self.last), 0
 
-    def _counts(self, more: int) -> list[tuple[int, int]]:
-        """How often what is unsettled was handed out, with so many more times for what this run has handed out."""
-        steps = sorted({self.last, *(last for last, _ in self._handed)})
-        counts = ((last, self._count(last) + more * (last <= self.last)) for last in steps if last > self.floor)
+    def _counts(self, more: int, above: int, upto: int) -> list[tuple[int, int]]:
+        """How often what is unsettled was handed out, and so many times more what lies above one offset, up to another."""
+        steps = sorted({above, upto, *(last for last, _ in self._handed)})
+        counts = ((last, self._count(last) + more * (above < last <= upto)) for last in steps if last > self.floor)
         return [(last, count) for last, count in counts if count]
 
     def _count(self, offset: int) -> int:

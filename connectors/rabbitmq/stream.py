@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from warren.connectors.rabbitmq.broker import Broker
 from warren.connectors.rabbitmq.queue import Queue
 from warren.connectors.rabbitmq.receiver import Waiting
-from warren.connectors.rabbitmq.streaming import Start, StreamSource
+from warren.connectors.rabbitmq.streaming import Start, StreamSource, ahead
 from warren.core.errors import GraphError
 
 __all__ = ["Stream"]
@@ -66,6 +66,11 @@ class Stream(Queue[T]):
         self.offsets = os.fspath(offsets) if offsets is not None else None
         self.consumer = consumer
 
+    def note(self, credit: int) -> str:
+        """Where its position is kept, and how many messages the broker sends ahead."""
+        kept = f"position of {self.consumer!r} in {self.offsets}" if self.offsets is not None else "no position kept"
+        return f"stream from {self.start}, {kept}, {ahead(credit):,} messages ahead"
+
     def reader(self, until_empty: bool, credit: int | None) -> Waiting:
         """The half of a connection that receives."""
         return StreamSource(
@@ -75,6 +80,7 @@ class Stream(Queue[T]):
             until_empty=until_empty,
             credit=credit,
             offsets=(self.offsets, self.consumer) if self.offsets is not None else None,
+            max_deliveries=self.max_deliveries,
         )
 
 

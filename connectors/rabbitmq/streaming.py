@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
 from warren.connectors.rabbitmq.broker import Broker
+from warren.connectors.rabbitmq.caution import ALONE, Caution
 from warren.connectors.rabbitmq.ends import MOST_AHEAD, OFFSET, Backlog, last_offset, offset_of
 from warren.connectors.rabbitmq.health import SourceWatch
 from warren.connectors.rabbitmq.messages import Heads, batch
@@ -21,13 +22,22 @@ from warren.connectors.rabbitmq.topology import FIRST_PAUSE, LONGEST_PAUSE, Queu
 from warren.core.errors import TopologyError
 from warren.core.message import Batch
 
-__all__ = ["Start", "StreamSource"]
+__all__ = ["Start", "StreamSource", "ahead"]
 
 log = logging.getLogger("warren.rabbitmq")
 
 Start: TypeAlias = "Literal['first', 'last', 'next'] | int | datetime"
 
 _LEAST_AHEAD = 256
+
+
+def ahead(credit: int | None) -> int:
+    """How many messages the broker may send ahead.
+
+    >>> ahead(10), ahead(1000)
+    (256, 1000)
+    """
+    return min(max(credit or 0, _LEAST_AHEAD), MOST_AHEAD)
 
 
 class StreamSource(Receiver):
@@ -47,17 +57,22 @@ class StreamSource(Receiver):
         until_empty: bool,
         credit: int | None,
         offsets: tuple[str, str] | None,
+        max_deliveries: int | None,
     ) -> None:
         super().__init__(broker, declaration)
         self.start: Start = start
         self.until_empty = until_empty
         self.credit = credit
-        self._ahead = min(max(credit or 0, _LEAST_AHEAD), MOST_AHEAD)
+        self._ahead = ahead(credit)
         self._offsets = Offsets(offsets[0], broker.servers[0].vhost, self.queue, offsets[1]) if offsets else None
         self._progress: Progress | None = None
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._handed = self._granted = 0
         self._end = -1
+        watched = offsets is not None and credit is not None and max_deliveries is not None
+        self._caution = Caution(max_deliveries or 0) if watched else None
+        self._alone: float | None = None
+        """Since when a message is handed out that may be poison, or waits for the others to be settled."""
         self._watch = SourceWatch(self, Backlog(self))
 
     async def open(self) -> None:
@@ -80,10 +95,11 @@ class StreamSource(Receiver):
                     mark.floor,
                 )
                 mark = None
-        runs = self._offsets.runs if self._offsets is not None and mark is not None else 0
-        self._progress = Progress(mark or Mark(await self._floor(self.start)), runs)
-        if mark is None:
+        if mark is None or self._offsets is None:
+            self._progress = Progress(Mark(await self._floor(self.start)))
             await self._save(self._progress)
+        else:
+            self._progress = Progress(mark, self._offsets.runs, self._offsets.torn, self.credit or 0)
         await self._consume(self._ahead)
 
     async def _floor(self, start: Start) -> int:
@@ -165,9 +181,15 @@ class StreamSource(Receiver):
                 await self._grant()
                 continue
             if self._port is not None and self._port.arrivals.tags:
-                given = self._hand_out(progress, self._port, limit)
+                most = limit if self._caution is None else self._cautious(self._caution, progress, self._port, limit)
+                if not most:
+                    await self._change(ALONE)
+                    continue
+                given = self._hand_out(progress, self._port, most)
                 if given is None:
                     continue
+                if self._alone is not None:
+                    await self._vouch(progress, given)
                 self.count(received=len(given))
                 return given
             if not self._tags:
@@ -219,6 +241,30 @@ class StreamSource(Receiver):
         progress.reach(last)
         return batch(bodies, offsets, Heads(data), attempts, deliveries) if offsets else None
 
+    def _cautious(self, caution: Caution, progress: Progress, port: Port, limit: int) -> int:
+        """How many of the messages that have come may be handed out together; 0 where something has to be settled first."""
+        now = asyncio.get_running_loop().time()
+        if self._alone is not None and progress.out and now - self._alone < ALONE:
+            return 0
+        heads = port.arrivals.heads
+        suspect = None
+        if progress.is_known(offset_of(heads[0])):
+            suspect = caution.first_suspect(progress.losses(offset_of(head)) for head in heads[:limit])
+        if suspect != 0:
+            self._alone = None
+            return limit if suspect is None else suspect
+        waits = self._alone is None and progress.out > 0
+        self._alone = now
+        return 0 if waits else 1
+
+    async def _vouch(self, progress: Progress, given: Batch) -> None:
+        """Write down that this one message is handed out, and no other, before it can do any harm."""
+        try:
+            await self._save(progress, exact=True)
+        except BaseException:
+            progress.give_back(given.handles, 0.0, None)
+            raise
+
     def _fresh(
         self, progress: Progress, offsets: Sequence[int], bodies: Sequence[bytes], heads: Sequence[bytes]
     ) -> list[int]:
@@ -251,6 +297,7 @@ class StreamSource(Receiver):
         if progress is not None and settled:
             self.count(settled=settled)
             await self._save(progress)
+            self._wake()
 
     async def release(self, handles: Sequence[Hashable], delay: float = 0.0, attempts: int | None = None) -> None:
         progress = self._progress
@@ -265,10 +312,10 @@ class StreamSource(Receiver):
             await self._save(progress)
         self._wake()
 
-    async def _save(self, progress: Progress) -> None:
+    async def _save(self, progress: Progress, *, exact: bool = False) -> None:
         begun = progress.last >= 0 or not isinstance(self.start, datetime)
         if self._offsets is not None and begun:
-            await self._offsets.save(progress.mark)
+            await self._offsets.save(progress.mark, exact=exact)
 
     async def _exhausted(self, progress: Progress) -> bool:
         """Whether the last message that is there was handed out, and none waits for its time."""
@@ -289,7 +336,7 @@ class StreamSource(Receiver):
             if offsets is not None:
                 try:
                     if self._progress is not None:
-                        await self._save(self._progress)
+                        await self._save(self._progress, exact=True)
                 finally:
                     self._offsets = None
                     await offsets.close()

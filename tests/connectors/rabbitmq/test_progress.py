@@ -31,7 +31,7 @@ def test_the_floor_rises_when_what_is_below_is_settled() -> None:
     assert (reader.floor, list(stored(reader).settled)) == (-1, [(1, 2)])
     assert reader.settle([0]) == 1
     assert (reader.floor, reader.unsettled) == (2, 1)
-    assert stored(reader) == Mark(2, handed=[(3, 1)])
+    assert stored(reader) == Mark(2, 3, handed=[(3, 1)])
 
 
 def test_settling_again_or_what_was_never_handed_out_does_nothing() -> None:
@@ -51,7 +51,7 @@ def test_a_whole_delivery_is_settled_at_once() -> None:
     assert (reader.floor, list(stored(reader).settled)) == (-1, [(10, 29)])
     assert reader.settle(range(10)) == 10
     assert (reader.floor, reader.unsettled) == (29, 0)
-    assert stored(reader) == Mark(29)
+    assert stored(reader) == Mark(29, 29)
 
 
 def test_offsets_that_are_not_there_hold_nothing_up() -> None:
@@ -72,7 +72,7 @@ def test_messages_come_again_in_their_old_order_and_are_counted() -> None:
     ]
     assert not reader.ready
     assert reader.settle([0, 1, 2]) == 3
-    assert stored(reader) == Mark(2)
+    assert stored(reader) == Mark(2, 2)
 
 
 def test_what_waits_cannot_be_settled() -> None:
@@ -103,7 +103,7 @@ def test_a_delayed_message_is_known_after_a_restart() -> None:
     (again,) = after.again(1)
     assert (again.body, again.known.attempts, again.known.deliveries + 1) == (b"0", 3, 2)
     after.settle([0])
-    assert (after.floor, stored(after)) == (2, Mark(2))
+    assert (after.floor, stored(after)) == (2, Mark(2, 2))
 
 
 def test_deliveries_are_counted_over_restarts() -> None:
@@ -123,7 +123,19 @@ def test_runs_that_told_nothing_count_for_what_comes_before_anything_is_settled(
     hand_out(reader, 5, 6)
     reader.settle([5])
     assert reader.deliveries(7) == 0
-    assert stored(reader) == Mark(5, handed=[(6, 4)])
+    assert stored(reader) == Mark(5, 6, handed=[(6, 4)])
+
+
+def test_runs_that_told_nothing_had_no_more_than_the_credit_lets_out() -> None:
+    assert [Progress(Mark(4), torn=True, window=2).deliveries(offset) for offset in (5, 6, 7)] == [1, 1, 0]
+    torn = Progress(Mark(4, 6, handed=[(6, 1)]), torn=True, window=4)
+    assert [torn.deliveries(offset) for offset in (5, 6, 7, 8, 9)] == [1, 1, 1, 1, 0]
+    reader = Progress(Mark(4, handed=[(6, 1)]), runs=3, window=4)
+    assert [reader.deliveries(offset) for offset in (5, 6, 7, 8, 9)] == [4, 4, 3, 3, 0]
+    hand_out(reader, 5)
+    assert reader.settle([5]) == 1
+    assert [reader.losses(offset) for offset in (5, 6, 8, 9)] == [0, 5, 4, 1]
+    assert stored(reader) == Mark(5, 5, handed=[(6, 4), (8, 3)])
 
 
 @given(st.lists(st.integers(0, 40), unique=True))

@@ -21,7 +21,7 @@ from tests.brokers.rabbitmq import Node
 from tests.connectors.rabbitmq.hands import Foreign, broker, drain, eventually, opened, run, take, write
 from warren import Pipeline
 from warren.connectors import memory, rabbitmq
-from warren.connectors.conformance.kit import Got, bodies_of, handles_of
+from warren.connectors.conformance.kit import Got, bodies_of, handles_of, unpack
 from warren.core.errors import GraphError, StorageError, TopologyError
 from warren.operators import exponential, map, retry
 
@@ -344,6 +344,59 @@ def test_a_pipeline_reads_retries_and_dead_letters(place: rabbitmq.Broker, tmp_p
         got.clear()
         await pipeline.start(until_empty=True)
         assert got == []
+
+    run(main)
+
+
+async def crash(connection: Any) -> None:
+    """What a killed process leaves behind: the file as it is, and its lock gone."""
+    offsets, connection.source._offsets = connection.source._offsets, None
+    await offsets.close()
+    await connection.close()
+
+
+def test_poison_takes_no_other_messages_along(newest: rabbitmq.Broker, tmp_path: Path) -> None:
+    async def main() -> None:
+        stream = rabbitmq.stream("s", broker=newest, offsets=tmp_path / "offsets.db", max_deliveries=5)
+        await write(stream, *numbers(0, 10))
+        counts: dict[bytes, int] = {}
+
+        async def work() -> bool:
+            """Handle messages as a pipeline does, until the poison kills the worker; whether it did not."""
+            connection = await stream.open_ahead(10, until_empty=True)
+            while (batch := await connection.receive(10)) is not None:
+                got = unpack(batch)
+                counts.update((each.body, each.deliveries) for each in got)
+                if any(each.body == b"3" and each.deliveries <= 5 for each in got):
+                    await crash(connection)
+                    return False
+                await settle(connection, got)
+            await connection.close()
+            return True
+
+        killed = 0
+        while not await work():
+            killed += 1
+        assert killed == 5
+        assert counts.pop(b"3") == 6, "the pipeline dead-letters it then"
+        assert len(counts) == 9 and max(counts.values()) == 3
+
+    run(main)
+
+
+def test_a_suspect_that_takes_long_keeps_the_others_waiting_for_a_moment_only(
+    newest: rabbitmq.Broker, tmp_path: Path
+) -> None:
+    async def main() -> None:
+        stream = rabbitmq.stream("s", broker=newest, offsets=tmp_path / "offsets.db", max_deliveries=2)
+        await write(stream, *numbers(0, 3))
+        connection = await stream.open_ahead(2)
+        assert len(await take(connection, 3)) == 3
+        await crash(connection)
+        async with opened(stream, credit=2) as connection:
+            sizes = [len(await connection.receive(10)) for _ in range(3)]
+            assert sizes == [1, 1, 1]
+            assert connection.source.unsettled == 3
 
     run(main)
 
