@@ -48,6 +48,7 @@ class Crew:
         self.got: list[tuple[str, str, int]] = []
         """Worker, key and number of all that was written, in its order."""
         self._writing = True
+        self._writer: asyncio.Task[None] | None = None
 
     def join(self, name: str) -> None:
         """Start a worker."""
@@ -69,7 +70,8 @@ class Crew:
     async def at(cls, url: str, *, partitions: int, keys: int) -> AsyncIterator[Crew]:
         """A crew whose writer writes, and whose output is read."""
         crew = cls(url, partitions, keys)
-        tasks = [asyncio.create_task(crew._write()), asyncio.create_task(crew._read())]
+        crew._writer = asyncio.create_task(crew._write())
+        tasks = [crew._writer, asyncio.create_task(crew._read())]
         try:
             yield crew
             for task in tasks:
@@ -131,7 +133,8 @@ class Crew:
     async def finish(self) -> None:
         """Stop writing, and wait until everything has come out."""
         self._writing = False
-        await asyncio.sleep(0)
+        assert self._writer is not None
+        await self._writer
         wanted = {(key, number) for key in self.keys for number in range(self.rounds)}
 
         async def complete() -> bool:
