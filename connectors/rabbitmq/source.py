@@ -13,8 +13,9 @@ from warren.connectors.rabbitmq.broker import Broker
 from warren.connectors.rabbitmq.caution import ALONE, Caution
 from warren.connectors.rabbitmq.messages import COUNTED, Heads, batch
 from warren.connectors.rabbitmq.parking import Parking
-from warren.connectors.rabbitmq.port import Port
+from warren.connectors.rabbitmq.port import Port, asking
 from warren.connectors.rabbitmq.presence import Presence
+from warren.connectors.rabbitmq.queues import looked
 from warren.connectors.rabbitmq.receiver import PATIENCE, Receiver
 from warren.connectors.rabbitmq.topology import QueueDeclaration
 from warren.core.message import Batch
@@ -353,9 +354,27 @@ class RabbitSource(Receiver):
             with contextlib.suppress(ConnectionError):
                 await self._presence.leave()
 
+    async def _rest(self) -> None:
+        """End the consumers, unless something is ready for them or on its way to them, which would go back out of order."""
+        port = self._port
+        if self._tags and port is not None and port.lost is None:
+            # What was sent to the channel before the first answer has come before the second one.
+            for _ in range(2):
+                try:
+                    with asking():
+                        found = await looked(port.channel, self.queue)
+                except Exception as error:
+                    port.lose(ConnectionError(str(error)))
+                    return
+                if found is None or found.ready or port.arrivals.tags:
+                    return
+        await self._pause()
+
     async def _exhausted(self) -> bool:
         """Whether nothing waits, is delayed, or is held by others. While it looks, it consumes nothing."""
-        await self._work(self._pause())
+        await self._work(self._rest())
+        if self._tags:
+            return False
         assert self._presence is not None
         while self._closing is None:
             if self._port is None or self._port.lost is not None or self._port.arrivals.tags or self._returned:
