@@ -2,7 +2,7 @@
 
 All messages of one such queue wait equally long, so none stands behind a longer one. They are quorum queues that pass
 expired messages on with confirmation, so a delayed message survives what a quorum queue survives. Why they are never
-removed, and more: docs/decisions/0013-rabbitmq-delays.md.
+removed, and more: docs/decisions/0010-rabbitmq-delays.md.
 """
 
 from __future__ import annotations

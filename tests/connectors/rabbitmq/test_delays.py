@@ -140,9 +140,9 @@ def test_a_delayed_message_waits_for_a_queue_that_is_gone(impatient: Node) -> No
             await write(queue, b"a")
             async with opened(queue) as connection, Foreign.at(url) as other:
                 (got,) = await take(connection, 1)
-                await connection.release([got.handle], 0.3, 2)
+                await connection.release([got.handle], 3.0, 2)
                 await other.delete("q")
-                await expired(other, "q.delay.300ms")
+                await expired(other, "q.delay.3s")
             async with opened(queue) as connection:
                 (got,) = await take(connection, 1)
                 assert (got.body, got.metadata.attempt) == (b"a", 2)
@@ -159,11 +159,11 @@ def test_a_delayed_message_waits_for_a_queue_that_is_full(impatient: Node) -> No
             await write(queue, b"a")
             async with opened(queue) as connection, Foreign.at(url) as other:
                 (got,) = await take(connection, 1)
-                await connection.release([got.handle], 0.3, 2)
+                await connection.release([got.handle], 3.0, 2)
                 # A quorum queue takes a few more than its limit before it says so.
                 with pytest.raises(DeliveryError):
                     await other.send("q", *[b"x"] * 100)
-                await expired(other, "q.delay.300ms")
+                await expired(other, "q.delay.3s")
                 filled = await other.depth("q")
             async with opened(queue) as connection:
                 got = await take(connection, filled)
