@@ -41,7 +41,7 @@ class Member(RabbitSource):
         self.active_since: float | None = None
         """When the first message came since it registered; ``None`` where another worker may have this partition."""
         self._looking = self._hurried = False
-        self._rest = self._presence or Presence(self.link, self.queue)
+        self._witness = self._presence or Presence(self.link, self.queue)
 
     @property
     def ready(self) -> bool:
@@ -110,7 +110,7 @@ class Member(RabbitSource):
     async def drained(self) -> bool:
         """Whether nothing is left, delayed messages included, when all that was handed out is settled."""
         try:
-            while (rest := await self._rest.rest(True, (self._epoch, self._last))) == "unsure":
+            while (rest := await self._witness.rest(True, (self._epoch, self._last))) == "unsure":
                 pass
         except ConnectionError:
             return False
@@ -122,7 +122,7 @@ class Member(RabbitSource):
 
     async def _close(self) -> None:
         try:
-            await self._rest.close()
+            await self._witness.close()
         finally:
             await super()._close()
 
