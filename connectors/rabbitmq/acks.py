@@ -8,11 +8,12 @@ stand apart wait until the ones before them are settled too.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 __all__ = ["LINGER", "Acks"]
 
 LINGER = 1.0
-"""Seconds for which an acknowledgement waits at most. A message whose worker dies meanwhile is delivered once more."""
+"""Seconds that an acknowledgement waits, and at most twice so long. A message whose worker dies meanwhile comes once more."""
 _FEW = 1024
 """Among so few, none needs to wait."""
 
@@ -21,17 +22,22 @@ class Acks:
     """The tags of one channel that are settled and not yet acknowledged.
 
     >>> acks = Acks()
-    >>> acks.due([3, 4], floor=0, still_open=5000, most=4000), acks.waiting
-    ([], {3, 4})
-    >>> acks.due([1, 2, 6], floor=4, still_open=5000, most=4000), acks.waiting
-    ([(4, True)], {6})
-    >>> acks.due([8], floor=4, still_open=10, most=4000), acks.waiting
-    ([(6, False), (8, False)], set())
+    >>> acks.due([3, 4], floor=0, still_open=5000, most=4000), len(acks)
+    ([], 2)
+    >>> acks.due([1, 2, 6], floor=4, still_open=5000, most=4000), len(acks)
+    ([(4, True)], 1)
+    >>> acks.due([8], floor=4, still_open=10, most=4000), len(acks)
+    ([(6, False), (8, False)], 0)
     """
 
     def __init__(self) -> None:
-        self.waiting: set[int] = set()
+        self._young: set[int] = set()
+        self._old: set[int] = set()
         self._first = 0
+
+    def __len__(self) -> int:
+        """How many wait."""
+        return len(self._young) + len(self._old)
 
     def due(self, tags: Sequence[int], floor: int, still_open: int, most: int) -> list[tuple[int, bool]]:
         """What to acknowledge now that ``tags`` are settled too, each alone or together with all before it.
@@ -42,18 +48,24 @@ class Acks:
         together = max((tag for tag in tags if tag <= floor), default=0)
         apart = [tag for tag in tags if tag > floor]
         if apart:
-            self._first = min(*apart, self._first) if self.waiting else min(apart)
-            self.waiting.update(apart)
-        if self.waiting and self._first <= floor:
-            together = max(together, *(tag for tag in self.waiting if tag <= floor))
-            self.waiting = {tag for tag in self.waiting if tag > floor}
-            self._first = min(self.waiting, default=0)
+            self._first = min(chain(apart, (self._first,))) if len(self) else min(apart)
+            self._young.update(apart)
+        if len(self) and self._first <= floor:
+            for waiting in (self._young, self._old):
+                passed = {tag for tag in waiting if tag <= floor}
+                waiting -= passed
+                together = max(chain(passed, (together,)))
+            self._first = min(chain(self._young, self._old), default=0)
         acks = [(together, True)] if together else []
-        if self.waiting and (still_open <= _FEW or len(self.waiting) > most):
+        if len(self) and (still_open <= _FEW or len(self) > most):
             acks += self.rest()
         return acks
 
+    def ripe(self) -> list[tuple[int, bool]]:
+        """Those that waited since the last call, each alone."""
+        ripe, self._old, self._young = sorted(self._old), self._young, set()
+        return [(tag, False) for tag in ripe]
+
     def rest(self) -> list[tuple[int, bool]]:
         """All that wait, each alone; they wait no longer."""
-        waiting, self.waiting = sorted(self.waiting), set()
-        return [(tag, False) for tag in waiting]
+        return sorted(self.ripe() + self.ripe())

@@ -237,15 +237,16 @@ class RabbitSource(Receiver):
         acks = self._acks.due(tags, self._floor, self._last - self._floor, (self.credit or 0) * 3 // 4)
         if acks:
             await port.settle(acks)
-        if self._acks.waiting and self._lingering is None:
+        if self._acks and self._lingering is None:
             self._lingering = asyncio.get_running_loop().create_task(self._linger(port))
 
     async def _linger(self, port: Port) -> None:
         """Acknowledge after a while what waits for its neighbours."""
-        await asyncio.sleep(LINGER)
+        while self._acks:
+            await asyncio.sleep(LINGER)
+            if port.lost is None and (acks := self._acks.ripe()):
+                await port.settle(acks)
         self._lingering = None
-        if self._port is port and port.lost is None:
-            await port.settle(self._acks.rest())
 
     def _hurry(self) -> list[tuple[int, bool]]:
         """End the wait; returns what waited."""
