@@ -49,11 +49,14 @@ class Link:
         self._connecting: asyncio.Task[Session] | None = None
         self._returning: asyncio.Task[None] | None = None
         self._brief = 0
+        self._tripped = False
         self._random = random.Random()
 
     def _breaker(self, state: State) -> None:
         if state == "open":
-            log.warning("%r: too many attempts failed, the next is made in %g s", self.broker, seconds(self.broker.cooldown))
+            level = logging.DEBUG if self._tripped else logging.WARNING
+            log.log(level, "%r: too many attempts failed, the next is made in %g s", self.broker, self.breaker.cooldown)
+        self._tripped = state != "closed"
         self.on_breaker(state)
 
     @staticmethod
@@ -195,8 +198,9 @@ class Link:
         lived = asyncio.get_running_loop().time() - old.born
         self._brief = self._brief + 1 if lived < _BRIEF else 0
         if self._brief > 1:
-            pause = seconds(self.broker.backoff[0]) * 2.0 ** min(self._brief - 2, 20)
-            await asyncio.sleep(min(pause, _BRIEF) * self._random.uniform(0.5, 1.0))
+            first, longest = map(seconds, self.broker.backoff)
+            pause = min(first * 2.0 ** min(self._brief - 2, 20), longest, _BRIEF)
+            await asyncio.sleep(pause * self._random.uniform(0.5, 1.0))
 
     async def _connect(self, *, first: bool) -> Session:
         loop, broker = asyncio.get_running_loop(), self.broker
@@ -216,10 +220,10 @@ class Link:
                     self.breaker.succeeded()
                     return session
             self._failed(errors)
-            if first and (all(map(is_final, errors)) or loop.time() + delay > end):
+            self.breaker.failed()
+            if first and (all(map(is_final, errors)) or loop.time() + max(delay, self.breaker.wait) > end):
                 assert self.last_error is not None
                 raise self.last_error
-            self.breaker.failed()
             await asyncio.sleep(delay * self._random.uniform(0.5, 1.0))
             delay = min(2 * delay, longest)
 
