@@ -13,7 +13,7 @@ from itertools import chain
 __all__ = ["LINGER", "Acks"]
 
 LINGER = 1.0
-"""Seconds that an acknowledgement waits, and at most twice so long; if its worker dies meanwhile, the message comes again."""
+"""Seconds that an acknowledgement waits, and at most twice so long; if its worker dies, the message comes again."""
 _FEW = 1024
 """Among so few, none needs to wait."""
 
