@@ -109,11 +109,14 @@ def _problems(ended: pl.DataFrame, nameless: int, both: int, accounted: int) -> 
     elsewhere = ended.filter(pl.col("key").is_not_null() & (pl.col("key") != pl.col("origin"))).height
     flown = ended.filter(pl.col("gone") & pl.col("key").is_not_null()).height
     grounded = ended.filter(~pl.col("gone") & (pl.col("reason") == "cancelled")).height
+    # Only their data makes messages dead letters here; what came too late for its hour, for one, is a fault.
+    odd = ended.filter(~pl.col("reason").str.contains("^cancelled$|^undecodable|^DecodeError$")).height
     found = {
         "message(s) came out nowhere": nowhere,
         "flight(s) are counted at another airport": elsewhere,
         "cancelled flight(s) are counted as departures": flown,
         "flight(s) that left are dead letters as cancelled": grounded,
+        "flight(s) are dead letters through no fault of their own": odd,
         "dead letter(s) name no flight": nameless,
         "flight(s) are in an hour and among the dead letters": both,
         "message(s) came out that never went in": accounted - (ended.height - nowhere),

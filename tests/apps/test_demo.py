@@ -176,7 +176,12 @@ def test_what_was_written_twice_counts_once_and_what_is_lost_is_told(
     assert twice.hours["departures"].to_list() == totals.hours["departures"].to_list()
 
     part.unlink()
+    left = pl.read_parquet(part.parent / "again.parquet")["flights"].explode()[0]
+    late = reconcile(raw.head(LIMIT), tmp_path / "hours", [*letters, Letter(b'{"id":%d' % left, "LateError", "late")])
+    assert late.problems == ["1 flight(s) are in an hour and among the dead letters"]
     (part.parent / "again.parquet").unlink()
+    late = reconcile(raw.head(LIMIT), tmp_path / "hours", [*letters, Letter(b'{"id":%d' % left, "LateError", "late")])
+    assert "1 flight(s) are dead letters through no fault of their own" in late.problems
     lost = reconcile(raw.head(LIMIT), tmp_path / "hours", letters[1:])
     assert lost.problems == [f"{twice.again + 1:,} message(s) came out nowhere"]
 
