@@ -73,12 +73,14 @@ class Kept(NamedTuple):
 class Mark(msgspec.Struct, omit_defaults=True):
     """What a restart has to know: everything up to ``floor`` is settled.
 
-    ``last`` is how far messages were handed out, ``settled`` are runs above the floor, ``handed`` says how often what lies
-    up to an offset was handed out, and ``kept`` has single messages with counts of their own.
+    ``last`` is how far messages were handed out, ``seen`` the furthest that came, ``settled`` are runs above the floor,
+    ``handed`` says how often what lies up to an offset was handed out, and ``kept`` has single messages with counts of
+    their own.
     """
 
     floor: int
     last: int = -1
+    seen: int = -1
     settled: list[tuple[int, int]] = []
     handed: list[tuple[int, int]] = []
     kept: dict[int, Kept] = {}
@@ -115,6 +117,8 @@ class Progress:
         """
         self.floor = mark.floor
         self.last = mark.floor
+        self.seen = mark.seen
+        """The furthest message that ever came; -1 for none."""
         self.kept = dict(mark.kept)
         self._settled = Ranges(mark.settled)
         self._handed = mark.handed
@@ -190,6 +194,7 @@ class Progress:
 
     def reach(self, offset: int) -> None:
         """Say that everything up to a message has come, whatever became of it."""
+        self.seen = max(self.seen, offset)
         if offset > self.last:
             self._skip(self.last + 1, offset)
             self.last = offset
@@ -310,7 +315,7 @@ class Progress:
         """What a restart has to know now."""
         self._note_runs()
         handed = self._counts(1, self.floor, self.last)
-        return Mark(self.floor, self.last, list(self._settled), handed, dict(self.kept))
+        return Mark(self.floor, self.last, self.seen, list(self._settled), handed, dict(self.kept))
 
     def _note_runs(self) -> None:
         """Count the earlier runs to what this one has handed out."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from warren.connectors.rabbitmq.broker import Broker
 from warren.connectors.rabbitmq.caution import ALONE, Caution
-from warren.connectors.rabbitmq.ends import MOST_AHEAD, OFFSET, Backlog, last_offset, offset_of
+from warren.connectors.rabbitmq.ends import OFFSET, Backlog, Look, offset_of
 from warren.connectors.rabbitmq.health import SourceWatch
 from warren.connectors.rabbitmq.messages import Heads, batch
 from warren.connectors.rabbitmq.offsets import Offsets
@@ -26,9 +26,11 @@ __all__ = ["Start", "StreamSource", "ahead"]
 
 log = logging.getLogger("warren.rabbitmq")
 
+T = TypeVar("T")
+
 Start: TypeAlias = "Literal['first', 'last', 'next'] | int | datetime"
 
-_LEAST_AHEAD = 256
+_LEAST_AHEAD, _MOST_AHEAD = 256, 65_535
 
 
 def ahead(credit: int | None) -> int:
@@ -37,7 +39,7 @@ def ahead(credit: int | None) -> int:
     >>> ahead(10), ahead(1000)
     (256, 1000)
     """
-    return min(max(credit or 0, _LEAST_AHEAD), MOST_AHEAD)
+    return min(max(credit or 0, _LEAST_AHEAD), _MOST_AHEAD)
 
 
 class StreamSource(Receiver):
@@ -68,9 +70,11 @@ class StreamSource(Receiver):
         self._progress: Progress | None = None
         self._timers: dict[int, asyncio.TimerHandle] = {}
         self._handed = self._granted = 0
-        self._end = -1
+        self._doubtful = False
+        """Whether the stream was empty when consuming began, so that it may be another one than before."""
         watched = offsets is not None and credit is not None and max_deliveries is not None
         self._caution = Caution(max_deliveries or 0) if watched else None
+        self._more = False
         self._alone: float | None = None
         """Since when a message is handed out that may be poison, or waits for the others to be settled."""
         self._watch = SourceWatch(self, Backlog(self))
@@ -85,41 +89,31 @@ class StreamSource(Receiver):
         if self._offsets is not None:
             await self._offsets.open()
             mark = self._offsets.mark
-        if mark is not None:
-            await self._find_end(mark.floor)
-            if mark.floor > self._end:
-                log.warning(
-                    "stream %r ends at offset %d, and %d was read before: it was made anew, so reading starts over",
-                    self.queue,
-                    self._end,
-                    mark.floor,
-                )
-                mark = None
         if mark is None or self._offsets is None:
-            self._progress = Progress(Mark(await self._floor(self.start)))
-            await self._save(self._progress)
+            await self._begin()
         else:
             self._progress = Progress(mark, self._offsets.runs, self._offsets.torn, self.credit or 0)
-        await self._consume(self._ahead)
+        await self._resume()
 
-    async def _floor(self, start: Start) -> int:
-        """The offset behind which to begin, so that it is the same after a reconnect; -1 where only reading shows."""
+    async def _begin(self) -> None:
+        """Begin where the user said, at a place that is still the same after a reconnect."""
+        start, mark = self.start, Mark(-1)
         if isinstance(start, int):
-            return start - 1
-        if isinstance(start, datetime) or start == "first":
-            return -1
-        await self._find_end(-1)
-        return self._end if start == "next" else max(self._end - 1, -1)
+            mark = Mark(start - 1)
+        elif start in ("last", "next"):
+            end = await self._look(Look.last)
+            mark = Mark(end if start == "next" else max(end - 1, -1), seen=end)
+        self._progress = Progress(mark)
+        await self._save(self._progress)
 
-    async def _find_end(self, expected: int) -> None:
-        """Learn the offset of the last message: the expected one or more, unless the stream was made anew; -1 for none."""
-        self._end, pause = -1, FIRST_PAUSE
-        while self._closing is None:
+    async def _look(self, see: Callable[[Look], Coroutine[Any, Any, T]]) -> T:
+        """See something of the stream on a channel of its own, however long the broker takes to come back."""
+        pause = FIRST_PAUSE
+        while True:
             await self._declare()
             port = await self.link.port()
             try:
-                self._end = await last_offset(port, self.queue, expected)
-                return
+                return await see(Look(port, self.queue))
             except Exception as error:
                 await self._interrupted(port, error, pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
@@ -128,22 +122,33 @@ class StreamSource(Receiver):
 
     async def _resume(self) -> None:
         """Go on behind what was handed out, where it is still the same stream."""
-        assert self._progress is not None
-        last = self._progress.last
-        if last >= 0:
-            await self._find_end(last)
-            if self._end < last and self._closing is None:
-                raise TopologyError(
-                    f"stream {self.queue!r} ends at offset {self._end}, and {last} was read already: it was deleted and "
-                    f"made anew meanwhile; start again, then it is read from its beginning"
-                )
+        await self._identify()
         await self._consume(self._ahead)
+
+    async def _identify(self) -> None:
+        progress = self._progress
+        assert progress is not None
+        self._doubtful = False
+        if progress.seen < 0:
+            return
+        found = await self._look(lambda look: look.identify(progress.seen))
+        self._doubtful = found == "empty"
+        if found != "other":
+            return
+        what = f"stream {self.queue!r} has no message {progress.seen} any more, which was read: it was deleted and made anew"
+        if self.received:
+            raise TopologyError(f"{what} meanwhile; start again, and it is read from where start= says")
+        log.warning("%s, so reading starts over", what)
+        if self._port is not None:
+            await self._port.close()
+        await self._begin()
 
     def _arguments(self) -> Mapping[str, Any]:
         assert self._progress is not None
-        if self._progress.last < 0 and isinstance(self.start, datetime):
+        if self._progress.seen < 0 and isinstance(self.start, datetime):
             return {OFFSET: self.start}
-        return {OFFSET: self._progress.last + 1}
+        # In a stream that is made anew, what is behind the offset is not all there is.
+        return {OFFSET: 0 if self._doubtful else self._progress.last + 1}
 
     def _forget(self) -> None:
         super()._forget()
@@ -181,6 +186,10 @@ class StreamSource(Receiver):
                 await self._grant()
                 continue
             if self._port is not None and self._port.arrivals.tags:
+                if self._doubtful and offset_of(self._port.arrivals.heads[0]) <= progress.seen:
+                    await self._work(self._identify())
+                    continue
+                self._doubtful = False
                 most = limit if self._caution is None else self._cautious(self._caution, progress, self._port, limit)
                 if not most:
                     await self._change(ALONE)
@@ -313,7 +322,7 @@ class StreamSource(Receiver):
         self._wake()
 
     async def _save(self, progress: Progress, *, exact: bool = False) -> None:
-        begun = progress.last >= 0 or not isinstance(self.start, datetime)
+        begun = progress.seen >= 0 or not isinstance(self.start, datetime)
         if self._offsets is not None and begun:
             await self._offsets.save(progress.mark, exact=exact)
 
@@ -321,11 +330,12 @@ class StreamSource(Receiver):
         """Whether the last message that is there was handed out, and none waits for its time."""
         if progress.delayed or progress.ready:
             return False
-        await self._work(self._find_end(progress.last))
-        if progress.last < 0 and isinstance(self.start, datetime):
-            # What is there may all be older.
-            return self._port is not None and not self._port.arrivals.tags
-        return self._end <= progress.last and not (progress.delayed or progress.ready)
+        await self._work(self._look_behind(progress))
+        return not (self._more or progress.delayed or progress.ready or self._port is None or self._port.arrivals.tags)
+
+    async def _look_behind(self, progress: Progress) -> None:
+        start = self.start if isinstance(self.start, datetime) else progress.last + 1
+        self._more = await self._look(lambda look: look.has_more(progress.seen, progress.last, start))
 
     async def _close(self) -> None:
         try:

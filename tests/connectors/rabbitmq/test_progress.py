@@ -103,7 +103,7 @@ def test_a_delayed_message_is_known_after_a_restart() -> None:
     (again,) = after.again(1)
     assert (again.body, again.known.attempts, again.known.deliveries + 1) == (b"0", 3, 2)
     after.settle([0])
-    assert (after.floor, stored(after)) == (2, Mark(2, 2))
+    assert (after.floor, stored(after)) == (2, Mark(2, 2, 2))
 
 
 def test_deliveries_are_counted_over_restarts() -> None:
