@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from warren.connectors.rabbitmq.delays import LEVELS, delay_queue, delay_register
 from warren.connectors.rabbitmq.link import Link
+from warren.connectors.rabbitmq.topology import QueueDeclaration, topology_error
 
 if TYPE_CHECKING:
     from aiormq.abc import AbstractChannel
@@ -55,7 +56,10 @@ class Presence:
 
     @asynccontextmanager
     async def _asking(self) -> AsyncIterator[AbstractChannel]:
-        """The channel to ask on; what goes wrong because the connection is lost comes out as `ConnectionError`."""
+        """The channel to ask on; what goes wrong because the connection is lost comes out as `ConnectionError`.
+
+        Raises `TopologyError` where the broker refuses.
+        """
         session = await self.link.session()
         try:
             if self._channel is None or self._channel.is_closed:
@@ -63,9 +67,13 @@ class Presence:
                 self._channel = await session.channel()
             yield self._channel
         except Exception as error:
-            if session.alive:
+            if not session.alive:
+                raise ConnectionError(str(error)) from error
+            where = str(self.link.broker.servers[session.index])
+            refused = topology_error(error, QueueDeclaration(self.queue, passive=True), where)
+            if refused is None:
                 raise
-            raise ConnectionError(str(error)) from error
+            raise refused from error
 
     async def enter(self) -> None:
         """Say that messages may be held from now on. Raises `ConnectionError` where the connection is lost meanwhile."""

@@ -20,7 +20,7 @@ from warren.connectors.rabbitmq.topology import (
     is_passing,
     topology_error,
 )
-from warren.core.errors import BrokerError
+from warren.core.errors import BrokerError, WarrenError
 from warren.core.health import PATIENCE as HEALTH_PATIENCE
 from warren.core.health import Health
 from warren.core.message import Batch
@@ -199,6 +199,8 @@ class Receiver(Waiting):
 
     async def _interrupted(self, port: Port, error: Exception, pause: float) -> None:
         """Raise what trying again does not heal; a refusal closes the channel, and a lost connection only interrupts."""
+        if isinstance(error, WarrenError):
+            raise error
         refused = topology_error(error, self.declaration, str(self.link.server or self.broker))
         if refused is not None and (self.declaration.passive or not is_missing(error)):
             raise refused from error

@@ -245,7 +245,23 @@ def test_a_user_who_may_declare_nothing(rabbitmq_each: Node, lane: bool) -> None
 
     with rabbitmq_each.vhost() as url:
         vhost = url.rsplit("/", 1)[1]
-        limited = rabbitmq_each.add_user(f"limited-{vhost}", "pw", vhost=vhost, configure="^$")
+        few = {"configure": "^$", "write": r"^(amq\.default|e|p\.dead)$", "read": "^in$"}
+        limited = rabbitmq_each.add_user(f"limited-{vhost}", "pw", vhost=vhost, **few)
+        run(lambda: main(url, limited))
+
+
+def test_a_user_who_may_not_say_that_it_is_there(rabbitmq_each: Node) -> None:
+    """To run until a queue is empty, workers tell each other through a queue beside it."""
+
+    async def main(url: str, limited: str) -> None:
+        await write(rabbitmq.queue("in", broker=broker(url)), b"1")
+        async with opened(rabbitmq.queue("in", broker=broker(limited), passive=True), until_empty=True) as source:
+            with pytest.raises(TopologyError, match=r"queue 'in\.holders' on \S+ may not be touched: .*; grant permissions"):
+                await source.receive(1)
+
+    with rabbitmq_each.vhost() as url:
+        vhost = url.rsplit("/", 1)[1]
+        limited = rabbitmq_each.add_user(f"alone-{vhost}", "pw", vhost=vhost, configure="^$", read="^in$")
         run(lambda: main(url, limited))
 
 
