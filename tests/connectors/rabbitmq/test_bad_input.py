@@ -12,7 +12,8 @@ from typing import Any
 import aio_pika
 import pytest
 
-from tests.brokers.rabbitmq import Node
+from tests.brokers.plugin import refuse
+from tests.brokers.rabbitmq import Node, Unavailable
 from tests.connectors.rabbitmq import fake
 from tests.connectors.rabbitmq.hands import Foreign, broker, drain, eventually, opened, run, take, write
 from warren import Pipeline
@@ -219,7 +220,7 @@ def test_a_frame_with_a_wrong_end(lane: bool) -> None:
         async with fake.serving(fake.Broker(deliver).talk) as server:
             async with opened(rabbitmq.queue("q", broker=broker(server.url, lane=lane)), credit=10) as source:
                 assert bodies_of(await take(source, 1)) == [b"body"]
-            assert (server.connections, tries) == (2, 2)
+            assert server.connections == 2
 
     run(main)
 
@@ -279,9 +280,6 @@ def test_a_message_that_leads_nowhere_goes_to_the_dead_letters(rabbitmq_each: No
 @pytest.fixture(scope="module", params=["3.10", "4.0", "4.3"])
 def small(request: pytest.FixtureRequest) -> Iterator[Node]:
     """A node that takes messages of up to 100,000 bytes."""
-    from tests.brokers.plugin import refuse
-    from tests.brokers.rabbitmq import Unavailable
-
     try:
         with Node(request.param, config={"max_message_size": 100_000}) as node:
             yield node

@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
+from tests.brokers.plugin import refuse
 from tests.brokers.proxy import Proxy
-from tests.brokers.rabbitmq import Authority, Certificate, Node
+from tests.brokers.rabbitmq import Authority, Certificate, Node, Unavailable
 from tests.connectors.rabbitmq import fake
 from tests.connectors.rabbitmq.hands import broker, drain, eventually, opened, run, write
 from warren.connectors import rabbitmq
@@ -31,7 +32,10 @@ LANES = pytest.mark.parametrize("lane", [True, False], ids=["lane", "plain"])
 
 @pytest.fixture(scope="module")
 def authority() -> Authority:
-    return Authority()
+    try:
+        return Authority()
+    except Unavailable as reason:
+        refuse(reason)
 
 
 def trusting(node: Node, **options: Any) -> TLS:
@@ -138,9 +142,9 @@ def test_an_older_broker(start_node: Callable[..., Node], authority: Authority) 
 @pytest.mark.slow
 @LANES
 def test_renewed_certificates_are_used_without_a_restart(
-    start_node: Callable[..., Node], start_proxy: Callable[[int], Proxy], tmp_path: Path, lane: bool
+    start_node: Callable[..., Node], start_proxy: Callable[[int], Proxy], authority: Authority, tmp_path: Path, lane: bool
 ) -> None:
-    first, second = Authority("first"), Authority("second")
+    first, second = authority, Authority("second")
     node = start_node(tls=first)
     proxy = start_proxy(node.tls_port)
     files = {"ca": tmp_path / "ca.pem", "certificate": tmp_path / "me.pem", "key": tmp_path / "me.key"}
