@@ -30,7 +30,7 @@ def test_a_queue_goes_with_all_that_stands_beside_it(rabbitmq_each: Node) -> Non
 
 def test_a_look_counts_what_waits_and_who_consumes(vhost: str) -> None:
     async def main() -> None:
-        queue = connector.queue("q", broker=broker(vhost))
+        queue = connector.queue("q", broker=broker(vhost), max_deliveries=None)
         assert await look("q", broker(vhost)) is None
         await write(queue, b"a", b"b", b"c")
         assert await look("q", broker(vhost)) == Look(3, 0)
