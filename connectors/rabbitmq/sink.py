@@ -23,8 +23,9 @@ from warren.connectors.rabbitmq.topology import (
     is_missing,
     topology_error,
 )
-from warren.connectors.records import records
-from warren.core.errors import BrokerError, EncodeError, PartialWriteError, TopologyError
+from warren.connectors.records import Records, records
+from warren.core.chunk import apply_each
+from warren.core.errors import BrokerError, EncodeError, PartialWriteError, TopologyError, shorten
 from warren.core.health import PATIENCE, Health
 from warren.core.message import Outgoing
 
@@ -257,20 +258,47 @@ class RabbitSink:
         places = [i for i in range(len(messages)) if i not in errors] if errors else range(len(messages))
         if rows.bodies:
             values = messages.originals()
-            keys = self.routing([values[i] for i in places], rows.keys)
-            try:
-                sent = parcel(rows, self.exchange, keys, self._ids, self.persistent, time.time())
-            except ValueError:
-                refused = sendable(rows, keys)
+            keys, refused = self._route([values[i] for i in places], rows.keys)
+            if refused or (sent := self._parcel(rows, keys)) is None:
+                refused |= sendable(rows, keys)
                 errors |= {places[i]: reason for i, reason in refused.items()}
                 kept = [i for i in range(len(places)) if i not in refused]
+                if not kept:
+                    raise PartialWriteError(errors)
                 places = [places[i] for i in kept]
                 keys = keys if isinstance(keys, str) else [keys[i] for i in kept]
-                sent = parcel(rows.chosen(kept), self.exchange, keys, self._ids, self.persistent, time.time())
+                sent = self._parcel(rows.chosen(kept), keys)
+                assert sent is not None
             refused = await self._publish(sent)
             errors |= {places[i]: reason for i, reason in refused.items()}
         if errors:
             raise PartialWriteError(errors)
+
+    def _parcel(self, rows: Records, keys: str | Sequence[str]) -> Parcel | None:
+        """What is sent; ``None`` where some of it cannot be."""
+        try:
+            return parcel(rows, self.exchange, keys, self._ids, self.persistent, time.time())
+        except ValueError:
+            return None
+
+    def _route(
+        self, values: Sequence[Any], keys: Sequence[str | None] | None
+    ) -> tuple[str | Sequence[str], dict[int, Exception]]:
+        """The routing keys, and the messages that get none, by position, and why."""
+        routed, failed = apply_each(lambda given: self.routing(*given), [(values, keys)])
+        if not failed and (isinstance(routed[0], str) or set(map(type, routed[0])) <= {str}):
+            return routed[0], {}
+        errors: dict[int, Exception] = {}
+        singles: list[str] = []
+        for i, value in enumerate(values):
+            routed, failed = apply_each(lambda given: self.routing(*given)[0], [([value], keys and [keys[i]])])
+            told = f"raised {failed[0]!r}" if failed else f"answered {shorten(routed[0])}"
+            if failed or type(routed[0]) is not str:
+                errors[i] = EncodeError(
+                    f"routing_key= of the exchange {told} for {shorten(value)}; let it give text for each"
+                )
+            singles.append("" if i in errors else routed[0])
+        return singles, errors
 
     async def _publish(self, sent: Parcel) -> dict[int, Exception]:
         time_of = asyncio.get_running_loop().time

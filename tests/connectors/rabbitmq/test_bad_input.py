@@ -342,6 +342,37 @@ def test_an_error_with_a_long_text_fits_into_a_dead_letter(vhost: str, name: str
     assert letter.body == b"1" and letter.metadata.headers["warren-reason"].startswith("xxx")
 
 
+def _missing(value: int) -> str:
+    raise KeyError("region")
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (_missing, "routing_key= of the exchange raised KeyError('region') for 2; let it give text for each"),
+        (lambda value: None, "routing_key= of the exchange answered None for 2; let it give text for each"),
+        (lambda value: 7, "routing_key= of the exchange answered 7 for 2; let it give text for each"),
+        (lambda value: "x" * 256, "a message cannot be sent over AMQP: .* has 256 bytes, and AMQP allows 255"),
+    ],
+)
+def test_a_routing_key_that_is_none(vhost: str, name: str, bad: Callable[[int], Any], reason: str) -> None:
+    async def main() -> None:
+        there = broker(vhost)
+        bound = rabbitmq.queue(name, broker=there, bind=[rabbitmq.Binding(f"{name}-out")])
+        await write(bound)
+        out = rabbitmq.exchange(f"{name}-out", broker=there, routing_key=lambda value: bad(value) if value == 2 else "k")
+        async with opened(out) as sink:
+            for values in ([1, 2, 3], [2]):
+                with pytest.raises(PartialWriteError) as caught:
+                    await sink.write(Outgoing(values))
+                ((position, told),) = caught.value.errors.items()
+                assert position == values.index(2) and isinstance(told, EncodeError)
+                assert re.fullmatch(f"{reason}.*" if ".*" in reason else re.escape(reason), str(told))
+        assert bodies_of(await drain(bound)) == [b"1", b"3"]
+
+    run(main)
+
+
 # Queues and exchanges that others have or remove
 
 
