@@ -158,7 +158,8 @@ class Broker:
             raise GraphError(
                 f"Broker(backoff={self.backoff!r}): give the first and the longest delay, such as ('100ms', '10s')"
             )
-        seconds(self.patience), seconds(self.cooldown)
+        for duration in (self.patience, self.cooldown):
+            seconds(duration)
         if self.tls is not None and not all(each.secure for each in self.servers):
             raise GraphError("Broker(tls=...): only amqps:// addresses are encrypted; write amqps:// in each of them")
 

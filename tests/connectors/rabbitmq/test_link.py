@@ -28,6 +28,7 @@ from warren.connectors.rabbitmq import frames
 from warren.connectors.rabbitmq import lane as lanes
 from warren.connectors.rabbitmq import session as sessions
 from warren.connectors.rabbitmq.breaker import State
+from warren.connectors.rabbitmq.broker import servers
 from warren.connectors.rabbitmq.link import Link
 from warren.connectors.rabbitmq.port import Port
 from warren.core.errors import BrokerError, ShutdownError
@@ -49,8 +50,11 @@ def name() -> str:
 @pytest.fixture
 def proxied(vhost: str, start_proxy: Callable[[int], Proxy]) -> tuple[Proxy, str]:
     """A proxy before a broker, and the address of a vhost through it."""
-    proxy = start_proxy(int(vhost.rsplit(":", 1)[1].split("/")[0]))
-    return proxy, proxy.url(vhost)
+    (server,) = servers(vhost)
+    if server.host not in ("127.0.0.1", "localhost"):
+        pytest.skip(f"The proxy leads to ports of this machine, and the broker that WARREN_AMQP_URL names is at {server}.")
+    proxy = start_proxy(server.port)
+    return proxy, proxy.url(server.url)
 
 
 @pytest.fixture
