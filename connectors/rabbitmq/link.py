@@ -25,6 +25,8 @@ __all__ = ["Link", "Role"]
 
 log = logging.getLogger("warren.rabbitmq")
 
+_SETTLING = 0.05
+"""Seconds to wait for the news that a connection has ended, when an error says that it may have."""
 _BRIEF = 1.0
 """A connection that lives no longer, in seconds, is no reason to come back at once; nor is a longer pause than that."""
 
@@ -129,7 +131,7 @@ class Link:
                     raise BrokerError(
                         f"the broker at {self.broker.servers[session.index]} opens no channel: {error}"
                     ) from error
-                await asyncio.sleep(0)
+                await asyncio.wait((session.lost,), timeout=_SETTLING)
 
     @asynccontextmanager
     async def channel(self) -> AsyncIterator[AbstractChannel]:
@@ -151,7 +153,7 @@ class Link:
                 # It may be closed while it opens.
                 if session.alive and not _belongs_to_connection(error):
                     raise
-                await asyncio.sleep(0)
+                await asyncio.wait((session.lost,), timeout=_SETTLING)
 
     async def session(self) -> Session:
         """The live connection; made, or waited for. Raises `ConnectionError` once the link is released."""
