@@ -132,6 +132,10 @@ class Batch(msgspec.Struct):
             content_type=content_type if isinstance(content_type, str) else content_type[index],
         )
 
+    def origin(self, index: int) -> Mapping[str, str]:
+        """Headers that a dead letter of one message carries besides its own, so that it can go back as it was."""
+        return _NO_HEADERS
+
 
 class Encoded:
     """A value that is already encoded: sinks write ``body`` as it is, with its ``content_type``.

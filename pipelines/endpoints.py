@@ -286,14 +286,15 @@ class DeadLetters:
         delivery, origin = content.delivery, content.origin
         metadata = delivery.batch.metadata(origin - delivery.base)
         now = self.run.clock()
+        given = {**metadata.headers, **delivery.batch.origin(origin - delivery.base)}
         headers = {
-            **metadata.headers,
+            **given,
             "warren-error": type(failure.error).__name__,
             "warren-reason": _reason(failure.error),
             "warren-fingerprint": fingerprint(failure.error),
             "warren-stage": failure.stage,
             "warren-attempts": str(delivery.attempt(origin)),
-            "warren-first-failed": metadata.headers.get("warren-first-failed", f"{now:.6f}"),
+            "warren-first-failed": given.get("warren-first-failed", f"{now:.6f}"),
             "warren-last-failed": f"{now:.6f}",
             "warren-pipeline": self.run.name,
             "warren-source": self.reader.inlet.name,

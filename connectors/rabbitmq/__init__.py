@@ -14,6 +14,7 @@ from warren.connectors.rabbitmq.plan import Hash
 from warren.connectors.rabbitmq.queue import Exchange, Queue
 from warren.connectors.rabbitmq.queues import delete
 from warren.connectors.rabbitmq.repartition import repartition
+from warren.connectors.rabbitmq.replay import Replayed, replay
 from warren.connectors.rabbitmq.stream import Stream
 from warren.connectors.rabbitmq.streaming import Start
 from warren.connectors.rabbitmq.tls import TLS
@@ -26,6 +27,7 @@ __all__ = [
     "Exchange",
     "Partition",
     "Queue",
+    "Replayed",
     "Start",
     "Stream",
     "delete",
@@ -34,6 +36,7 @@ __all__ = [
     "partition",
     "queue",
     "repartition",
+    "replay",
     "stream",
 ]
 

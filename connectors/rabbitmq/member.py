@@ -6,6 +6,7 @@ import asyncio
 
 from warren.connectors.rabbitmq import frames
 from warren.connectors.rabbitmq.broker import Broker
+from warren.connectors.rabbitmq.port import goodbye
 from warren.connectors.rabbitmq.presence import Presence
 from warren.connectors.rabbitmq.source import RabbitSource
 from warren.connectors.rabbitmq.topology import QueueDeclaration
@@ -48,7 +49,7 @@ class Member(RabbitSource):
         """Whether there is something to hand out now."""
         port = self._port
         came = port is not None and port.lost is None and bool(port.arrivals.tags)
-        return self.leaving_since is None and (came or bool(self._returned))
+        return self.leaving_since is None and (came or bool(self._held.returned))
 
     @property
     def settled_all(self) -> bool:
@@ -81,7 +82,7 @@ class Member(RabbitSource):
     def _hand_out(self, limit: int) -> Batch:
         if self._looking:
             return _NOTHING
-        if self._returned:
+        if self._held.returned:
             return super()._hand_out(limit)
         assert self._port is not None
         if self.active_since is None:
@@ -101,6 +102,8 @@ class Member(RabbitSource):
         self.leaving_since = None
         port = self._port
         if port is not None and port.lost is None:
+            await self._tell(port, self._hurry())
+            await goodbye(self._flush(port))
             await port.close("another worker takes over")
             self._port = None
             self._forget()
@@ -110,7 +113,7 @@ class Member(RabbitSource):
     async def drained(self) -> bool:
         """Whether nothing is left, delayed messages included, when all that was handed out is settled."""
         try:
-            while (rest := await self._witness.rest(True, (self._epoch, self._last))) == "unsure":
+            while (rest := await self._witness.rest(True, self._held.mark, self._parking.back)) == "unsure":
                 pass
         except ConnectionError:
             return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import secrets
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import methodcaller
 from typing import Any, Generic, TypeVar
@@ -15,7 +16,21 @@ from warren.connectors.records import Records
 from warren.core.errors import EncodeError
 from warren.core.message import ATTEMPTS, Batch, Columns, Metadata
 
-__all__ = ["BROKEN", "BROKERS", "COUNTED", "DELIVERIES", "Heads", "Ids", "batch", "parcel", "sendable"]
+__all__ = [
+    "BROKEN",
+    "BROKERS",
+    "COUNTED",
+    "DELIVERIES",
+    "ERROR",
+    "FIRST_FAILED",
+    "KEY",
+    "PROPERTIES",
+    "Heads",
+    "Ids",
+    "batch",
+    "parcel",
+    "sendable",
+]
 
 KEY = "warren-key"
 DELIVERIES = "warren-deliveries"
@@ -24,7 +39,15 @@ COUNTED = DELIVERIES.encode()
 
 _COUNTS = ("x-acquired-count", "x-delivery-count")
 """How often a queue handed a message out before: RabbitMQ 4.3 counts all in the first, and only losses in the second."""
-_OURS = frozenset((KEY, DELIVERIES, ATTEMPTS))
+FIRST_FAILED = "warren-first-failed"
+"""When a message that waits for another attempt failed for the first time."""
+PROPERTIES = "warren-properties"
+"""In a dead letter: the properties that the message had, as they stood in its content header, in base64."""
+ERROR = "warren-error"
+"""In a dead letter: what kind of error it was. A message with this header is a letter."""
+_LARGEST_ORIGIN = 16 << 10
+_OURS = frozenset((KEY, DELIVERIES, ATTEMPTS, FIRST_FAILED))
+_OURS_IN_LETTERS = frozenset((KEY, DELIVERIES))
 BROKERS = frozenset(
     (
         *_COUNTS,
@@ -129,10 +152,12 @@ def _number(headers: Mapping[str, Any], name: str) -> float:
 def _texts(headers: Mapping[str, Any]) -> dict[str, str]:
     if not headers:
         return {}
+    # A letter tells of the attempts that came before it; they are not its own.
+    hidden = _OURS if ERROR not in headers else _OURS_IN_LETTERS
     return {
         name: value if isinstance(value, str) else _text(value)
         for name, value in headers.items()
-        if name not in _OURS and name not in BROKERS
+        if name not in hidden and name not in BROKERS
     }
 
 
@@ -195,6 +220,13 @@ class _Batch(Batch):
     def metadata(self, index: int) -> Metadata:
         assert self.heads is not None
         return self.heads.metadata(index, self.attempts[index] if self.attempts is not None else 1)
+
+    def origin(self, index: int) -> Mapping[str, str]:
+        assert self.heads is not None
+        head, first = self.heads.data[index], self.heads.read(index)[1].get(FIRST_FAILED)
+        # A content header has to fit into one frame, the letter's other headers included.
+        found = {PROPERTIES: b64encode(head).decode()} if len(head) <= _LARGEST_ORIGIN else {}
+        return found if first is None else {**found, FIRST_FAILED: _text(first)}
 
 
 def batch(

@@ -72,6 +72,7 @@ class PartitionSource(Waiting):
         for partition in range(self.plan.sizes[generation]):
             declaration = self.layout.queue(generation, partition)
             member = Member(self.layout.broker, declaration, partition, until_empty=self.until_empty, credit=self.credit)
+            member.on_settled = self.look_again
             self._members[self._made] = member
             self._made += 1
             await member.open()

@@ -6,6 +6,7 @@ consumers, and forgets those of a killed process. The small queue goes by itself
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Presence", "marker"]
 
 _UNUSED = 60_000
+_ON_ITS_WAY = 1.0
+"""Seconds that a message takes at most from a delay queue to its own, as a rule: no queue counts it meanwhile."""
 
 
 def marker(queue: str) -> str:
@@ -49,6 +52,7 @@ class Presence:
         self._tag: str | None = None
         self._came: object = None
         self._looks = 0
+        self._back = float("-inf")
 
     async def _declare(self, channel: AbstractChannel) -> int:
         declared = await channel.queue_declare(marker(self.queue), durable=True, arguments={"x-expires": _UNUSED})
@@ -96,8 +100,10 @@ class Presence:
                 if tag is not None:
                     await channel.basic_cancel(tag)
 
-    async def rest(self, holds: bool, came: object) -> Rest:
-        """Whether there is more to come for one who holds messages or not; ``came`` changes whenever one has come.
+    async def rest(self, holds: bool, came: object, back: float) -> Rest:
+        """Whether there is more to come for one who holds messages or not.
+
+        ``came`` changes whenever one has come, and ``back`` is when the last one that it delayed itself comes back.
 
         Messages move while it looks, so one look proves nothing: it takes two that find nothing, and between them none may
         have come to a consumer. Raises `ConnectionError` where the connection is lost meanwhile.
@@ -105,11 +111,14 @@ class Presence:
         if not holds:
             await self.leave()
         found = await self._look()
+        now = asyncio.get_running_loop().time()
+        if found.delayed:
+            self._back = now
         if any(found) or came != self._came:
             self._came, self._looks = came, 0
         if found.ready:
             return "here"
-        if any(found):
+        if any(found) or min(abs(now - self._back), abs(now - back)) < _ON_ITS_WAY:
             return "elsewhere"
         self._looks += 1
         return "none" if self._looks > 1 else "unsure"

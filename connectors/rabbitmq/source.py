@@ -4,39 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import deque
-from collections.abc import Hashable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Sequence
 
 from warren.connectors.rabbitmq.acks import LINGER, Acks
 from warren.connectors.rabbitmq.broker import Broker
 from warren.connectors.rabbitmq.caution import ALONE, Caution
+from warren.connectors.rabbitmq.held import Held
 from warren.connectors.rabbitmq.messages import COUNTED, Heads, batch
 from warren.connectors.rabbitmq.parking import Parking
-from warren.connectors.rabbitmq.port import Port, asking
+from warren.connectors.rabbitmq.port import Port, asking, goodbye
 from warren.connectors.rabbitmq.presence import Presence
 from warren.connectors.rabbitmq.queues import looked
 from warren.connectors.rabbitmq.receiver import PATIENCE, Receiver
 from warren.connectors.rabbitmq.topology import QueueDeclaration
 from warren.core.message import Batch
-from warren.core.receipt import Handles
 
 __all__ = ["RabbitSource"]
 
-_EPOCH = 44
-"""A handle is the delivery tag, and above these bits the number of the channel it belongs to."""
-
-
-class _Taken(NamedTuple):
-    """Messages that were handed out together; their tags follow each other."""
-
-    first: int
-    bodies: Sequence[bytes]
-    heads: Heads
-
-    @property
-    def last(self) -> int:
-        return self.first + len(self.bodies) - 1
+_SURELY_TAKEN = 30
+"""Acknowledgements that a broker takes at once."""
 
 
 class RabbitSource(Receiver):
@@ -60,15 +46,13 @@ class RabbitSource(Receiver):
         self.credit = credit
         self._presence = Presence(self.link, self.queue) if until_empty or credit is None else None
         self._parking = Parking(broker, self.queue)
-        self._epoch = 0
-        self._floor = 0
-        self._last = 0
-        self._apart: set[int] = set()
-        self._taken: deque[_Taken] = deque()
-        self._returned: list[int] = []
-        self._counts: dict[int, tuple[int, int]] = {}
+        self._unflushed = 0
+        self._held = Held()
         self._acks = Acks()
         self._lingering: asyncio.Task[None] | None = None
+        self._outliving: set[asyncio.Task[None]] = set()
+        self.on_settled: Callable[[], None] = lambda: None
+        """Called when messages are settled later than they were released."""
         watched = credit is not None and max_deliveries is not None and declaration.counts
         self._caution = Caution(max_deliveries or 0) if watched else None
 
@@ -88,7 +72,7 @@ class RabbitSource(Receiver):
             if self._port is not None and self._port.cancelled:
                 await self._work(self._cancelled())
                 continue
-            if self._returned or (self._port is not None and self._port.arrivals.tags):
+            if self._held.returned or (self._port is not None and self._port.arrivals.tags):
                 if self.credit is None and self._tags:
                     await self._work(self._pause())
                     continue
@@ -110,14 +94,8 @@ class RabbitSource(Receiver):
         return None
 
     def _hand_out(self, limit: int) -> Batch:
-        if self._returned:
-            tags, self._returned = self._returned[:limit], self._returned[limit:]
-            found = [self._find(tag) for tag in tags]
-            bodies = [taken.bodies[tag - taken.first] for tag, taken in zip(tags, found, strict=True)]
-            heads = Heads([taken.heads.data[tag - taken.first] for tag, taken in zip(tags, found, strict=True)])
-            counts = [self._counts[tag] for tag in tags]
-            handles = [self._epoch << _EPOCH | tag for tag in tags]
-            return batch(bodies, handles, heads, [each[0] for each in counts], [each[1] for each in counts])
+        if self._held.returned:
+            return self._held.take_again(limit)
         assert self._port is not None
         came = self._port.arrivals
         bodies, tags, data = came.bodies[:limit], came.tags[:limit], came.heads[:limit]
@@ -125,9 +103,7 @@ class RabbitSource(Receiver):
         if came.size:
             came.size -= sum(map(len, bodies))
             self._port.taken()
-        first, self._last = tags[0], tags[-1]
         heads = Heads(data)
-        self._taken.append(_Taken(first, bodies, heads))
         again = came.again
         attempts = deliveries = None
         if again or (not heads.plain and any(COUNTED in head for head in data)):
@@ -136,13 +112,12 @@ class RabbitSource(Receiver):
             ]
             attempts = [heads.attempts(i) if COUNTED in data[i] else 1 for i in range(len(tags))]
             again.difference_update(tags)
-        base = self._epoch << _EPOCH
-        return batch(bodies, range(base + first, base + self._last + 1), heads, attempts, deliveries)
+        return batch(bodies, self._held.take(tags, bodies, heads), heads, attempts, deliveries)
 
     async def _cautious(self, caution: Caution, limit: int) -> int:
         """How many of the messages that have come may be handed out together; 0 where they had to be given back."""
         port = self._port
-        if self._returned or port is None:
+        if self._held.returned or port is None:
             return limit
         came = port.arrivals
         suspect = None
@@ -180,49 +155,13 @@ class RabbitSource(Receiver):
         tags = port.arrivals.clear()
         port.taken()
         caution.start(len(tags))
-        self._last = tags[-1]
-        self._apart.update(tags)
-        self._advance()
+        self._held.skip(tags)
         await port.give_back(tags)
 
-    def _find(self, tag: int) -> _Taken:
-        return next(taken for taken in self._taken if taken.first <= tag <= taken.last)
-
     def _settle(self, handles: Sequence[Hashable]) -> list[int]:
-        """Mark messages as settled; returns the tags of those that were outstanding."""
-        tags: list[int] = []
-        base = self._epoch << _EPOCH
-        for run in handles.runs() if isinstance(handles, Handles) else (handles,):
-            if (
-                isinstance(run, range)
-                and run
-                and run[0] == base + self._floor + 1
-                and not self._apart
-                and not self._returned
-            ):
-                tags.extend(range(run[0] - base, run[-1] - base + 1))
-                self._floor = run[-1] - base
-                continue
-            for handle in run:
-                tag = handle - base if isinstance(handle, int) else 0
-                if self._floor < tag <= self._last and tag not in self._apart and tag not in self._returned:
-                    self._apart.add(tag)
-                    tags.append(tag)
-        self._advance()
-        if self._counts:
-            for tag in tags:
-                self._counts.pop(tag, None)
+        tags = self._held.settle(handles)
         self.count(settled=len(tags))
         return tags
-
-    def _advance(self) -> None:
-        """Let go of what is settled with all before it."""
-        apart = self._apart
-        while apart and self._floor + 1 in apart:
-            self._floor += 1
-            apart.remove(self._floor)
-        while self._taken and self._taken[0].last <= self._floor:
-            self._taken.popleft()
 
     async def acknowledge(self, handles: Sequence[Hashable]) -> None:
         await self._before_settling()
@@ -234,9 +173,10 @@ class RabbitSource(Receiver):
         await self._after_settling()
 
     async def _acknowledge(self, port: Port, tags: Sequence[int]) -> None:
-        acks = self._acks.due(tags, self._floor, self._last - self._floor, (self.credit or 0) * 3 // 4)
+        held = self._held
+        acks = self._acks.due(tags, held.floor, held.last - held.floor, (self.credit or 0) * 3 // 4)
         if acks:
-            await port.settle(acks)
+            await self._tell(port, acks)
         if self._acks and self._lingering is None:
             self._lingering = asyncio.get_running_loop().create_task(self._linger(port))
 
@@ -245,8 +185,12 @@ class RabbitSource(Receiver):
         while self._acks:
             await asyncio.sleep(LINGER)
             if port.lost is None and (acks := self._acks.ripe()):
-                await port.settle(acks)
+                await self._tell(port, acks)
         self._lingering = None
+
+    async def _tell(self, port: Port, acks: Sequence[tuple[int, bool]]) -> None:
+        self._unflushed += len(acks)
+        await port.settle(acks)
 
     def _hurry(self) -> list[tuple[int, bool]]:
         """End the wait; returns what waited."""
@@ -260,56 +204,57 @@ class RabbitSource(Receiver):
         port = self._port
         if port is None or port.lost is not None:
             return
+        held = self._held
+        if held.copied:
+            handles = [handle for handle in handles if handle not in held.copied]
         if delay <= 0:
             await self._give_back(port, handles, attempts)
             await self._after_settling()
             return
-        tags = [tag for tag in self._own(handles) if self._floor < tag <= self._last and tag not in self._apart]
-        entries = [self._entry(tag, attempts) for tag in tags if tag not in self._returned]
-        await self._parking.park(entries, delay)
+        longer = await self._parking.park([held.entry(tag, attempts) for tag in held.open(handles)], delay)
+        if longer:
+            held.copied.update(handles)
+            task = asyncio.get_running_loop().create_task(self._outlive(longer, port, handles))
+            self._outliving.add(task)
+            task.add_done_callback(self._outliving.discard)
+        else:
+            await self._gone(port, handles)
+
+    async def _outlive(self, seconds: float, port: Port, handles: Sequence[Hashable]) -> None:
+        await asyncio.sleep(seconds)
+        await self._gone(port, handles)
+        self.on_settled()
+
+    async def _gone(self, port: Port, handles: Sequence[Hashable]) -> None:
         # A copy waits safely elsewhere, so the original may go; if the channel was lost meanwhile, it comes twice.
+        self._held.copied.difference_update(handles)
         if self._port is port and port.lost is None:
             await self._acknowledge(port, self._settle(handles))
             await self._after_settling()
 
-    def _own(self, handles: Sequence[Hashable]) -> list[int]:
-        base = self._epoch << _EPOCH
-        return [handle - base for handle in handles if isinstance(handle, int)]
-
-    def _entry(self, tag: int, attempts: int | None) -> tuple[bytes, bytes, int, int]:
-        """Body, properties, attempts and deliveries of a message that was handed out."""
-        taken = self._find(tag)
-        i = tag - taken.first
-        known = self._counts.get(tag)
-        if known is None:
-            known = taken.heads.attempts(i), taken.heads.deliveries(i, False)
-        return taken.bodies[i], taken.heads.data[i], attempts if attempts is not None else known[0], known[1]
-
     async def _give_back(self, port: Port, handles: Sequence[Hashable], attempts: int | None) -> None:
-        if attempts is None and not self._returned:
+        if attempts is None and not self._held.returned:
             await port.give_back(self._settle(handles))
-            return
-        # The broker cannot count attempts for a message that stays where it is, so it waits here, in its old place.
-        for tag in self._own(handles):
-            if self._floor < tag <= self._last and tag not in self._apart and tag not in self._returned:
-                _, _, tries, deliveries = self._entry(tag, attempts)
-                self._counts[tag] = tries, deliveries + 1
-                self._returned.append(tag)
-        self._returned.sort()
-        self._wake()
+        else:
+            self._held.take_back(handles, attempts)
+            self._wake()
 
     @property
     def unsettled(self) -> int:
         """How many messages are handed out and not settled."""
-        return self._last - self._floor - len(self._apart)
+        return self._held.unsettled
 
     async def _close(self) -> None:
         try:
             await self._interrupt()
-            port, acks = self._port, self._hurry()
+            for task in self._outliving:
+                task.cancel()
+            port = self._port
             if port is not None and port.lost is None:
-                await port.settle(acks)
+                await self._gone(port, tuple(self._held.copied))
+                await self._tell(port, self._hurry())
                 await self._keep_counts(port)
+                await goodbye(self._flush(port))
                 await port.close()
         finally:
             if self._presence is not None:
@@ -317,14 +262,27 @@ class RabbitSource(Receiver):
             await self._parking.close()
             await self.link.release()
 
+    async def _flush(self, port: Port) -> None:
+        """Have the broker take every acknowledgement.
+
+        It forgets those of a quorum queue that it has not come to when their channel is closed, all but about thirty. The
+        end of a consumer is handled behind them.
+        """
+        if self._unflushed > _SURELY_TAKEN:
+            if self._tags and self.declaration.counts:
+                await self._pause()
+            else:
+                # The end of the one that is served would let another go ahead of what it still holds.
+                await port.consume(self.queue, "flush", 1, self._arguments())
+                await port.cancel("flush")
+            self._unflushed = 0
+
     async def _keep_counts(self, port: Port) -> None:
         """Write messages whose attempts are known here alone to the queue anew, and those behind them, in their order."""
-        changed = [tag for tag, (attempts, _) in self._counts.items() if attempts > 1]
-        held = [tag for tag in range(self._floor + 1, self._last + 1) if tag not in self._apart]
-        held = [tag for tag in held if changed and tag >= min(changed)]
+        held = self._held.changed
         if held:
-            await self._parking.park([self._entry(tag, None) for tag in held], 0.0)
-            await port.settle([(tag, False) for tag in held])
+            await self._parking.park([self._held.entry(tag, None) for tag in held], 0.0)
+            await self._tell(port, [(tag, False) for tag in held])
 
     async def _before_consuming(self) -> None:
         if self._presence is not None:
@@ -333,12 +291,8 @@ class RabbitSource(Receiver):
     def _forget(self) -> None:
         """The channel is gone, and its tags with it: everything unsettled will come again."""
         super()._forget()
-        self._epoch += 1
-        self._floor = self._last = 0
-        self._apart.clear()
-        self._taken.clear()
-        self._returned.clear()
-        self._counts.clear()
+        self._unflushed = 0
+        self._held.forget()
         self._hurry()
         if self._caution is not None:
             self._caution.start()
@@ -378,10 +332,10 @@ class RabbitSource(Receiver):
             return False
         assert self._presence is not None
         while self._closing is None:
-            if self._port is None or self._port.lost is not None or self._port.arrivals.tags or self._returned:
+            if self._port is None or self._port.lost is not None or self._port.arrivals.tags or self._held.returned:
                 return False
             try:
-                rest = await self._presence.rest(bool(self.unsettled), (self._epoch, self._last))
+                rest = await self._presence.rest(bool(self.unsettled), self._held.mark, self._parking.back)
             except ConnectionError:
                 return False
             if rest != "elsewhere":

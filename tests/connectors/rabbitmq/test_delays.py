@@ -118,10 +118,11 @@ def test_a_delayed_message_survives_a_broker_that_is_killed(version: str, start_
 @pytest.fixture
 def impatient(rabbitmq_each: Node) -> Iterator[Node]:
     """A broker that tries a queue which did not confirm again after a second, not after three minutes."""
-    patience = "rabbit, dead_letter_worker_publisher_confirm_timeout"
-    rabbitmq_each.eval(f"application:set_env({patience}, 1000).")
+    name = "rabbit, dead_letter_worker_publisher_confirm_timeout"
+    usual = rabbitmq_each.eval(f"{{ok, Usual}} = application:get_env({name}), Usual.")
+    rabbitmq_each.eval(f"application:set_env({name}, 1000).")
     yield rabbitmq_each
-    rabbitmq_each.eval(f"application:unset_env({patience}).")
+    rabbitmq_each.eval(f"application:set_env({name}, {usual}).")
 
 
 async def expired(other: Foreign, queue: str) -> None:
