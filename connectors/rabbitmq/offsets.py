@@ -16,6 +16,7 @@ import msgspec
 
 from warren.connectors.rabbitmq.progress import Mark
 from warren.connectors.sqlite.faults import BUSY_SECONDS, storage_error
+from warren.connectors.sqlite.wal import use_wal
 from warren.core.errors import StorageError
 
 fcntl: Any
@@ -68,7 +69,7 @@ class Offsets:
         try:
             self._lock.acquire()
             db = self._db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            db.execute("PRAGMA journal_mode = WAL")
+            use_wal(db)
             db.execute("PRAGMA synchronous = FULL")
             db.execute(_TABLE)
             found = db.execute(_FIND, self._key).fetchone()

@@ -18,6 +18,7 @@ from warren.connectors.records import Records, joined
 from warren.connectors.sqlite.faults import BUSY_SECONDS, storage_error
 from warren.connectors.sqlite.locks import Lock, is_dead
 from warren.connectors.sqlite.tables import Claim, Tables
+from warren.connectors.sqlite.wal import use_wal
 
 __all__ = ["Seat", "Store", "Synchronous", "Wait"]
 
@@ -195,7 +196,7 @@ class Store:
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
         self._db = db
-        db.execute("PRAGMA journal_mode = WAL")
+        use_wal(db)
         db.execute(f"PRAGMA synchronous = {self._synchronous}")
         # Freed pages are written over by the next messages, so wiping them first would be work done twice.
         db.execute("PRAGMA secure_delete = OFF")

@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.house.tree import ROOT
 from warren.apps.demo import state
 from warren.apps.demo.totals import Totals
@@ -29,7 +31,9 @@ def wait_for(process: subprocess.Popen[str], folder: Path, starts: int, made: Pa
     """Until the run is under way, so that a kill hits its work and not its imports."""
     deadline = time.monotonic() + PATIENCE
     while (run := state.load(folder)) is None or run.starts < starts or not (made is None or made.exists()):
-        assert process.poll() is None and time.monotonic() < deadline
+        if process.poll() is not None or time.monotonic() >= deadline:
+            process.kill()
+            pytest.fail(f"not under way, code {process.returncode}: {process.communicate()[0]}")
         time.sleep(0.005)
 
 

@@ -69,13 +69,15 @@ def test_nothing_is_lost_whenever_it_is_killed(rabbitmq: Node, tmp_path: Path, e
             try:
                 output, _ = process.communicate(timeout=chance.uniform(0.0, 4.0))
                 assert process.returncode == 0 and "reconciled" in output, output
-                # It was faster than the kill; the next kill hits another run.
-                round, starts = round + 1, 0
-                folder = tmp_path / str(round)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
                 killed += 1
+            resumed = state.load(folder)
+            if process.returncode == 0 or (resumed is not None and resumed.phase == "finished"):
+                # It was faster than the kill; the next kill hits another run.
+                round, starts = round + 1, 0
+                folder = tmp_path / str(round)
         resumed = state.load(folder)
         check(run(folder, vhost, resume=True if resumed is not None and resumed.phase != "finished" else None)[0], expected)
 

@@ -37,9 +37,6 @@ class Account(NamedTuple):
 
 async def play(scenario: Scenario, nodes: list[Node], *, rounds: int, lane: bool = True) -> Account:
     """Play one scenario on running nodes."""
-    # The client tells of every lost connection, and here there are many.
-    for name in ("aiormq", "aio_pika", "warren"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
     start = time.monotonic()
     problem = ""
     async with Stage.on(nodes, lane=lane, slow=scenario.slow) as stage:
@@ -73,6 +70,9 @@ def main() -> int:
     parser.add_argument("--only", help="scenarios whose name contains this")
     parser.add_argument("--version", action="append", choices=VERSIONS, help="broker versions; all unless given")
     options = parser.parse_args()
+    # The client tells of every lost connection, and here there are many.
+    for name in ("aiormq", "aio_pika", "warren"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     console = Console()
     table = Table("scenario", "broker", "path", "confirmed", "arrived", "dead", "twice", "lost", "seconds", "")
     failed = False
