@@ -19,6 +19,7 @@ from warren.connectors.rabbitmq.stream import Stream
 from warren.connectors.rabbitmq.streaming import Start
 from warren.connectors.rabbitmq.tls import TLS
 from warren.connectors.rabbitmq.topology import Binding, QueueKind
+from warren.core.clock import Duration
 
 __all__ = [
     "TLS",
@@ -58,6 +59,8 @@ def queue(
     key: Callable[[Any], str | None] | None = None,
     headers: Callable[[Any], Mapping[str, str]] | None = None,
     max_deliveries: int | None = 20,
+    delayed_retry: tuple[Duration, Duration] | None = None,
+    delayed_exchange: str | None = None,
 ) -> Queue[Any]: ...
 @overload
 def queue(
@@ -74,6 +77,8 @@ def queue(
     key: Callable[[T], str | None] | None = None,
     headers: Callable[[T], Mapping[str, str]] | None = None,
     max_deliveries: int | None = 20,
+    delayed_retry: tuple[Duration, Duration] | None = None,
+    delayed_exchange: str | None = None,
 ) -> Queue[T]: ...
 @overload
 def queue(
@@ -90,6 +95,8 @@ def queue(
     key: Callable[[Any], str | None] | None = None,
     headers: Callable[[Any], Mapping[str, str]] | None = None,
     max_deliveries: int | None = 20,
+    delayed_retry: tuple[Duration, Duration] | None = None,
+    delayed_exchange: str | None = None,
 ) -> Queue[Any]: ...
 def queue(
     name: str,
@@ -105,6 +112,8 @@ def queue(
     key: Callable[[Any], str | None] | None = None,
     headers: Callable[[Any], Mapping[str, str]] | None = None,
     max_deliveries: int | None = 20,
+    delayed_retry: tuple[Duration, Duration] | None = None,
+    delayed_exchange: str | None = None,
 ) -> Queue[Any]:
     """A queue on a RabbitMQ broker; a source and a sink in one. See `Queue` for what it guarantees.
 
@@ -118,6 +127,9 @@ def queue(
     - ``persistent``: whether a classic queue writes what is sent to it to the disk
     - ``key``, ``headers``: compute from a value what is written beside it, where its metadata does not say
     - ``max_deliveries``: after so many deliveries that were never settled, the pipeline dead-letters a message
+    - ``delayed_retry``: have the quorum queue itself delay what failed (RabbitMQ 4.3): after the first failure as long as
+      the first duration, then twice, three times as long, and at most the second; what the retry policy says is not asked
+    - ``delayed_exchange``: have an exchange of the delayed-message plugin keep what waits, instead of delay queues
 
     >>> queue("orders", dict, broker=Broker("amqp://mq.example"))
     rabbitmq:orders
@@ -135,6 +147,8 @@ def queue(
         key=key,
         headers=headers,
         max_deliveries=max_deliveries,
+        delayed_retry=delayed_retry,
+        delayed_exchange=delayed_exchange,
     )
 
 

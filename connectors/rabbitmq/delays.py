@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
+from typing import Any, NamedTuple
 
-from warren.connectors.rabbitmq.topology import QueueDeclaration
+from warren.connectors.rabbitmq.topology import Binding, QueueDeclaration
+from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError
 
-__all__ = ["LEVELS", "beside", "delay_queue", "delay_register", "level"]
+__all__ = ["LEVELS", "DelayedRetry", "beside", "delay_queue", "delay_register", "delayed_binding", "level"]
 
 _SECOND, _MINUTE, _HOUR, _DAY = 1_000, 60_000, 3_600_000, 86_400_000
 _STEPS = (2, 3, 4, 6, 8, 10, 14, 20, 30, 40, 60, 90)
@@ -85,6 +87,48 @@ def beside(queue: str, suffix: str) -> str:
         sum = hashlib.blake2s(name, digest_size=8).hexdigest()
         queue = f"{name[: room - len(sum) - 1].decode(errors='ignore')}-{sum}"
     return queue + suffix
+
+
+class DelayedRetry(NamedTuple):
+    """The delays, in seconds, after which a quorum queue of RabbitMQ 4.3 hands a message out again by itself."""
+
+    shortest: float
+    longest: float
+
+    @classmethod
+    def of(cls, queue: str, shortest: Duration, longest: Duration) -> DelayedRetry:
+        """Read the durations. Raises `GraphError` for a pair that makes no sense."""
+        delays = cls(seconds(shortest), seconds(longest))
+        if not 0.001 <= delays.shortest <= delays.longest:
+            raise GraphError(
+                f"rabbitmq.queue({queue!r}, delayed_retry=({shortest!r}, {longest!r})): give the delay after the first "
+                f"failure, and the longest one, which is not shorter"
+            )
+        return delays
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the queue is declared with.
+
+        >>> DelayedRetry(1.0, 60.0).arguments
+        {'x-delayed-retry-type': 'failed', 'x-delayed-retry-min': 1000, 'x-delayed-retry-max': 60000}
+        """
+        shortest, longest = (round(each * 1000) for each in self)
+        # Only what failed is delayed, and what a lost worker had; what is handed back untouched is not.
+        return {"x-delayed-retry-type": "failed", "x-delayed-retry-min": shortest, "x-delayed-retry-max": longest}
+
+    def after(self, failures: int) -> float:
+        """How long a message waits after so many failures.
+
+        >>> [DelayedRetry(1.0, 3.0).after(n) for n in (1, 2, 9)]
+        [1.0, 2.0, 3.0]
+        """
+        return min(self.longest, self.shortest * failures)
+
+
+def delayed_binding(exchange: str, queue: str) -> Binding:
+    """Leads from an exchange of the delayed-message plugin to a queue."""
+    return Binding(exchange, queue, "x-delayed-message", arguments={"x-delayed-type": "direct"})
 
 
 def _text(milliseconds: int) -> str:

@@ -29,7 +29,7 @@ END = b"\xce"
 HEARTBEAT = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 
 BASIC = 60
-DELIVER, RETURN, ACK, NACK, CANCEL = (struct.pack(">HH", BASIC, method) for method in (60, 50, 80, 120, 30))
+DELIVER, RETURN, ACK, NACK, REJECT, CANCEL = (struct.pack(">HH", BASIC, method) for method in (60, 50, 80, 120, 90, 30))
 CHANNEL_CLOSE = struct.pack(">HH", 20, 40)
 CONNECTION_CLOSE, BLOCKED, UNBLOCKED = (struct.pack(">HH", 10, method) for method in (50, 60, 61))
 
@@ -67,6 +67,11 @@ def ack(channel: int, tag: int, multiple: bool) -> bytes:
 def nack(channel: int, tag: int, requeue: bool = True) -> bytes:
     """A frame that gives one message back."""
     return _ACK.pack(METHOD, channel, 13, NACK, tag, 2 if requeue else 0, 0xCE)
+
+
+def reject(channel: int, tag: int) -> bytes:
+    """A frame that gives one message back, as one that could not be handled."""
+    return _ACK.pack(METHOD, channel, 13, REJECT, tag, 1, 0xCE)
 
 
 def short(text: str) -> bytes:

@@ -300,6 +300,10 @@ class Lane(Port):
         if self.lost is None:
             self.protocol.transport.write(b"".join([frames.nack(self.number, tag) for tag in tags]))
 
+    async def fail(self, tags: Sequence[int]) -> None:
+        if self.lost is None:
+            self.protocol.transport.write(b"".join([frames.reject(self.number, tag) for tag in tags]))
+
     async def publish(self, parcel: Parcel) -> tuple[Sequence[int], dict[int, Exception]]:
         # Sequence numbers follow the order on the wire, so parcels are sent one after the other, and confirmed side by side.
         async with self._sending:

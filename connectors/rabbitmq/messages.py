@@ -37,7 +37,8 @@ DELIVERIES = "warren-deliveries"
 """How often a message was handed out before it was last parked."""
 COUNTED = DELIVERIES.encode()
 
-_COUNTS = ("x-acquired-count", "x-delivery-count")
+_LOST = "x-delivery-count"
+_COUNTS = ("x-acquired-count", _LOST)
 """How often a queue handed a message out before: RabbitMQ 4.3 counts all in the first, and only losses in the second."""
 FIRST_FAILED = "warren-first-failed"
 """When a message that waits for another attempt failed for the first time."""
@@ -52,6 +53,7 @@ BROKERS = frozenset(
     (
         *_COUNTS,
         "x-death",
+        "x-delay",
         "x-first-death-exchange",
         "x-first-death-queue",
         "x-first-death-reason",
@@ -120,6 +122,10 @@ class Heads:
     def attempts(self, index: int) -> int:
         """How often a message was tried, from 1."""
         return max(int(_number(self.read(index)[1], ATTEMPTS)), 1)
+
+    def failures(self, index: int) -> int:
+        """How often its queue noted that a message failed, or was lost with a worker."""
+        return max(int(_number(self.read(index)[1], _LOST)), 0)
 
     def losses(self, index: int) -> int:
         """How often a message that comes again was handed out without coming to an end, this time included."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from warren.connectors.rabbitmq.port import Parcel
 from warren.connectors.rabbitmq.queues import looked
 from warren.connectors.rabbitmq.sink import Publisher
 from warren.connectors.rabbitmq.topology import declare
+from warren.core.errors import UnroutableError
 from warren.core.message import ATTEMPTS
 
 __all__ = ["Parking", "copied"]
@@ -23,6 +25,8 @@ __all__ = ["Parking", "copied"]
 _USER = "warren-user-id"
 """The header that keeps who published a message, which the broker lets nobody else say in the property."""
 _FAILED = FIRST_FAILED.encode()
+_DELAY = "x-delay"
+"""The header that tells the delayed-message plugin how many milliseconds to keep a message."""
 _DROPPED = BROKERS | {ATTEMPTS, DELIVERIES, "CC", "BCC"}
 
 
@@ -34,9 +38,11 @@ on single nodes of all versions; it writes the registration of a queue late)."""
 class Parking:
     """The delay queues of one queue; connects when the first message is parked."""
 
-    def __init__(self, broker: Broker, queue: str) -> None:
+    def __init__(self, broker: Broker, queue: str, exchange: str | None = None) -> None:
         self.broker = broker
         self.queue = queue
+        self.exchange = exchange
+        """One of the delayed-message plugin, which then has the messages instead of delay queues."""
         self._publisher: Publisher | None = None
         self._declared: set[int] = set()
         self._settles_at: dict[int, float] = {}
@@ -53,30 +59,46 @@ class Parking:
             return 0.0
         if self._publisher is None:
             self._publisher = Publisher(self.broker)
-        milliseconds = level(delay) if delay > 0 else 0
+        milliseconds = level(delay) if delay > 0 and self.exchange is None else math.ceil(delay * 1000 - 1e-6)
+        delayed = {_DELAY: milliseconds} if milliseconds and self.exchange is not None else {}
         failed = {FIRST_FAILED: f"{time.time():.6f}"}
         properties = [
             copied(
                 head,
-                {ATTEMPTS: attempts, DELIVERIES: deliveries} | (failed if attempts > 1 and _FAILED not in head else {}),
+                {ATTEMPTS: attempts, DELIVERIES: deliveries}
+                | delayed
+                | (failed if attempts > 1 and _FAILED not in head else {}),
                 expires=not milliseconds,
             )
             for _, head, attempts, deliveries in entries
         ]
         ids = [frames.read_properties(each).message_id for each in properties]
-        bodies = [entry[0] for entry in entries]
-        copies = Parcel("", await self._target(self._publisher, milliseconds), ids, properties, bodies)
-        refused = await self._publisher.publish(copies)
+        copies = Parcel(self.exchange or "", self.queue, ids, properties, [entry[0] for entry in entries])
+        refused = await (self._later(copies) if delayed else self._publish(copies._replace(exchange=""), milliseconds))
+        if refused:
+            raise next(iter(refused.values()))
+        self.expect(milliseconds / 1000)
+        return max(0.0, self._settles_at.get(milliseconds, 0.0) - asyncio.get_running_loop().time())
+
+    def expect(self, delay: float) -> None:
+        """Note that a message comes back after ``delay`` seconds."""
+        self.back = max(self.back, asyncio.get_running_loop().time() + delay)
+
+    async def _publish(self, copies: Parcel, milliseconds: int) -> dict[int, Exception]:
+        assert self._publisher is not None
+        refused = await self._publisher.publish(copies._replace(keys=await self._target(self._publisher, milliseconds)))
         if refused and milliseconds:
             # Somebody removed the delay queue.
             self._declared.discard(milliseconds)
-            await self._target(self._publisher, milliseconds)
-            refused = await self._publisher.publish(copies.part(sorted(refused)))
-        if refused:
-            raise next(iter(refused.values()))
-        now = asyncio.get_running_loop().time()
-        self.back = max(self.back, now + milliseconds / 1000)
-        return max(0.0, self._settles_at.get(milliseconds, 0.0) - now)
+            again = copies._replace(keys=await self._target(self._publisher, milliseconds))
+            refused = await self._publisher.publish(again.part(sorted(refused)))
+        return refused
+
+    async def _later(self, copies: Parcel) -> dict[int, Exception]:
+        assert self._publisher is not None
+        refused = await self._publisher.publish(copies)
+        # The exchange says of all that they lead nowhere, as they do not yet.
+        return {i: reason for i, reason in refused.items() if not isinstance(reason, UnroutableError)}
 
     async def _target(self, publisher: Publisher, milliseconds: int) -> str:
         """The queue that takes messages for so long; it is there afterwards."""

@@ -59,6 +59,9 @@ class Plain(Port):
     async def give_back(self, tags: Sequence[int]) -> None:
         await self._answer(self.channel.basic_nack(tag, requeue=True) for tag in tags)
 
+    async def fail(self, tags: Sequence[int]) -> None:
+        await self._answer(self.channel.basic_reject(tag, requeue=True) for tag in tags)
+
     async def _answer(self, answers: Iterable[Awaitable[None]]) -> None:
         try:
             with asking():

@@ -152,6 +152,10 @@ class Port:
         """Requeue messages at their old place."""
         raise NotImplementedError
 
+    async def fail(self, tags: Sequence[int]) -> None:
+        """Requeue messages that could not be handled, which quorum queues count."""
+        raise NotImplementedError
+
     def taken(self) -> None:
         """Say that arrivals were taken over, so that there may be room for more."""
 

@@ -6,10 +6,12 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from warren.connectors.rabbitmq.broker import Broker
+from warren.connectors.rabbitmq.delays import DelayedRetry, delayed_binding
 from warren.connectors.rabbitmq.receiver import Waiting
 from warren.connectors.rabbitmq.sink import RabbitSink
 from warren.connectors.rabbitmq.source import RabbitSource
 from warren.connectors.rabbitmq.topology import Binding, ExchangeDeclaration, QueueDeclaration, QueueKind
+from warren.core.clock import Duration
 from warren.core.errors import GraphError
 from warren.core.graph import Inlet, Outlet
 from warren.core.health import PATIENCE, Health
@@ -46,6 +48,8 @@ class Queue(Inlet[T], Outlet[T]):
         key: Callable[[T], str | None] | None = None,
         headers: Callable[[T], Mapping[str, str]] | None = None,
         max_deliveries: int | None = 20,
+        delayed_retry: tuple[Duration, Duration] | None = None,
+        delayed_exchange: str | None = None,
     ) -> None:
         self.queue = queue
         self.type = type
@@ -53,7 +57,20 @@ class Queue(Inlet[T], Outlet[T]):
         given = dict(arguments or {})
         if single_active:
             given["x-single-active-consumer"] = True
-        self.declaration = QueueDeclaration(queue, kind, given, tuple(bind), passive)
+        if delayed_retry is not None and (kind != "quorum" or delayed_exchange is not None):
+            raise GraphError(
+                f"rabbitmq.queue({queue!r}, delayed_retry=...): only a quorum queue delays by itself, and then needs no "
+                f"delayed_exchange=; leave one of the two out"
+            )
+        bindings = tuple(bind)
+        self.delayed_retry = None if delayed_retry is None else DelayedRetry.of(queue, *delayed_retry)
+        if self.delayed_retry is not None:
+            given |= self.delayed_retry.arguments
+            self.losses_are_attempts = True
+        self.delayed_exchange = delayed_exchange
+        if delayed_exchange is not None and not passive:
+            bindings += (delayed_binding(delayed_exchange, queue),)
+        self.declaration = QueueDeclaration(queue, kind, given, bindings, passive)
         self.persistent = persistent
         self.key = key
         self.headers = headers
@@ -102,6 +119,8 @@ class Queue(Inlet[T], Outlet[T]):
             until_empty=until_empty,
             credit=credit,
             max_deliveries=self.max_deliveries,
+            delayed_retry=self.delayed_retry,
+            delayed_exchange=self.delayed_exchange,
         )
 
     def writer(self) -> RabbitSink:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Sequence
 from warren.connectors.rabbitmq.acks import LINGER, Acks
 from warren.connectors.rabbitmq.broker import Broker
 from warren.connectors.rabbitmq.caution import ALONE, Caution
+from warren.connectors.rabbitmq.delays import DelayedRetry
 from warren.connectors.rabbitmq.held import Held
 from warren.connectors.rabbitmq.messages import COUNTED, Heads, batch
 from warren.connectors.rabbitmq.parking import Parking
@@ -40,12 +41,15 @@ class RabbitSource(Receiver):
         until_empty: bool,
         credit: int | None,
         max_deliveries: int | None = None,
+        delayed_retry: DelayedRetry | None = None,
+        delayed_exchange: str | None = None,
     ) -> None:
         super().__init__(broker, declaration)
         self.until_empty = until_empty
         self.credit = credit
         self._presence = Presence(self.link, self.queue) if until_empty or credit is None else None
-        self._parking = Parking(broker, self.queue)
+        self._delayed_retry = delayed_retry
+        self._parking = Parking(broker, self.queue, delayed_exchange)
         self._unflushed = 0
         self._held = Held()
         self._acks = Acks()
@@ -111,6 +115,8 @@ class RabbitSource(Receiver):
                 heads.deliveries(i, tag in again) if tag in again or COUNTED in data[i] else 1 for i, tag in enumerate(tags)
             ]
             attempts = [heads.attempts(i) if COUNTED in data[i] else 1 for i in range(len(tags))]
+            if self._delayed_retry is not None:
+                attempts = [tried + heads.failures(i) for i, tried in enumerate(attempts)]
             again.difference_update(tags)
         return batch(bodies, self._held.take(tags, bodies, heads), heads, attempts, deliveries)
 
@@ -207,6 +213,11 @@ class RabbitSource(Receiver):
         held = self._held
         if held.copied:
             handles = [handle for handle in handles if handle not in held.copied]
+        if self._delayed_retry is not None and attempts is not None:
+            await port.fail(self._settle(handles))
+            self._parking.expect(self._delayed_retry.after(attempts - 1))
+            await self._after_settling()
+            return
         if delay <= 0:
             await self._give_back(port, handles, attempts)
             await self._after_settling()

@@ -40,11 +40,18 @@ UNLIMITED = 2**31 - 1
 """How often a quorum queue hands a message out. Without it, RabbitMQ 4 drops one at the 21st time where the queue has no
 dead-letter exchange; -1 means no limit there, and "drop at once" to 3.10. The pipeline itself dead-letters poison."""
 
+_RETRY = "x-delayed-retry-type"
+_DELAYS_RETRIES = (4, 3)
+
 _INEQUIVALENT = re.compile(
     r"inequivalent arg '(?P<what>[^']+)' for (?:queue|exchange) '.*?': received (?P<ours>.+) but current is (?P<theirs>.+)$"
 )
 _TYPED = re.compile(r"the value '(?P<value>.*)' of type '(?P<type>.*)'")
-_PLUGINS = {"x-consistent-hash": "rabbitmq_consistent_hash_exchange", "x-modulus-hash": "rabbitmq_sharding"}
+_PLUGINS = {
+    "x-consistent-hash": "rabbitmq_consistent_hash_exchange",
+    "x-modulus-hash": "rabbitmq_sharding",
+    "x-delayed-message": "rabbitmq_delayed_message_exchange",
+}
 _PASSING = re.compile(r"down or inaccessible|not have a running replica|\btime(d )?out\b|INTERNAL_ERROR", re.IGNORECASE)
 _REFUSED = re.compile("PRECONDITION_FAILED|COMMAND_INVALID|SYNTAX_ERROR|NOT_ALLOWED|NOT_IMPLEMENTED")
 
@@ -61,6 +68,7 @@ class Binding:
     key: str = "#"
     kind: str = "topic"
     passive: bool = False
+    arguments: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -133,6 +141,13 @@ async def declare(link: Link, *things: QueueDeclaration | ExchangeDeclaration) -
 
 async def _declared(link: Link, thing: QueueDeclaration | ExchangeDeclaration, end: float) -> bool:
     session = await link.session()
+    if isinstance(thing, QueueDeclaration) and _RETRY in thing.arguments and link.server_version < _DELAYS_RETRIES:
+        # Older ones take the argument and do nothing about it.
+        version = ".".join(map(str, link.server_version))
+        raise TopologyError(
+            f"queue {thing.name!r} on {link.broker.servers[session.index]} cannot delay what failed: that came "
+            f"with RabbitMQ 4.3, and this is {version}; leave delayed_retry= out, and messages wait in queues beside it"
+        )
     try:
         async with link.channel() as channel:
             if isinstance(thing, ExchangeDeclaration):
@@ -165,7 +180,7 @@ async def _exchange(channel: AbstractChannel, thing: ExchangeDeclaration) -> Non
         thing.name, exchange_type=thing.kind, passive=thing.passive, durable=True, arguments=arguments
     )
     for binding in thing.bindings:
-        await _exchange(channel, ExchangeDeclaration(binding.exchange, binding.kind, passive=binding.passive))
+        await _exchange(channel, ExchangeDeclaration(binding.exchange, binding.kind, binding.arguments, binding.passive))
         await channel.exchange_bind(thing.name, binding.exchange, binding.key)
 
 
@@ -175,7 +190,7 @@ async def _queue(channel: AbstractChannel, thing: QueueDeclaration) -> None:
         return
     await channel.queue_declare(thing.name, durable=True, arguments=thing.table)
     for binding in thing.bindings:
-        await _exchange(channel, ExchangeDeclaration(binding.exchange, binding.kind, passive=binding.passive))
+        await _exchange(channel, ExchangeDeclaration(binding.exchange, binding.kind, binding.arguments, binding.passive))
         await channel.queue_bind(thing.name, binding.exchange, binding.key)
 
 

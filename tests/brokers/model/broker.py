@@ -65,6 +65,8 @@ class ModelBroker:
         self.count = 0
         self.up = True
         self.blocked = False
+        self.delays = False
+        """Whether it has the plugin for delayed messages."""
         self.ledger = Ledger(self)
         self.random = random.Random(self.schedule.seed)
         self.reading: dict[Confirms, None] = {}

@@ -92,7 +92,7 @@ class ServerChannel:
         if message.expiration is not None:
             self._check_expiration(message.expiration)
         keys, message = message.copies() if message.table else ([], message)
-        queues = exchange.route(message, keys)
+        queues = [] if exchange.delays(message) else exchange.route(message, keys)
         if bits & 1 and not queues:
             payload = b"\0\x3c\0\x32\1\x38" + wire.short("NO_ROUTE") + wire.short(name) + wire.short(key)
             self.connection.write(wire.content(self.number, payload, header, body, self.connection.largest))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from tests.brokers.model import wire
 from tests.brokers.model.messages import Message
 from tests.brokers.model.queues import Queue
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["ChannelError", "Exchange", "HardError", "VHost"]
 
 TYPES = ("direct", "fanout", "topic")
+DELAYED = "x-delayed-message"
+"""Exchanges of a plugin that no package has: as its documentation describes them."""
 NAMES = {
     403: "ACCESS_REFUSED",
     404: "NOT_FOUND",
@@ -146,7 +149,7 @@ class Exchange:
             return [] if queue is None else [queue]
         if self.kind == "fanout":
             return [target for _, target in self.bindings]
-        if self.kind == "direct":
+        if self.kind in ("direct", DELAYED):
             return [target for pattern, target in self.bindings if pattern == key]
         return [target for pattern, target in self.bindings if fits(pattern, key)]
 
@@ -167,6 +170,13 @@ class Exchange:
                     seen[target] = None
                     visits.append(target)
         return list(found)
+
+    def delays(self, message: Message) -> bool:
+        """Whether it keeps a message, which then leads nowhere; its queues get it later."""
+        wait = wire.read_headers(message.header).get("x-delay") if self.kind == DELAYED else None
+        if wait is not None:
+            self.vhost.broker.loop.call_later(wait / 1000, lambda: [queue.push(message) for queue in self.route(message)])
+        return wait is not None
 
 
 class VHost:
@@ -256,7 +266,7 @@ class VHost:
         what = self.called("exchange", name)
         if not name:
             raise ChannelError(403, "operation not permitted on the default exchange")
-        if kind not in TYPES:
+        if kind not in (*TYPES, DELAYED) or (kind == DELAYED and not self.broker.delays):
             raise HardError(503, f"invalid exchange type '{kind}'")
         exchange = self.exchanges.get(name)
         if exchange is None:
