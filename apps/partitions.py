@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import click
-
-if TYPE_CHECKING:
-    from warren.connectors.rabbitmq.plan import Hash
 
 __all__ = ["partitions"]
 
@@ -19,11 +15,8 @@ __all__ = ["partitions"]
 @click.argument("name")
 @click.option("--to", type=click.IntRange(min=1), required=True, help="How many partitions there shall be.")
 @click.option("--broker", metavar="URL", help="amqp://user:password@host:port/vhost; WARREN_AMQP_URL unless given.")
-@click.option(
-    "--hash", "hashing", type=click.Choice(["consistent", "modulus", "slots"]), default="consistent", show_default=True
-)
 @click.option("--deadline", default="10m", show_default=True, help="How long to wait for the workers.")
-def partitions(name: str, to: int, broker: str | None, hashing: Hash, deadline: str) -> None:
+def partitions(name: str, to: int, broker: str | None, deadline: str) -> None:
     """Change how many partitions NAME has, while messages flow.
 
     New messages go to the new partitions at once. The workers, which have to run, read the old ones to their end, and only
@@ -37,7 +30,6 @@ def partitions(name: str, to: int, broker: str | None, hashing: Hash, deadline: 
             name,
             to=to,
             broker=where,
-            hash=hashing,
             deadline=deadline,
             progress=lambda state: click.echo(state, err=True),
         )

@@ -287,7 +287,7 @@ def partition(
     n: int,
     by: Callable[[Any], str] | None = None,
     broker: Broker | None = None,
-    hash: Hash = "consistent",
+    hash: Hash | None = None,
     passive: bool = False,
     persistent: bool = True,
     headers: Callable[[Any], Mapping[str, str]] | None = None,
@@ -301,7 +301,7 @@ def partition(
     n: int,
     by: Callable[[T], str] | None = None,
     broker: Broker | None = None,
-    hash: Hash = "consistent",
+    hash: Hash | None = None,
     passive: bool = False,
     persistent: bool = True,
     headers: Callable[[T], Mapping[str, str]] | None = None,
@@ -315,7 +315,7 @@ def partition(
     n: int,
     by: Callable[[Any], str] | None = None,
     broker: Broker | None = None,
-    hash: Hash = "consistent",
+    hash: Hash | None = None,
     passive: bool = False,
     persistent: bool = True,
     headers: Callable[[Any], Mapping[str, str]] | None = None,
@@ -328,7 +328,7 @@ def partition(
     n: int,
     by: Callable[[Any], str] | None = None,
     broker: Broker | None = None,
-    hash: Hash = "consistent",
+    hash: Hash | None = None,
     passive: bool = False,
     persistent: bool = True,
     headers: Callable[[Any], Mapping[str, str]] | None = None,
@@ -340,9 +340,9 @@ def partition(
     - ``n``: how many partitions there are when they are made; later `repartition` changes it, and this is passed by
     - ``by``: computes from a value the key that decides its partition; without one it is the key in the metadata
     - ``broker``: where it is; the environment variable ``WARREN_AMQP_URL``, or ``localhost``, unless given
-    - ``hash``: ``"consistent"`` needs the plugin rabbitmq_consistent_hash_exchange, ``"modulus"`` RabbitMQ 4.3 or the
-      plugin rabbitmq_sharding; with ``"slots"`` the writer hashes, which needs no plugin, and outlives a restart of the
-      whole broker before 4.3 too
+    - ``hash``: how keys are spread, decided when the partitions are made: ``"modulus"``, which RabbitMQ 4.3 has and older
+      ones with the plugin rabbitmq_sharding; ``"slots"``, where the writer hashes; or ``"consistent"``, which needs the
+      plugin rabbitmq_consistent_hash_exchange. Unless given: modulus on 4.3, slots before
     - ``passive``: take everything as it is, and fail where it is missing; otherwise it is declared
     - ``persistent``, ``headers``, ``max_deliveries``: as for `queue`
 

@@ -3,7 +3,8 @@
 Several hosts are separated by commas, in order of preference. ``amqp:?queue=NAME`` is where the environment variable
 ``WARREN_AMQP_URL`` says. More may follow, separated by ``&``:
 
-- ``kind=classic``, ``passive=true``, ``persistent=false``; for a queue ``max_deliveries=20``, ``single_active=true``
+- ``kind=classic``, ``passive=true``, ``persistent=false``; for a queue ``max_deliveries=20``, ``single_active=true``,
+  ``delayed_retry=1s,1m``, ``delayed_exchange=NAME``
 - ``lane=false``, ``name=NAME``, ``connections=2``, ``heartbeat=10s``, ``patience=5s``
 - ``ca=FILE``, ``certificate=FILE``, ``key=FILE``, ``external=true``, ``least=1.3``, ``check=false`` for ``amqps://``
 """
@@ -41,12 +42,24 @@ def _truth(value: str) -> bool:
     return value == "true"
 
 
+def _pair(value: str) -> tuple[str, ...]:
+    if value.count(",") != 1:
+        raise ValueError("is not two durations with a comma between them")
+    return tuple(value.split(","))
+
+
 _Readers = Mapping[str, Callable[[str], Any]]
 
 _BROKER: _Readers = {"lane": _truth, "name": _text, "connections": _number, "heartbeat": _text, "patience": _text}
 _TLS: _Readers = {"ca": _text, "certificate": _text, "key": _text, "external": _truth, "least": _text, "check": _truth}
 _EITHER: _Readers = {"kind": _text, "passive": _truth, "persistent": _truth}
-_QUEUE: _Readers = {**_EITHER, "max_deliveries": _number, "single_active": _truth}
+_QUEUE: _Readers = {
+    **_EITHER,
+    "max_deliveries": _number,
+    "single_active": _truth,
+    "delayed_retry": _pair,
+    "delayed_exchange": _text,
+}
 _EXCHANGE: _Readers = {**_EITHER, "routing_key": _text}
 
 

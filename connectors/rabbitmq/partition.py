@@ -42,7 +42,7 @@ class Partition(Queue[T]):
         n: int,
         by: Callable[[T], str] | None = None,
         broker: Broker | None = None,
-        hash: Hash = "consistent",
+        hash: Hash | None = None,
         passive: bool = False,
         persistent: bool = True,
         headers: Callable[[T], Mapping[str, str]] | None = None,
@@ -50,7 +50,7 @@ class Partition(Queue[T]):
     ) -> None:
         if not (isinstance(n, int) and 1 <= n <= 1000):
             raise GraphError(f"rabbitmq.partition({partition!r}, n={n!r}): give the number of partitions, from 1 to 1000")
-        if hash not in HASHES:
+        if hash is not None and hash not in HASHES:
             raise GraphError(f"rabbitmq.partition({partition!r}, hash={hash!r}): there are {', '.join(map(repr, HASHES))}")
         super().__init__(
             partition,
@@ -76,24 +76,25 @@ class Partition(Queue[T]):
 
     def writer(self) -> RabbitSink:
         """The half of a connection that writes."""
+        publisher = _Spreader(self.layout)
         return RabbitSink(
             self.broker,
             self.layout.entry,
             persistent=self.persistent,
             key=self.by,
             headers=self.headers,
-            routing=self._route,
-            publisher=_Spreader(self.layout),
+            routing=lambda values, keys: self._route(values, keys, publisher.hash == "slots"),
+            publisher=publisher,
         )
 
-    def _route(self, values: Sequence[Any], keys: Sequence[str | None] | None) -> str | Sequence[str]:
+    def _route(self, values: Sequence[Any], keys: Sequence[str | None] | None, slots: bool) -> str | Sequence[str]:
         if self.by is not None:
             chosen = [self.by(value) for value in values]
         elif keys is not None:
             chosen = [each or "" for each in keys]
         else:
-            return slot("") if self.layout.hash == "slots" else ""
-        return list(map(slot, chosen)) if self.layout.hash == "slots" else chosen
+            return slot("") if slots else ""
+        return list(map(slot, chosen)) if slots else chosen
 
 
 class _Spreader(Publisher):
@@ -102,10 +103,11 @@ class _Spreader(Publisher):
     def __init__(self, layout: Layout) -> None:
         super().__init__(layout.broker, layout.entry)
         self.layout = layout
+        self.hash: Hash | None = None
 
     async def declare(self) -> None:
         """See that the partitions are there, once for each connection."""
         while self._declared != self.link.reconnects:
             await self.link.session()
             self._declared = self.link.reconnects
-            await self.layout.ensure(self.link)
+            self.hash = (await self.layout.ensure(self.link)).hash

@@ -13,7 +13,7 @@ from warren.connectors.rabbitmq.broker import Broker
 from warren.connectors.rabbitmq.link import Link
 from warren.connectors.rabbitmq.stream import Stream
 from warren.connectors.rabbitmq.topology import Binding, ExchangeDeclaration, QueueDeclaration, declare
-from warren.core.errors import BrokerError
+from warren.core.errors import BrokerError, TopologyError
 from warren.core.message import Batch, Outgoing
 
 __all__ = ["HASHES", "Hash", "Layout", "Plan", "slot"]
@@ -22,6 +22,8 @@ Hash: TypeAlias = Literal["consistent", "modulus", "slots"]
 
 HASHES: Mapping[Hash, str] = {"consistent": "x-consistent-hash", "modulus": "x-modulus-hash", "slots": "direct"}
 """The types of exchanges that spread messages; to the last one the writer says in which slot the key is."""
+_HAS_MODULUS = (4, 3)
+"""From which version on a broker has the modulus hash without a plugin."""
 _SLOTS = 1024
 _ANY = "1"
 """The binding key of a partition: a consistent-hash exchange takes it for the weight, which is the same for all."""
@@ -50,6 +52,8 @@ class Plan:
     """
 
     def __init__(self) -> None:
+        self.hash: Hash = "consistent"
+        """How messages are spread, in all generations."""
         self.sizes: dict[int, int] = {}
         self.ready: set[int] = set()
         """The generations that messages have been led to."""
@@ -58,6 +62,8 @@ class Plan:
     def take(self, entry: Mapping[str, Any]) -> None:
         """Note one entry; what a later version may write is passed by."""
         if "generation" in entry:
+            if not self.sizes:
+                self.hash = entry.get("hash", self.hash)
             self.sizes.setdefault(int(entry["generation"]), int(entry["partitions"]))
         elif "ready" in entry:
             self.ready.add(int(entry["ready"]))
@@ -92,7 +98,8 @@ class Layout:
     name: str
     partitions: int
     broker: Broker
-    hash: Hash = "consistent"
+    hash: Hash | None = None
+    """How messages are spread; ``None`` leaves that to the plan."""
     passive: bool = False
 
     @property
@@ -114,12 +121,12 @@ class Layout:
         name = f"{self.name}.{generation}.{partition}"
         return QueueDeclaration(name, "quorum", {"x-single-active-consumer": True}, passive=self.passive)
 
-    async def build(self, link: Link, generation: int, partitions: int) -> None:
+    async def build(self, link: Link, generation: int, partitions: int, hash: Hash) -> None:
         """Declare a generation, complete, before the first message is led to it."""
-        await declare(link, self.entry, ExchangeDeclaration(self.exchange(generation), HASHES[self.hash]))
+        await declare(link, self.entry, ExchangeDeclaration(self.exchange(generation), HASHES[hash]))
         await declare(link, *(self.queue(generation, each) for each in range(partitions)))
         for partition in range(partitions):
-            keys = map(str, range(partition, _SLOTS, partitions)) if self.hash == "slots" else (_ANY,)
+            keys = map(str, range(partition, _SLOTS, partitions)) if hash == "slots" else (_ANY,)
             await self._bind(link, self.queue(generation, partition).name, self.exchange(generation), list(keys))
 
     async def _bind(self, link: Link, queue: str, exchange: str, keys: Sequence[str]) -> None:
@@ -135,13 +142,13 @@ class Layout:
                 if session.alive:
                     raise BrokerError(f"queue {queue!r} cannot be bound to {exchange!r}: {error}") from error
 
-    async def lead(self, link: Link, generation: int) -> None:
+    async def lead(self, link: Link, generation: int, hash: Hash) -> None:
         """Have messages go to a generation from now on; a broker routes each one way or the other."""
         entry = Binding(self.name, "", "fanout")
-        await declare(link, ExchangeDeclaration(self.exchange(generation), HASHES[self.hash], bindings=(entry,)))
+        await declare(link, ExchangeDeclaration(self.exchange(generation), HASHES[hash], bindings=(entry,)))
 
     async def plan(self) -> Plan:
-        """Read the plan to its end."""
+        """Read the plan to its end. Raises `TopologyError` where it says another hash than is asked for."""
         plan = Plan()
         connection = await self.log.open_ahead(256, until_empty=True)
         try:
@@ -150,6 +157,11 @@ class Layout:
                 await connection.acknowledge(batch.handles)
         finally:
             await connection.close()
+        if plan.sizes and self.hash not in (None, plan.hash):
+            raise TopologyError(
+                f"partition {self.name!r} on {self.broker} is there with hash={plan.hash!r}, and "
+                f"hash={self.hash!r} is asked for: leave hash= out, or give that one"
+            )
         return plan
 
     async def note(self, *entries: Mapping[str, Any]) -> None:
@@ -174,11 +186,12 @@ class Layout:
                 f"(passive=False)"
             )
         if not plan.sizes:
-            # Who comes first decides how many there are; everybody builds what the log says.
-            await self.note({"generation": 1, "partitions": self.partitions})
+            # Who comes first decides how many there are, and on the hash; everybody builds what the log says.
+            chosen = self.hash or ("modulus" if link.server_version >= _HAS_MODULUS else "slots")
+            await self.note({"generation": 1, "partitions": self.partitions, "hash": chosen})
             plan = await self.plan()
-        await self.build(link, 1, plan.sizes[1])
-        await self.lead(link, 1)
+        await self.build(link, 1, plan.sizes[1], plan.hash)
+        await self.lead(link, 1, plan.hash)
         await self.note({"ready": 1})
         plan.ready.add(1)
         return plan

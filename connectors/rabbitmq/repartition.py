@@ -12,7 +12,7 @@ from warren.connectors.rabbitmq.broker import Broker
 from warren.connectors.rabbitmq.link import Link
 from warren.connectors.rabbitmq.member import END
 from warren.connectors.rabbitmq.messages import Ids
-from warren.connectors.rabbitmq.plan import Hash, Layout, Plan
+from warren.connectors.rabbitmq.plan import Layout, Plan
 from warren.connectors.rabbitmq.port import Parcel
 from warren.connectors.rabbitmq.queues import delete, looked
 from warren.connectors.rabbitmq.sink import Publisher
@@ -34,7 +34,6 @@ async def repartition(
     *,
     to: int,
     broker: Broker | None = None,
-    hash: Hash = "consistent",
     deadline: Duration = "10m",
     progress: Callable[[str], None] = log.info,
 ) -> None:
@@ -59,7 +58,7 @@ async def repartition(
     if to < 1:
         raise GraphError(f"partition {name!r}: {to} partitions cannot be; give 1 or more")
     broker = broker if broker is not None else Broker()
-    change = _Change(Layout(name, to, broker, hash), time.monotonic() + seconds(deadline), progress)
+    change = _Change(Layout(name, to, broker), time.monotonic() + seconds(deadline), progress)
     try:
         await change.run()
     finally:
@@ -88,13 +87,13 @@ class _Change:
             return
         partitions = plan.sizes[old]
         if new not in plan.sizes:
-            await self.layout.build(self.link, new, self.layout.partitions)
+            await self.layout.build(self.link, new, self.layout.partitions, plan.hash)
             await self.layout.note({"generation": new, "partitions": self.layout.partitions})
             plan = await self.layout.plan()
             if plan.sizes[new] != self.layout.partitions:
                 raise GraphError(self._underway(plan, new))
         if not plan.finished(old):
-            await self._lead(old, new, partitions)
+            await self._lead(plan, old, new)
             await self._drained(old, partitions)
         await self._remove(old, partitions)
         self.tell(f"{self.name} has {self.layout.partitions} partitions now")
@@ -119,9 +118,10 @@ class _Change:
         size = plan.sizes[generation]
         return f"partition {self.name!r} is being changed to {size} partitions: finish that first, with {size} once more"
 
-    async def _lead(self, old: int, new: int, partitions: int) -> None:
+    async def _lead(self, plan: Plan, old: int, new: int) -> None:
         """Lead messages to the new generation, and mark the end of each old partition."""
-        await self.layout.lead(self.link, new)
+        partitions = plan.sizes[old]
+        await self.layout.lead(self.link, new, plan.hash)
         async with self.link.channel() as channel:
             await channel.exchange_unbind(self.layout.exchange(old), self.name, "")
         await self.layout.note({"ready": new})

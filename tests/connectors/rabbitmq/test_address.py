@@ -49,6 +49,9 @@ def test_the_usual_is_the_same_as_in_code() -> None:
     single = address.source("amqp://mq.example?queue=orders&single_active=true")
     assert isinstance(single, rabbitmq.Queue)
     assert single.declaration.table["x-single-active-consumer"] is True
+    later = address.source("amqp://mq.example?queue=orders&delayed_retry=1s,1m")
+    assert isinstance(later, rabbitmq.Queue)
+    assert later.delayed_retry == (1.0, 60.0)
 
 
 def test_an_exchange() -> None:
@@ -87,6 +90,8 @@ def test_without_a_host_the_environment_says_where(monkeypatch: pytest.MonkeyPat
         ("amqp://me:SECRET@mq?queue=q&queue=r", "an option is given twice"),
         ("amqp://me:SECRET@mq?queue=q&passive=maybe", "passive=maybe is neither true nor false"),
         ("amqp://me:SECRET@mq?queue=q&max_deliveries=many", "max_deliveries=many is not a whole number"),
+        ("amqp://me:SECRET@mq?queue=q&delayed_retry=1s", "delayed_retry=1s is not two durations with a comma between"),
+        ("amqp://me:SECRET@mq?queue=q&delayed_retry=1m,1s", "the longest one, which is not shorter"),
         ("amqp://me:SECRET@mq?queue=q&kind=odd", "there are 'quorum', 'classic' and 'stream'"),
         ("amqp://me:SECRET@mq?queue=q&heartbeat=soon", "'soon' is not a duration"),
         ("amqp://me:SECRET@mq?queue=q&ca=x.pem", "only amqps:// addresses are encrypted"),

@@ -108,13 +108,30 @@ def test_a_batch_may_take_the_whole_credit_from_one_partition(vhost: str) -> Non
     run(main)
 
 
-@pytest.mark.parametrize("hash", ["modulus", "slots"])
+@pytest.mark.parametrize("hash", ["consistent", "modulus", "slots"])
 def test_other_hashes_work_too(hash: Any, rabbitmq_43: Node) -> None:
     async def main() -> None:
         with rabbitmq_43.vhost() as url:
             queue = connector.partition("p", bytes, n=3, by=bytes.decode, hash=hash, broker=broker(url))
             await write(queue, *[b"%d" % i for i in range(30)])
             assert {each.body for each in await drain(queue)} == {b"%d" % i for i in range(30)}
+            plan = await connector.partition("p", bytes, n=3, broker=broker(url)).layout.plan()
+            assert plan.hash == hash, "who does not name one takes the one that is there"
+            other = connector.partition(
+                "p", bytes, n=3, hash="slots" if hash == "modulus" else "modulus", broker=broker(url)
+            )
+            with pytest.raises(TopologyError, match=f"is there with hash='{hash}', and hash=.* leave hash= out"):
+                await write(other, b"a")
+
+    run(main)
+
+
+def test_the_hash_is_the_best_that_the_broker_has(rabbitmq_each: Node) -> None:
+    async def main() -> None:
+        with rabbitmq_each.vhost() as url:
+            queue = connector.partition("p", bytes, n=2, broker=broker(url))
+            await write(queue, b"a")
+            assert (await queue.layout.plan()).hash == ("modulus" if rabbitmq_each.series == "4.3" else "slots")
 
     run(main)
 
@@ -146,7 +163,7 @@ def test_keys_keep_their_partition_over_a_restart(start_node: Callable[..., Node
     node = start_node("3.10")
 
     async def places() -> dict[bytes, int]:
-        queue = connector.partition("p", bytes, n=4, by=bytes.decode, hash="slots", broker=broker(node.url))
+        queue = connector.partition("p", bytes, n=4, by=bytes.decode, broker=broker(node.url))
         await write(queue, *[b"%d" % i for i in range(50)])
         async with opened(queue, credit=100) as connection:
             got = await take(connection, 50)
