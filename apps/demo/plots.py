@@ -155,9 +155,7 @@ def latency(traffic: Traffic) -> Plot:
 
 def seconds(traffic: Traffic) -> Plot:
     """How many messages were settled in each second."""
-    table = traffic.seconds
-    first = table["second"].min()
-    table = table.with_columns(after=(pl.col("second") - pl.lit(first)).dt.total_seconds())
+    table = traffic.seconds.with_columns(after=(pl.col("second") - pl.col("second").min()).dt.total_seconds())
     data = []
     for outcome in [name for name in _OUTCOMES if name in set(table["outcome"])]:
         rows = table.filter(pl.col("outcome") == outcome)

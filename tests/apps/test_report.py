@@ -131,3 +131,12 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
         write(path, totals(), traffic(), unusual(totals().hours))
     monkeypatch.undo()
     assert path.read_text() == "before" and [each.name for each in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_recording_without_a_message_is_shown(tmp_path: Path) -> None:
+    # What is killed between its last message and the page has nothing to record when it goes on.
+    full = traffic()
+    empty = full._replace(spread=full.spread.clear(), seconds=full.seconds.clear(), routes=full.routes.clear())
+    page = tmp_path / "page.html"
+    write(page, totals(), empty, unusual(totals().hours))
+    assert Page(page.read_text()).scripts
