@@ -98,7 +98,7 @@ def publishes(name: str, setting: Setting) -> Case:
 
 
 def sizes(setting: Setting) -> tuple[int, int]:
-    return (60_000, 15_000) if setting.length < 1_000 else (15_000, 5_000)
+    return (60_000, 15_000) if setting.length < 1_000 else (40_000, 5_000)
 
 
 def arrows(name: str, kind: Setting) -> Case:
@@ -152,8 +152,15 @@ CASES = [
     *(scaling(count, partitions=False) for count in WORKERS),
     *(scaling(count, partitions=True) for count in WORKERS),
 ]
+RELAY_BARS = (
+    ("faststream", 15.0),
+    ("faststream-pydantic", 15.0),
+    ("aio-pika", 8.0),
+    ("aio-pika-each", 8.0),
+    ("limit", 0.6),
+)
 BARS = [
-    *(Bar(f"relay{name}", *bar) for name in SETTINGS for bar in (("faststream", 15.0), ("aio-pika", 8.0), ("limit", 0.6))),
+    *(Bar(f"relay{name}", *bar) for name in SETTINGS for bar in RELAY_BARS),
     *(Bar(f"{step}{name}", "limit", 0.6) for step in ("consume", "publish") for name in SETTINGS),
     Bar("latency-p50", "aio-pika", 1 / 1.2),
 ]
