@@ -5,6 +5,7 @@ from warren.operators.backoff import Backoff, constant, exponential, linear
 from warren.operators.batch import batch
 from warren.operators.bisect import bisect
 from warren.operators.dead_letter import dead_letter
+from warren.operators.debounce import debounce
 from warren.operators.discard import discard
 from warren.operators.encode import encode
 from warren.operators.explode import explode
@@ -16,6 +17,7 @@ from warren.operators.merge import merge
 from warren.operators.retry import retry
 from warren.operators.route import route
 from warren.operators.rx import rx
+from warren.operators.sample import sample
 from warren.operators.tap import tap
 from warren.operators.throttle import throttle
 from warren.operators.window import Window, hopping, session, tumbling, window
@@ -31,6 +33,7 @@ __all__ = [
     "count",
     "custom",
     "dead_letter",
+    "debounce",
     "discard",
     "encode",
     "explode",
@@ -48,6 +51,7 @@ __all__ = [
     "retry",
     "route",
     "rx",
+    "sample",
     "session",
     "smallest",
     "tap",
