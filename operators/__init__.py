@@ -6,9 +6,11 @@ from warren.operators.batch import batch
 from warren.operators.bisect import bisect
 from warren.operators.dead_letter import dead_letter
 from warren.operators.debounce import debounce
+from warren.operators.delay import delay
 from warren.operators.discard import discard
 from warren.operators.encode import encode
 from warren.operators.explode import explode
+from warren.operators.fallback import fallback
 from warren.operators.filter import filter
 from warren.operators.flat_map import flat_map
 from warren.operators.frames import frames
@@ -34,10 +36,12 @@ __all__ = [
     "custom",
     "dead_letter",
     "debounce",
+    "delay",
     "discard",
     "encode",
     "explode",
     "exponential",
+    "fallback",
     "filter",
     "flat_map",
     "frames",

@@ -15,7 +15,12 @@ from warren.core.stage import Stage
 __all__ = ["check_function", "keys_of"]
 
 
-def check_function(function: object, place: str, remedy: str = "give a function of one value") -> None:
+def check_function(
+    function: object,
+    place: str,
+    remedy: str = "give a function of one value",
+    instead: str = "look things up with map first",
+) -> None:
     """Refuse what is no function of one value, or an ``async`` one, with a `GraphError`.
 
     >>> check_function(len, "batch(by=...)")
@@ -23,7 +28,7 @@ def check_function(function: object, place: str, remedy: str = "give a function 
     if not callable(function):
         raise GraphError(f"{place}: {shorten(function)} is not a function; {remedy}")
     if inspect.iscoroutinefunction(function):
-        raise GraphError(f"{place}: {name_of(function)} must not be async; look things up with map first")
+        raise GraphError(f"{place}: {name_of(function)} must not be async; {instead}")
 
 
 def keys_of(
