@@ -4,6 +4,7 @@ from warren.operators.aggregate import aggregate, collect, count, custom, larges
 from warren.operators.backoff import Backoff, constant, exponential, linear
 from warren.operators.batch import batch
 from warren.operators.bisect import bisect
+from warren.operators.broadcast import broadcast
 from warren.operators.dead_letter import dead_letter
 from warren.operators.debounce import debounce
 from warren.operators.delay import delay
@@ -30,6 +31,7 @@ __all__ = [
     "aggregate",
     "batch",
     "bisect",
+    "broadcast",
     "collect",
     "constant",
     "count",

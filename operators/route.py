@@ -7,21 +7,18 @@ import typing
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
-from reactivex import Observable, abc
-from reactivex.subject import Subject
-
 from warren.core.chunk import Chunk, apply_each
 from warren.core.errors import GraphError, HandlerError, UnroutableError, shorten
-from warren.core.graph import Ended, Operator, Sink, Step, name_of
+from warren.core.graph import Operator, Sink, Step, name_of
 from warren.core.receipt import Token
-from warren.core.stage import Handler, Run, RxOperator, Stage, compile_steps
+from warren.core.stage import Handler, Stage
+from warren.operators.branches import Branching, Entry, checked, ended_if_closed
 from warren.operators.dead_letter import DeadLetter
 
 __all__ = ["route"]
 
 T = TypeVar("T")
 U = TypeVar("U")
-_MISSING = object()
 
 
 @overload
@@ -67,28 +64,18 @@ def route(
     {'memory:small': [1], 'memory:large': [20]}
     """
     named = {**(targets or {}), **branches}
-    everything = {**named, **({} if default is None else {"default": default})}
     if not callable(choose):
         raise GraphError(f"route({choose!r}): give a function that answers a branch's name")
     title = f"route({name_of(choose)})"
     if inspect.iscoroutinefunction(choose):
         raise GraphError(f"{title}: the function must not be async; look things up with map first, then route")
-    if not everything:
+    if not named and default is None:
         raise GraphError(f"{title} leads nowhere: name at least one branch, such as eu=rabbitmq.exchange('billing.eu')")
-    for label, branch in everything.items():
-        if not isinstance(branch, Operator | Sink):
-            raise GraphError(f"{title}: the branch {label!r} is {shorten(branch)}; it must be an operator or a sink")
-    if default is None:
+    steps = checked(named, title)
+    rest = None if default is None else checked({"default": default}, title)["default"]
+    if rest is None:
         _check_labels(choose, named, title)
-    named = {label: _closed(branch) for label, branch in named.items()}
-    operator = Route(choose, named, None if default is None else _closed(default))
-    if all(isinstance(branch, Sink) for _, branch in operator.branches()):
-        return Ended((operator,), _Nowhere())
-    return operator
-
-
-def _closed(branch: Any) -> Any:
-    return branch.as_sink() if isinstance(branch, DeadLetter) else branch
+    return ended_if_closed(Route(choose, steps, rest))
 
 
 def _check_labels(choose: Callable[..., Any], named: Mapping[Any, Any], title: str) -> None:
@@ -102,23 +89,12 @@ def _check_labels(choose: Callable[..., Any], named: Mapping[Any, Any], title: s
                 raise GraphError(f"{title} can answer {label!r}, which leads nowhere: add that branch or a default")
 
 
-class _Nowhere(Sink[Any]):
-    """The end of a route whose branches have all ended: only failures of earlier steps come here."""
-
-    @property
-    def name(self) -> str:
-        return ""
-
-    def compile(self, run: Run, path: str) -> Callable[[Chunk], None]:
-        return lambda chunk: run.dead_letter(chunk.failures)
-
-
-class Route(Operator[Any, Any]):
+class Route(Branching):
     """Made by `route`."""
 
     def __init__(self, choose: Callable[[Any], Hashable], named: Mapping[Any, Step], default: Step | None) -> None:
+        super().__init__(named)
         self.choose = choose
-        self.named = named
         self.default = default
 
     @property
@@ -128,53 +104,20 @@ class Route(Operator[Any, Any]):
 
     def branches(self) -> Iterator[tuple[str, Step]]:
         """Its branches by label; the default last."""
-        yield from ((str(label), branch) for label, branch in self.named.items())
+        yield from super().branches()
         if self.default is not None:
             yield "default", self.default
 
-    def attach(self, stage: Stage) -> Handler:
-        """Not used: `compile` wires the branches."""
-        raise NotImplementedError
-
-    def compile(self, stage: Stage) -> RxOperator:
-        """One subject for each branch; what open branches give goes on."""
-        # Compiled now and not at subscription: steps flush in the order they are compiled, and what follows comes later.
-        joined: Subject[Chunk] = Subject()
-        entries = {label: self._entry(stage, str(label), branch, joined) for label, branch in self.named.items()}
-        default = None if self.default is None else self._entry(stage, "default", self.default, joined)
-        handle = stage.serve(self._handler(stage, entries, default))
-
-        def compiled(source: Observable[Chunk]) -> Observable[Chunk]:
-            def subscribe(observer: abc.ObserverBase[Chunk], scheduler: abc.SchedulerBase | None = None) -> Any:
-                stage.connect(observer.on_next)
-                joined.subscribe(observer.on_next, observer.on_error)
-                return source.subscribe(handle, observer.on_error, observer.on_completed, scheduler=scheduler)
-
-            return Observable(subscribe)
-
-        return compiled
-
-    def _entry(self, stage: Stage, label: str, branch: Step, observer: abc.ObserverBase[Chunk]) -> Callable[[Chunk], None]:
-        path = stage.child(f".{label}")
-        if isinstance(branch, Sink):
-            return branch.compile(stage.run, path)
-        assert isinstance(branch, Operator)
-        subject: Subject[Chunk] = Subject()
-        compile_steps(stage.run, path, branch.steps)(subject).subscribe(observer.on_next, observer.on_error)
-        return subject.on_next
-
-    def _handler(
-        self,
-        stage: Stage,
-        entries: Mapping[Any, Callable[[Chunk], None]],
-        default: Callable[[Chunk], None] | None,
-    ) -> Handler:
-        choose, names = self.choose, ", ".join(map(repr, entries))
+    def handler(self, stage: Stage, entries: list[Entry]) -> Handler:
+        """Ask for each value which branch it enters."""
+        default = None if self.default is None else entries[-1]
+        named = dict(zip(self.named, entries, strict=False))
+        choose, names = self.choose, ", ".join(map(repr, named))
 
         def target(value: Any) -> Any:
             label = choose(value)
             try:
-                entry = entries.get(label, default)
+                entry = named.get(label, default)
             except TypeError:
                 raise HandlerError(f"{stage}: the answer {shorten(label)} is no label; answer one of {names}") from None
             if entry is None:

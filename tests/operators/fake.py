@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from reactivex.scheduler import HistoricalScheduler
+from reactivex.subject import Subject
 
 from warren.core.chunk import Chunk, Failure
 from warren.core.graph import Operator
@@ -79,7 +80,12 @@ class Bench:
         for step in reversed(operator.steps):
             stage = Stage(self.run, "", step.name)
             stage.connect(forward)
-            forward = stage.serve(step.attach(stage), step.attach_failures(stage))
+            if type(step).compile is Operator.compile:
+                forward = stage.serve(step.attach(stage), step.attach_failures(stage))
+            else:
+                inlet: Subject[Chunk] = Subject()
+                step.compile(stage)(inlet).subscribe(forward)
+                forward = inlet.on_next
             self.stages.append(stage)
         self._forward = forward
         self.pushed: list[int] = []

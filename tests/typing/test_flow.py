@@ -1,0 +1,37 @@
+"""What the checkers must see of operators for time, failures and branches."""
+
+from __future__ import annotations
+
+from typing import Any, assert_type
+
+from warren.connectors import memory
+from warren.core.graph import Flow, Operator, Sink, Source
+from warren.operators import broadcast, debounce, delay, fallback, map, sample
+
+
+def size(text: str) -> int:
+    return len(text)
+
+
+texts: Source[str] = memory.queue("texts", str)
+
+
+def test_a_key_tells_the_type() -> None:
+    assert_type(debounce("1s", by=size), Operator[str, str])
+    assert_type(sample("1s", by=size), Operator[str, str])
+    assert_type(delay(size), Operator[str, str])
+    assert_type(texts | debounce("1s", by=size) | map(size), Source[int])
+
+
+def test_without_one_anything_goes() -> None:
+    assert_type(debounce("1s"), Operator[Any, Any])
+    assert_type(delay(5), Operator[Any, Any])
+    assert_type(fallback(0), Operator[Any, Any])
+    assert_type(texts | sample("1s") | fallback("") | memory.into(list[str]()), Flow)
+
+
+def test_a_broadcast_is_a_sink_where_every_branch_is() -> None:
+    sizes = memory.into(list[int]())
+    assert_type(broadcast(a=map(size) | sizes, b=memory.into(list[str]())), Sink[str])
+    assert_type(texts | broadcast(a=map(size) | sizes, b=memory.into(list[str]())), Flow)
+    assert_type(broadcast(a=map(size), b=map(len)), Operator[str, int])
