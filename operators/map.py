@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, TypeVar, overload
 
 from warren.core.chunk import Chunk, Failure, apply_each
@@ -14,6 +15,8 @@ from warren.core.errors import GraphError, HandlerError
 from warren.core.graph import Operator, name_of
 from warren.core.receipt import Token
 from warren.core.stage import Handler, Stage
+from warren.operators.keys import check_function
+from warren.operators.slots import ByKey, ByUrgency, InOrder, Slot, Waiting
 
 __all__ = ["map"]
 
@@ -27,6 +30,10 @@ def map(
     *,
     concurrency: int = ...,
     ordered: bool = ...,
+    order_by: Callable[[T], Hashable] | None = ...,
+    limit_by: Callable[[T], Hashable] | None = ...,
+    limit: int | None = ...,
+    priority: Callable[[T], float] | None = ...,
     timeout: Duration | None = ...,
 ) -> Operator[T, U]: ...
 @overload
@@ -36,6 +43,10 @@ def map(
     *,
     concurrency: int | None = None,
     ordered: bool = True,
+    order_by: Callable[[Any], Hashable] | None = None,
+    limit_by: Callable[[Any], Hashable] | None = None,
+    limit: int | None = None,
+    priority: Callable[[Any], float] | None = None,
     timeout: Duration | None = None,
 ) -> Operator[Any, Any]:
     """Call a function for each value; its results go on.
@@ -44,9 +55,16 @@ def map(
 
     An ``async`` function runs for up to ``concurrency`` values at once (16 unless given); results leave in the order the
     values came, or as they are ready with ``ordered=False``. ``timeout`` bounds each call: past it the message fails with
-    `TimeoutError`.
+    `TimeoutError`. Which of the values that wait is next, one of these says, and else who came first:
 
-    Raises `GraphError` for ``concurrency`` below 1, or with a function that is not ``async``.
+    - ``order_by`` gives a key: values of one key are handled one after another and leave in their order, those of different
+      keys side by side and as they are ready. A value that fails lets the next of its key go; `retry` brings it back later.
+    - ``limit_by`` gives a key, of which at most ``limit`` values are handled at once, so that one slow key does not take all
+      places (a bulkhead). Its values wait with their credit; bound their calls with ``timeout``.
+    - ``priority`` gives a number: the value with the highest goes first. Results leave as they are ready.
+
+    Raises `GraphError` for ``concurrency`` below 1, for more than one of the three, or where any of all this is given with a
+    function that is not ``async``.
 
     >>> from warren import Pipeline
     >>> from warren.connectors import memory
@@ -56,13 +74,39 @@ def map(
     name = name_of(function)
     if not callable(function):
         raise GraphError(f"map({function!r}): give a function of one value")
-    if _is_async(function):
-        if concurrency is not None and concurrency < 1:
-            raise GraphError(f"map({name}, concurrency={concurrency}): concurrency must be at least 1")
-        return _AsyncMap(function, concurrency or 16, ordered, None if timeout is None else seconds(timeout))
-    if concurrency is not None or timeout is not None:
-        raise GraphError(f"map({name}): concurrency and timeout need an async function; {name} is not one")
-    return _Map(function)
+    options = {"concurrency": concurrency, "timeout": timeout, "limit": limit}
+    functions = {"order_by": order_by, "limit_by": limit_by, "priority": priority}
+    given = [option for option, value in {**options, **functions}.items() if value is not None]
+    if not _is_async(function):
+        if given:
+            raise GraphError(f"map({name}): options such as {given[0]} need an async function; {name} is not one")
+        return _Map(function)
+    if concurrency is not None and concurrency < 1:
+        raise GraphError(f"map({name}, concurrency={concurrency}): concurrency must be at least 1")
+    places = concurrency or 16
+    waiting, turn = _turns(name, places, limit, functions)
+    bound = None if timeout is None else seconds(timeout)
+    return _AsyncMap(function, places, ordered and turn in ("", "limit_by"), bound, waiting, turn)
+
+
+def _turns(
+    name: str, places: int, limit: int | None, functions: dict[str, Callable[[Any], Any] | None]
+) -> tuple[Callable[[Stage], Waiting], str]:
+    """What keeps the values that wait, and the option that says so."""
+    given = {option: function for option, function in functions.items() if function is not None}
+    if len(given) > 1:
+        raise GraphError(f"map({name}): give only one of {', '.join(given)}; put another map before it for the other")
+    if (limit is None) == ("limit_by" in given):
+        raise GraphError(f"map({name}): limit_by says of what there may be at most limit; give both or none")
+    for option, function in given.items():
+        check_function(function, f"map({name}, {option}=...)")
+        if option == "priority":
+            return functools.partial(ByUrgency, priority=function), option
+        most = 1 if limit is None else limit
+        if not isinstance(most, int) or isinstance(most, bool) or not 1 <= most <= places:
+            raise GraphError(f"map({name}, limit={limit!r}): limit must be a whole number from 1 to concurrency, {places}")
+        return functools.partial(ByKey, by=function, limit=most, option=option), option
+    return InOrder, ""
 
 
 def _is_async(function: Callable[..., Any]) -> bool:
@@ -98,26 +142,22 @@ def _unawaited(stage: Stage, chunk: Chunk, results: list[Any]) -> list[Failure]:
     return stage.failures(chunk, dict.fromkeys(range(len(chunk.values)), error))
 
 
-class _Slot:
-    __slots__ = ("attempt", "done", "failure", "result", "token", "value")
-
-    def __init__(self, value: Any, token: Token, attempt: int) -> None:
-        self.value = value
-        self.token = token
-        self.attempt = attempt
-        self.done = False
-        self.result: Any = None
-        self.failure: Failure | None = None
-
-
 class _AsyncMap(Operator[Any, Any]):
     def __init__(
-        self, function: Callable[[Any], Awaitable[Any]], concurrency: int, ordered: bool, timeout: float | None
+        self,
+        function: Callable[[Any], Awaitable[Any]],
+        concurrency: int,
+        ordered: bool,
+        timeout: float | None,
+        waiting: Callable[[Stage], Waiting],
+        turn: str,
     ) -> None:
         self.function = function
         self.concurrency = concurrency
         self.ordered = ordered
         self.timeout = timeout
+        self.waiting = waiting
+        self.turn = turn
 
     @property
     def name(self) -> str:
@@ -125,43 +165,42 @@ class _AsyncMap(Operator[Any, Any]):
 
     @property
     def guarantee(self) -> str:
-        return f"{self.concurrency} at once, " + ("order kept" if self.ordered else "order not kept")
+        order = {"order_by": "order kept by key", "priority": "the most urgent first"}.get(self.turn)
+        return f"{self.concurrency} at once, {order or ('order kept' if self.ordered else 'order not kept')}"
 
     def attach(self, stage: Stage) -> Handler:
         return _Workers(self, stage).take
 
 
 class _Workers:
-    """Up to ``concurrency`` tasks that share one queue; each lives while the queue has work."""
+    """Up to ``concurrency`` tasks that share what waits; each lives while there is work for it."""
 
     def __init__(self, operator: _AsyncMap, stage: Stage) -> None:
         self.operator = operator
         self.stage = stage
-        self.queue: deque[_Slot] = deque()
-        self.slots: deque[_Slot] = deque()
+        self.queue = operator.waiting(stage)
+        self.slots: deque[Slot] = deque()
         self.active = 0
         self.emitting = False
 
-    def take(self, chunk: Chunk) -> None:
-        slots = [_Slot(v, t, chunk.attempt) for v, t in zip(chunk.values, chunk.tokens, strict=True)]
-        if chunk.attempt > 1:
-            # Tried again, they are older than what waits here, and event time may be waiting for them.
-            self.queue.extendleft(reversed(slots))
-            if self.operator.ordered:
+    def take(self, chunk: Chunk) -> Chunk | None:
+        slots, failures = self.queue.add(chunk)
+        if self.operator.ordered:
+            if chunk.attempt > 1:
+                # Tried again, they are older than what waits here, and event time may be waiting for them.
                 self.slots.extendleft(reversed(slots))
-        else:
-            self.queue.extend(slots)
-            if self.operator.ordered:
+            else:
                 self.slots.extend(slots)
         for _ in range(min(self.operator.concurrency - self.active, len(self.queue))):
             self.active += 1
             self.stage.run.spawn(self.work())
+        return Chunk([], (), failures) if failures else None
 
     async def work(self) -> None:
         function, timeout, queue = self.operator.function, self.operator.timeout, self.queue
         try:
             while queue:
-                slot = queue.popleft()
+                slot = queue.take()
                 try:
                     if timeout is None:
                         slot.result = await function(slot.value)
@@ -175,6 +214,7 @@ class _Workers:
                         error = HandlerError(f"{self.stage}: the call was cancelled by its own code")
                     slot.failure = self.stage.failure(slot.token, slot.value, error, slot.attempt)
                 slot.done = True
+                queue.done(slot)
                 if not self.operator.ordered:
                     self.slots.append(slot)
                 self.ready()

@@ -13,6 +13,10 @@ def size(text: str) -> int:
     return len(text)
 
 
+async def fetch(text: str) -> bytes:
+    return text.encode()
+
+
 texts: Source[str] = memory.queue("texts", str)
 
 
@@ -35,3 +39,9 @@ def test_a_broadcast_is_a_sink_where_every_branch_is() -> None:
     assert_type(broadcast(a=map(size) | sizes, b=memory.into(list[str]())), Sink[str])
     assert_type(texts | broadcast(a=map(size) | sizes, b=memory.into(list[str]())), Flow)
     assert_type(broadcast(a=map(size), b=map(len)), Operator[str, int])
+
+
+def test_what_says_who_is_next_takes_the_values_of_the_step() -> None:
+    assert_type(map(fetch, order_by=size), Operator[str, bytes])
+    assert_type(map(fetch, limit_by=size, limit=2, ordered=False), Operator[str, bytes])
+    assert_type(texts | map(fetch, priority=size), Source[bytes])
