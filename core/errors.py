@@ -8,6 +8,7 @@ WarrenError
 │   ├── BrokerError       a broker that cannot be reached, or refuses
 │   ├── TopologyError     a queue or an exchange that is missing, or is there and differs
 │   └── PartialWriteError some messages of one write could not be written; the others are safe
+├── CircuitOpenError      a call that was not made, as those before it failed; one message's failure, worth a retry
 ├── StalledError          every credit is held by steps that wait for more messages
 ├── ShutdownError         the deadline passed with messages still in flight; they went back to their source
 └── MessageError          one message that cannot go on; it becomes a failure and never ends the stream
@@ -30,6 +31,7 @@ from typing import Any
 __all__ = [
     "AddressError",
     "BrokerError",
+    "CircuitOpenError",
     "ConnectorError",
     "DecodeError",
     "EncodeError",
@@ -89,6 +91,10 @@ class PartialWriteError(ConnectorError):
     def __init__(self, errors: Mapping[int, Exception]) -> None:
         super().__init__(f"{len(errors)} message(s) of one write were refused; the first: {next(iter(errors.values()))}")
         self.errors = dict(errors)
+
+
+class CircuitOpenError(WarrenError):
+    """A call was not made, because those before it failed; `retry` tries the message again, as after any exception."""
 
 
 class StalledError(WarrenError):

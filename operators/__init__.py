@@ -5,6 +5,7 @@ from warren.operators.backoff import Backoff, constant, exponential, linear
 from warren.operators.batch import batch
 from warren.operators.bisect import bisect
 from warren.operators.broadcast import broadcast
+from warren.operators.circuit_breaker import circuit_breaker
 from warren.operators.dead_letter import dead_letter
 from warren.operators.debounce import debounce
 from warren.operators.delay import delay
@@ -32,6 +33,7 @@ __all__ = [
     "batch",
     "bisect",
     "broadcast",
+    "circuit_breaker",
     "collect",
     "constant",
     "count",

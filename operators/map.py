@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import functools
 import inspect
 from collections import deque
@@ -18,7 +19,7 @@ from warren.core.stage import Handler, Stage
 from warren.operators.keys import check_function
 from warren.operators.slots import ByKey, ByUrgency, InOrder, Slot, Waiting
 
-__all__ = ["map"]
+__all__ = ["Calling", "map"]
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -114,7 +115,20 @@ def _is_async(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
-class _Map(Operator[Any, Any]):
+class Calling(Operator[Any, Any]):
+    """A step that calls a function for each value; made by `map`."""
+
+    function: Callable[[Any], Any]
+    is_async = False
+
+    def calling(self, function: Callable[[Any], Any]) -> Operator[Any, Any]:
+        """The same step with another function in the place of its own, ``async`` as that is."""
+        other = copy.copy(self)
+        other.function = function
+        return other
+
+
+class _Map(Calling):
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
 
@@ -142,7 +156,9 @@ def _unawaited(stage: Stage, chunk: Chunk, results: list[Any]) -> list[Failure]:
     return stage.failures(chunk, dict.fromkeys(range(len(chunk.values)), error))
 
 
-class _AsyncMap(Operator[Any, Any]):
+class _AsyncMap(Calling):
+    is_async = True
+
     def __init__(
         self,
         function: Callable[[Any], Awaitable[Any]],

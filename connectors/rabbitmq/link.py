@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from warren.connectors.rabbitmq.breaker import Breaker, State
 from warren.connectors.rabbitmq.broker import Broker, Server
 from warren.connectors.rabbitmq.faults import is_final
 from warren.connectors.rabbitmq.port import Port, asking, goodbye
 from warren.connectors.rabbitmq.session import Role, Session
+from warren.core.breaker import Breaker, State
 from warren.core.clock import seconds
 from warren.core.errors import BrokerError
 

@@ -27,10 +27,10 @@ from warren.connectors.conformance.kit import bodies_of, handles_of
 from warren.connectors.rabbitmq import frames
 from warren.connectors.rabbitmq import lane as lanes
 from warren.connectors.rabbitmq import session as sessions
-from warren.connectors.rabbitmq.breaker import State
 from warren.connectors.rabbitmq.broker import servers
 from warren.connectors.rabbitmq.link import Link
 from warren.connectors.rabbitmq.port import Port
+from warren.core.breaker import State
 from warren.core.errors import BrokerError, ShutdownError
 from warren.core.message import Outgoing
 from warren.operators import map

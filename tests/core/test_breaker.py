@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
-from warren.connectors.rabbitmq.breaker import Breaker, State
+from warren.core.breaker import Breaker, State
 
 
 class Clocked:
-    def __init__(self, failures: int = 3, cooldown: float = 10) -> None:
+    def __init__(self, failures: int = 3, cooldown: float = 10, window: float = inf) -> None:
         self.now = 100.0
         self.told: list[State] = []
-        self.breaker = Breaker(failures, cooldown, lambda: self.now, self.told.append)
+        self.breaker = Breaker(failures, cooldown, lambda: self.now, self.told.append, window)
 
 
 def test_it_stays_closed_while_failures_are_not_in_a_row() -> None:
@@ -62,3 +64,24 @@ def test_it_opens_at_the_last_failure_that_is_allowed(failures: int) -> None:
     assert clocked.breaker.state == "closed"
     clocked.breaker.failed()
     assert clocked.breaker.state == "open"
+
+
+def test_failures_longer_ago_than_the_window_count_no_more() -> None:
+    clocked = Clocked(failures=3, window=10)
+    for pause in (0, 6, 6):
+        clocked.now += pause
+        clocked.breaker.failed()
+    assert clocked.breaker.state == "closed"
+    clocked.now += 4
+    clocked.breaker.failed()
+    assert clocked.breaker.state == "open"
+
+
+def test_the_attempt_that_decides_opens_it_again_however_long_ago_the_others_failed() -> None:
+    clocked = Clocked(failures=2, cooldown=60, window=10)
+    clocked.breaker.failed()
+    clocked.breaker.failed()
+    clocked.now += 100
+    clocked.breaker.attempt()
+    clocked.breaker.failed()
+    assert (clocked.breaker.state, clocked.breaker.wait) == ("open", 60)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
+from math import inf
 from typing import Literal
 
 __all__ = ["Breaker", "State"]
@@ -13,7 +15,8 @@ State = Literal["closed", "open", "half-open"]
 class Breaker:
     """Counts failures in a row and says when the next attempt may be made; ``clock`` tells seconds.
 
-    ``on_change`` is told each new state. While it is open, `attempt` marks the one attempt that decides.
+    ``on_change`` is told each new state. While it is open, `attempt` marks the one attempt that decides. Failures longer ago
+    than ``window`` count no more.
 
     >>> now = 0.0
     >>> breaker = Breaker(failures=2, cooldown=10, clock=lambda: now)
@@ -33,12 +36,14 @@ class Breaker:
         cooldown: float,
         clock: Callable[[], float],
         on_change: Callable[[State], None] = lambda state: None,
+        window: float = inf,
     ) -> None:
         self.failures = failures
         self.cooldown = cooldown
         self.clock = clock
         self.on_change = on_change
-        self._count = 0
+        self.window = window
+        self._failed: deque[float] = deque(maxlen=failures)
         self._opened: float | None = None
 
     @property
@@ -60,13 +65,16 @@ class Breaker:
 
     def succeeded(self) -> None:
         """An attempt went well: close."""
-        was_open, self._opened, self._count = self._opened is not None, None, 0
+        was_open, self._opened = self._opened is not None, None
+        self._failed.clear()
         if was_open:
             self.on_change("closed")
 
     def failed(self) -> None:
         """An attempt failed: open after too many in a row, or at once where it was the one that decides."""
-        self._count += 1
-        if self._count >= self.failures:
-            self._opened = self.clock()
+        now = self.clock()
+        self._failed.append(now)
+        too_many = len(self._failed) == self.failures and now - self._failed[0] <= self.window
+        if too_many or self._opened is not None:
+            self._opened = now
             self.on_change("open")
