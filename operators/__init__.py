@@ -24,6 +24,7 @@ from warren.operators.rx import rx
 from warren.operators.sample import sample
 from warren.operators.tap import tap
 from warren.operators.throttle import throttle
+from warren.operators.timeout import timeout
 from warren.operators.window import Window, hopping, session, tumbling, window
 
 __all__ = [
@@ -64,6 +65,7 @@ __all__ = [
     "smallest",
     "tap",
     "throttle",
+    "timeout",
     "total",
     "tumbling",
     "window",

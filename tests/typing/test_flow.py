@@ -6,7 +6,7 @@ from typing import Any, assert_type
 
 from warren.connectors import memory
 from warren.core.graph import Flow, Operator, Sink, Source
-from warren.operators import broadcast, debounce, delay, fallback, map, sample
+from warren.operators import broadcast, circuit_breaker, debounce, delay, fallback, map, sample, timeout
 
 
 def size(text: str) -> int:
@@ -45,3 +45,9 @@ def test_what_says_who_is_next_takes_the_values_of_the_step() -> None:
     assert_type(map(fetch, order_by=size), Operator[str, bytes])
     assert_type(map(fetch, limit_by=size, limit=2, ordered=False), Operator[str, bytes])
     assert_type(texts | map(fetch, priority=size), Source[bytes])
+
+
+def test_what_stands_around_steps_leaves_their_types() -> None:
+    assert_type(circuit_breaker(map(fetch), failures=3), Operator[str, bytes])
+    assert_type(timeout(map(size) | map(str), "1s"), Operator[str, str])
+    assert_type(texts | circuit_breaker(map(fetch)) | timeout(map(len), 5), Source[int])
