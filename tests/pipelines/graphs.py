@@ -18,14 +18,21 @@ from warren.core.errors import ConnectorError, PartialWriteError, ShutdownError
 from warren.core.graph import Operator, Sink
 from warren.operators.backoff import constant
 from warren.operators.batch import batch
+from warren.operators.broadcast import broadcast
+from warren.operators.circuit_breaker import circuit_breaker
 from warren.operators.dead_letter import dead_letter
+from warren.operators.debounce import debounce
+from warren.operators.delay import delay
 from warren.operators.discard import discard
+from warren.operators.fallback import fallback
 from warren.operators.filter import filter
 from warren.operators.flat_map import flat_map
 from warren.operators.map import map
 from warren.operators.retry import retry
 from warren.operators.route import route
+from warren.operators.sample import sample
 from warren.operators.throttle import throttle
+from warren.operators.timeout import timeout
 from warren.operators.window import hopping, session, tumbling, window
 from warren.pipelines.pipeline import Pipeline
 
@@ -87,6 +94,10 @@ class Book:
     def acknowledge(self, origins: Sequence[int]) -> None:
         self.settle(origins)
         self.acknowledged.update(origins)
+
+
+def parity(item: Item) -> int:
+    return item.leaves[0][0] % 2
 
 
 class Story:
@@ -200,7 +211,12 @@ class Story:
             "retry",
             "dead_letter",
             "throttle",
-            *["route"] * bool(depth),
+            "newest",
+            "delay",
+            "fallback",
+            "circuit_breaker",
+            "timeout",
+            *["route", "broadcast"] * bool(depth),
         ]
         return getattr(self, f"some_{self.draw.choice(kinds)}")(depth)  # type: ignore[no-any-return]  # the methods below
 
@@ -234,7 +250,8 @@ class Story:
             return answer
 
         concurrency, ordered = self.draw.choice([1, 2, 16]), self.draw.random() < 0.5
-        return map(handle, concurrency=concurrency, ordered=ordered, timeout=limit)
+        turns: list[dict[str, Any]] = [{}, {}, {"order_by": parity}, {"limit_by": parity, "limit": 1}, {"priority": parity}]
+        return map(handle, concurrency=concurrency, ordered=ordered, timeout=limit, **self.draw.choice(turns))
 
     def some_filter(self, depth: int) -> Operator[Any, Any]:
         def keep(item: Item) -> bool:
@@ -281,6 +298,59 @@ class Story:
 
     def some_throttle(self, depth: int) -> Operator[Any, Any]:
         return throttle(self.draw.choice([1, 10]), per=self.draw.choice([0.1, 1.0]))
+
+    def some_newest(self, depth: int) -> Operator[Any, Any]:
+        # What another value replaces would have to be paid for unseen, so each is of a key of its own.
+        step = self.draw.choice([debounce, sample])
+        whole: Operator[Any, Any] = step(self.draw.choice([0.05, 3.0]), by=lambda item: item.leaves)
+        return whole
+
+    def some_delay(self, depth: int) -> Operator[Any, Any]:
+        return delay(self.draw.choice([0.0, 0.1, 2.0, lambda item: parity(item) * 0.7]))
+
+    def some_fallback(self, depth: int) -> Operator[Any, Any]:
+        return fallback(lambda item, error: self.handler(lambda item: item)(item))
+
+    def marked(self, step: Operator[Any, Any]) -> Operator[Any, Any]:
+        """A step that may fail values without asking a handler: they count as failed until they are out of it."""
+
+        def mark(item: Item) -> Item:
+            self.book.fail(item)
+            return item
+
+        def clear(item: Item) -> Item:
+            self.book.try_again(item)
+            return item
+
+        return map(mark) | step | map(clear)
+
+    def some_circuit_breaker(self, depth: int) -> Operator[Any, Any]:
+        step = self.draw.choice([self.some_map, self.some_async])(depth)
+        return self.marked(circuit_breaker(step, failures=self.draw.choice([1, 2]), cooldown=self.draw.choice([0.1, 5.0])))
+
+    def some_timeout(self, depth: int) -> Operator[Any, Any]:
+        async def nap(item: Item) -> Item:
+            await asyncio.sleep(self.draw.choice([0.0, 0.0, 1.0, 5.0]))
+            return item
+
+        inside = self.draw.choice([map(nap), map(nap) | delay(0.2), map(nap, concurrency=1, ordered=False)])
+        return self.marked(timeout(inside, self.draw.choice([0.5, 3.0])))
+
+    def some_broadcast(self, depth: int) -> Operator[Any, Any]:
+        number = self.steps
+
+        def copy(item: Item, branch: int) -> Item:
+            return Item(tuple((*leaf, number, branch) for leaf in item.leaves))
+
+        def both(item: Item) -> Item:
+            self.book.replace(item, [copy(item, 0), copy(item, 1)])
+            return item
+
+        first = map(lambda item: copy(item, 0)) | self.step(depth - 1)
+        second = map(lambda item: copy(item, 1))
+        end = self.branch(depth - 1) if self.draw.random() < 0.5 else self.step(depth - 1)
+        steps: Operator[Any, Any] = map(self.handler(both)) | broadcast(a=first, b=second | end)
+        return steps
 
     def some_route(self, depth: int) -> Operator[Any, Any]:
         branches: dict[str, Any] = {"open": self.some_map(depth) | self.step(depth - 1)}

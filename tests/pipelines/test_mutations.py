@@ -159,6 +159,37 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "            return [failure for failure in failures if not isinstance(failure.error, self.on)]\n",
         "            return []\n",
     ),
+    "broadcast gives its message's token to each branch": (
+        "operators/broadcast.py",
+        "[split(token, count) for token in chunk.tokens]",
+        "[[token] * count for token in chunk.tokens]",
+    ),
+    "a late value settles its message": (
+        "operators/timeout.py",
+        "ticket.late = ticket.settled = True",
+        "ticket.late = True",
+    ),
+    "a value that is filtered or dead-lettered within a timeout fails as well": (
+        "operators/timeout.py",
+        "            if not ticket.out and not ticket.settled:\n",
+        "            if True:\n",
+    ),
+    "a fallback loses the failures it cannot replace": (
+        "operators/fallback.py",
+        "                    passed.append(self.both(stage, failure, error))\n",
+        "                    pass\n",
+    ),
+    "the newest value is not flushed": ("operators/sample.py", "        stage.run.on_flush(self.flush)\n", ""),
+    "a delay lets only the first of those that are due go": (
+        "operators/delay.py",
+        "for chunk in together(due):",
+        "for chunk in due[:1]:",
+    ),
+    "a key that had its turn gets no other": (
+        "operators/slots.py",
+        "        lane.running -= 1\n        self.offer(lane)\n",
+        "        lane.running -= 1\n",
+    ),
     "a map that fails loses the message": (
         "core/stage.py",
         "        return Chunk(results, tokens, self.failures(chunk, errors), chunk.attempt)\n",
