@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 from math import inf
 from typing import Any
 
@@ -121,7 +121,7 @@ class Newest:
             if came + age > now:
                 break
             out.append(chunk)
-        for key in list(self.held)[: len(out)]:
+        for key in list(islice(self.held, len(out))):
             del self.held[key]
         for chunk in together(out):
             self.stage.emit(chunk)
