@@ -31,9 +31,11 @@ def circuit_breaker(
     """Around a `map`: where so many of its calls failed in a row within ``window``, make none for ``cooldown``.
 
     Meanwhile the circuit is open, and messages fail at once with `CircuitOpenError`, which `retry` takes as any other
-    exception. After the cooldown one call is let through: if it fails the circuit stays open for another cooldown, otherwise
-    it closes. A call fails where it raises one of ``on``, or where the map's timeout cuts it off and `TimeoutError` is one
-    of these; every other answer counts as a success. Calls that were under way when the circuit opened decide nothing.
+    exception; that is one of its attempts, so let its policy outlast the cooldown. After the cooldown one call is let
+    through: if it fails the circuit stays open for another cooldown, otherwise it closes.
+
+    A call fails where it raises one of ``on``, or where the map's timeout cuts it off and `TimeoutError` is one of these;
+    every other answer counts as a success. Calls that were under way when the circuit opened decide nothing.
 
     Keeps the delivery guarantee: a message that is not tried is a failure like any other. Each running pipeline counts by
     itself.

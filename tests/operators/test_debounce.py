@@ -154,6 +154,26 @@ def test_it_stands_before_a_retry() -> None:
     assert result.values == [2, 3, 1]
 
 
+def test_failures_pass_by_at_once_while_a_value_is_held() -> None:
+    bench = Bench(map(lambda value: 6 // value) | debounce("1s")).push(3, 0)
+    assert (bench.values, [failure.value for failure in bench.failures]) == ([], [0])
+    bench.wait(1)
+    assert bench.values == [2]
+    bench.finish()
+
+
+def test_with_a_single_credit_every_value_is_seen_on_its_own() -> None:
+    flow = memory.items([]) | debounce("1s") | memory.into([])
+    result = Pipeline("p", flow, credit=1).test([1, 2, 3])
+    assert result.values == [1, 2, 3]
+
+
+def test_more_keys_than_credit_do_not_stall_it() -> None:
+    flow = memory.items([]) | debounce("1s", by=lambda value: value) | memory.into([])
+    result = Pipeline("p", flow, credit=3).test(range(10))
+    assert sorted(result.values) == list(range(10))
+
+
 @pytest.mark.parametrize(
     ("build", "sentence"),
     [

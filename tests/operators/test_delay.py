@@ -131,6 +131,14 @@ def test_a_value_that_is_tried_again_behind_it_waits_for_the_retry_only() -> Non
     assert result.elapsed == pytest.approx(65)
 
 
+def test_failures_pass_by_at_once_while_a_value_is_held() -> None:
+    bench = Bench(map(lambda value: 6 // value) | delay("1s")).push(3, 0)
+    assert (bench.values, [failure.value for failure in bench.failures]) == ([], [0])
+    bench.wait(1)
+    assert bench.values == [2]
+    bench.finish()
+
+
 @pytest.mark.parametrize(
     ("build", "sentence"),
     [

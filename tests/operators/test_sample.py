@@ -121,6 +121,26 @@ def test_in_a_pipeline_it_takes_virtual_time_only() -> None:
     assert result.outcomes == {"filtered": 1, "delivered": 3}
 
 
+def test_failures_pass_by_at_once_while_a_value_is_held() -> None:
+    bench = Bench(map(lambda value: 6 // value) | sample("1s")).push(3, 0)
+    assert (bench.values, [failure.value for failure in bench.failures]) == ([], [0])
+    bench.wait(1)
+    assert bench.values == [2]
+    bench.finish()
+
+
+def test_with_a_single_credit_every_value_is_seen_on_its_own() -> None:
+    flow = memory.items([]) | sample("1s") | memory.into([])
+    result = Pipeline("p", flow, credit=1).test([1, 2, 3])
+    assert result.values == [1, 2, 3]
+
+
+def test_more_keys_than_credit_do_not_stall_it() -> None:
+    flow = memory.items([]) | sample("1s", by=lambda value: value) | memory.into([])
+    result = Pipeline("p", flow, credit=3).test(range(10))
+    assert sorted(result.values) == list(range(10))
+
+
 @pytest.mark.parametrize(
     ("build", "sentence"),
     [
