@@ -43,6 +43,7 @@ class Reader:
         self.unacknowledged = 0
         self._settled: list[tuple[Delivery, Sequence[int], Outcome]] = []
         self._telling: asyncio.Task[None] | None = None
+        self._parking: set[asyncio.Task[None]] = set()
         self._stage = Stage(run, "0", f"0:{inlet.name}")
         self._stage.connect(self.chunks.on_next)
 
@@ -164,16 +165,33 @@ class Reader:
                     # One call for all: what was merged is then acknowledged in one transaction where the source has them.
                     await self.connection.acknowledge(Handles(done))
                 for (delay, attempts), handles in back.items():
-                    await self.connection.release(handles, delay, attempts)
-                self.unacknowledged -= sum(len(tokens) for _, tokens, _ in settled)
+                    if delay > 0:
+                        self._park(handles, delay, attempts)
+                    else:
+                        await self.connection.release(handles, delay, attempts)
+                parked = sum(len(handles) for (delay, _), handles in back.items() if delay > 0)
+                self.unacknowledged -= sum(len(tokens) for _, tokens, _ in settled) - parked
                 self.run.notify()
         finally:
             self._telling = None
 
+    def _park(self, handles: Sequence[Hashable], delay: float, attempts: int | None) -> None:
+        """Have the source keep messages for a while; acknowledgements do not wait for that."""
+
+        async def park() -> None:
+            await self.connection.release(handles, delay, attempts)
+            self.unacknowledged -= len(handles)
+            self.run.notify()
+
+        task = asyncio.get_running_loop().create_task(park())
+        self._parking.add(task)
+        task.add_done_callback(self._parking.discard)
+        task.add_done_callback(self.run.check)
+
     async def told(self) -> None:
         """Wait until the source knows of everything settled so far."""
-        while self._telling is not None:
-            await asyncio.wait((self._telling,))
+        while self._telling is not None or self._parking:
+            await asyncio.wait({*self._parking, *(() if self._telling is None else (self._telling,))})
 
 
 def _chunk_limit(body: object) -> int:

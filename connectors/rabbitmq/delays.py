@@ -72,7 +72,7 @@ def delay_queue(queue: str, milliseconds: int) -> QueueDeclaration:
 
 def delay_register(queue: str) -> QueueDeclaration:
     """An empty queue that is there if any message of ``queue`` was ever delayed, so that one look tells."""
-    return QueueDeclaration(beside(queue, ".delay"), "classic")
+    return QueueDeclaration(beside(queue, ".delay"))
 
 
 def beside(queue: str, suffix: str) -> str:

@@ -35,7 +35,7 @@ log = logging.getLogger("warren.rabbitmq")
 
 _TRIES = 3
 """How often messages are sent again over another channel after the broker has closed one for a reason that may be theirs."""
-OVERDUE = 60.0
+OVERDUE = 30.0
 """Seconds after which messages that the broker has not confirmed are sent again over another channel."""
 _HEADER = 12
 """Bytes of a content header before its properties."""

@@ -50,13 +50,17 @@ async def _work(model: ModelBroker, seed: int) -> None:
     )
     pipeline = _pipeline(broker, kind, seed)
     running = pipeline.start()
+    ended = asyncio.ensure_future(running)
     confirmed = await _publish(broker, kind, model.schedule.span)
     expected = {b"%d" % number for number in range(COUNT)}
     assert confirmed == expected
     while not expected <= _bodies(model, "out") | _bodies(model, "relay.dead"):
+        if ended.done():
+            await ended
+            raise AssertionError("the pipeline has ended")
         await asyncio.sleep(0.2)
     running.stop()
-    await running
+    await ended
     assert _bodies(model, "relay.dead")
     assert model.ledger.lost() == []
 
