@@ -63,7 +63,7 @@ def write(folder: Path, ports: Mapping[str, int], plugins: Sequence[str], extra:
         cookie.chmod(0o400)
     lines = {**BASE, **_listeners(ports), **extra}
     (folder / "rabbitmq.conf").write_text("".join(f"{name} = {value}\n" for name, value in lines.items()), "utf-8")
-    # A dead letter that its queue did not confirm, as it had just started, is sent again after 5 s and not after three minutes.
+    # A dead letter that was not confirmed, as its queue had just started, is sent again after 5 s, not after three minutes.
     (folder / "advanced.config").write_text("[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 5000}]}].\n", "ascii")
     (folder / "enabled_plugins").write_text(f"[{','.join(plugins)}].\n", "ascii")
 
