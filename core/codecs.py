@@ -40,6 +40,7 @@ __all__ = [
     "decoder",
     "encode",
     "encoder",
+    "explain",
     "register",
     "to_plain",
 ]
@@ -260,19 +261,29 @@ def decode_error(error: Exception, body: bytes, where: str) -> DecodeError:
     return decoded
 
 
+def explain(error: Exception) -> str:
+    """What msgspec, pydantic or a codec says of a value that does not fit, in one line that names the field.
+
+    >>> try: converter(dict[str, int])({"a": "x"})
+    ... except Exception as error: print(explain(error))
+    Expected `int`, got `str` - at `$[...]`
+    """
+    errors: Any = getattr(error, "errors", None)
+    if callable(errors):
+        details: Any = errors()
+        first, *more = details
+        path = "$" + "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in first["loc"])
+        return f"{first['msg']} - at `{path}`" + (f" (and {len(more)} more)" if more else "")
+    return str(error) or type(error).__name__
+
+
 def _reason(error: Exception, body: bytes) -> tuple[str, int]:
     """Why a body could not be decoded, and near which byte (0 where that is not known)."""
     if isinstance(error, UnicodeDecodeError):
         # A codec hands one text of the body to the UTF-8 decoder, which counts from the start of that text.
         offset = max(0, body.find(error.object)) + error.start
         return f"it is not UTF-8: {error.reason} (byte {offset})", offset
-    errors: Any = getattr(error, "errors", None)
-    if callable(errors):
-        details: Any = errors()
-        first, *more = details
-        path = "$" + "".join(f"[{at}]" if isinstance(at, int) else f".{at}" for at in first["loc"])
-        return f"{first['msg']} - at `{path}`" + (f" (and {len(more)} more)" if more else ""), 0
-    text = str(error) or type(error).__name__
+    text = explain(error)
     if text == "Input data was truncated":
         return f"{text} (byte {len(body)})", len(body)
     found = _OFFSET.search(text)

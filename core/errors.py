@@ -18,6 +18,7 @@ WarrenError
     ├── UnroutableError   no branch for a message, and no default
     ├── LateError         an event older than the window that would have held it
     ├── PoisonError       a message delivered too often without ever being settled
+    ├── ValidationError   a value that is not what its pipeline demands
     └── RejectedError     a message a step sent to the dead letters on purpose
 """
 
@@ -47,6 +48,7 @@ __all__ = [
     "StorageError",
     "TopologyError",
     "UnroutableError",
+    "ValidationError",
     "WarrenError",
     "exception_types",
     "fingerprint",
@@ -131,6 +133,10 @@ class LateError(MessageError):
 
 class PoisonError(MessageError):
     """A message was delivered too often without ever being settled: it probably kills its worker."""
+
+
+class ValidationError(MessageError):
+    """A value is not what `validate` demands, or of a version it does not know."""
 
 
 class RejectedError(MessageError):

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from itertools import chain, compress
-from operator import not_
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
 
+from warren.core.half import Half
 from warren.core.message import Batch, Columns, Metadata
 
 if TYPE_CHECKING:
@@ -101,41 +101,6 @@ class Merge:
 
 
 Token: TypeAlias = "int | Part | Merge"
-
-
-class Half(Sequence[Token]):
-    """One half of a run of tokens that a mask parts, listed only when someone asks.
-
-    >>> list(Half(range(4), [True, False, True, True], True, 3)), list(Half(range(4), [True, False, True, True], False, 1))
-    ([0, 2, 3], [1])
-    """
-
-    __slots__ = ("_listed", "chosen", "mask", "run", "size")
-
-    def __init__(self, run: range, mask: Sequence[object], chosen: bool, size: int) -> None:
-        self.run = run
-        self.mask = mask
-        self.chosen = chosen
-        self.size = size
-        self._listed: list[int] | None = None
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._list())
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._list()[index]
-
-    def _list(self) -> list[int]:
-        if self._listed is None:
-            self._listed = list(compress(self.run, self.mask if self.chosen else map(not_, self.mask)))
-        return self._listed
-
-    def completes(self, other: Half) -> bool:
-        """Whether the two are both halves of one run."""
-        return self.mask is other.mask and self.chosen is not other.chosen and self.run == other.run
 
 
 class Delivery:
@@ -258,7 +223,20 @@ class Ledger:
         self._deliveries: dict[int, Delivery] = {}
         self._next = 0
         self._waiting: set[int] = set()
+        self._watchers: list[Callable[[Sequence[int], Outcome], None]] = []
         self.outstanding = 0
+
+    def watch(self, watcher: Callable[[Sequence[int], Outcome], None]) -> None:
+        """Have ``watcher`` called with the source tokens that have just reached their end, and how.
+
+        For steps that must know what became of a message. It may settle others, and starts anything else by a timer.
+
+        >>> ledger = Ledger(lambda delivery, tokens, outcome: None)
+        >>> ledger.watch(lambda tokens, outcome: print(list(tokens), outcome.kind.name))
+        >>> ledger.settle(ledger.accept("orders", Batch(bodies=["a"], handles=[1]), received=0.0).tokens, DELIVERED)
+        [0] DELIVERED
+        """
+        self._watchers.append(watcher)
 
     def accept(self, source: object, batch: Batch, received: float) -> Delivery:
         """Take over what a source has read (at most `MAX_BATCH` messages); from now on each message must be settled."""
@@ -323,6 +301,8 @@ class Ledger:
         if delivery.done:
             self._deliveries.pop(delivery.base >> _SHIFT, None)
         self._settled(delivery, tokens, outcome)
+        for watcher in self._watchers:
+            watcher(tokens, outcome)
 
     def release_all(self) -> int:
         """Give every unsettled message back to its source, and say how many there were."""

@@ -54,6 +54,9 @@ class Run(Protocol):
     def on_flush(self, flush: Callable[[], None]) -> None:
         """Have ``flush`` called when no more messages come: let go of everything held. Upstream steps flush first."""
 
+    def on_close(self, close: Callable[[], None]) -> None:
+        """Have ``close`` called when the run has ended, however it ends; it must not wait."""
+
     def dead_letter(self, failures: Sequence[Failure], queue: str | None = None) -> None:
         """Write failed messages durably to a dead-letter queue of their source, then settle them."""
 

@@ -6,11 +6,15 @@ from warren.operators.batch import batch
 from warren.operators.bisect import bisect
 from warren.operators.broadcast import broadcast
 from warren.operators.circuit_breaker import circuit_breaker
+from warren.operators.columns import columns
 from warren.operators.dead_letter import dead_letter
 from warren.operators.debounce import debounce
+from warren.operators.deduplicate import deduplicate
 from warren.operators.delay import delay
 from warren.operators.discard import discard
+from warren.operators.distinct_until_changed import distinct_until_changed
 from warren.operators.encode import encode
+from warren.operators.enrich import enrich
 from warren.operators.explode import explode
 from warren.operators.fallback import fallback
 from warren.operators.filter import filter
@@ -22,9 +26,11 @@ from warren.operators.retry import retry
 from warren.operators.route import route
 from warren.operators.rx import rx
 from warren.operators.sample import sample
+from warren.operators.scan import scan
 from warren.operators.tap import tap
 from warren.operators.throttle import throttle
 from warren.operators.timeout import timeout
+from warren.operators.validate import validate
 from warren.operators.window import Window, hopping, session, tumbling, window
 
 __all__ = [
@@ -36,14 +42,18 @@ __all__ = [
     "broadcast",
     "circuit_breaker",
     "collect",
+    "columns",
     "constant",
     "count",
     "custom",
     "dead_letter",
     "debounce",
+    "deduplicate",
     "delay",
     "discard",
+    "distinct_until_changed",
     "encode",
+    "enrich",
     "explode",
     "exponential",
     "fallback",
@@ -61,6 +71,7 @@ __all__ = [
     "route",
     "rx",
     "sample",
+    "scan",
     "session",
     "smallest",
     "tap",
@@ -68,5 +79,6 @@ __all__ = [
     "timeout",
     "total",
     "tumbling",
+    "validate",
     "window",
 ]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from warren.core.arrow import frame_of
 from warren.core.chunk import Chunk, Failure, apply_each
-from warren.core.codecs import converter
-from warren.core.errors import DecodeError, HandlerError, shorten
+from warren.core.errors import HandlerError, shorten
 from warren.core.graph import Operator
 from warren.core.receipt import FILTERED, Token
 from warren.core.stage import Handler, Stage
-from warren.operators.rows import Rows, dicts
+from warren.operators.rows import Rows, read_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -52,14 +50,13 @@ def explode(type: Any = None) -> Operator[Any, Any]:
     >>> result.values, result.dead_letters["rows.dead"][0].value.rows()
     ([6.0, 2.0], [(0,)])
     """
-    return _Explode(type, None if type is None else converter(list[type]), None if type is None else converter(type))
+    read_rows(type, "")
+    return _Explode(type)
 
 
 class _Explode(Operator[Any, Any]):
-    def __init__(self, type: Any, all: Callable[[Any], Any] | None, one: Callable[[Any], Any] | None) -> None:
+    def __init__(self, type: Any) -> None:
         self.type = type
-        self.all = all
-        self.one = one
 
     @property
     def name(self) -> str:
@@ -74,6 +71,8 @@ class _Explode(Operator[Any, Any]):
         return True
 
     def attach(self, stage: Stage) -> Handler:
+        read = read_rows(self.type, stage)
+
         def frame(value: Any) -> pl.DataFrame:
             found = frame_of(value)
             if found is None:
@@ -93,7 +92,7 @@ class _Explode(Operator[Any, Any]):
                 if not whole.height:
                     empty.append(token)
                     continue
-                rows, errors = self.read(whole, stage)
+                rows, errors = read(whole)
                 parts = stage.ledger.split(token, whole.height, Rows(whole))
                 values += rows
                 tokens += parts if not errors else [part for i, part in enumerate(parts) if i not in errors]
@@ -102,18 +101,3 @@ class _Explode(Operator[Any, Any]):
             return Chunk(values, tokens, failures, chunk.attempt)
 
         return handle
-
-    def read(self, frame: pl.DataFrame, stage: Stage) -> tuple[list[Any], dict[int, Exception]]:
-        """The rows of a frame as values, and why some are none, by position."""
-        rows = dicts(frame)
-        if self.all is None or self.one is None:
-            return rows, {}
-        try:
-            return self.all(rows), {}
-        except Exception:
-            values, errors = apply_each(self.one, rows)
-        for i, error in errors.items():
-            reason = f"{stage}: row {i} of a frame cannot be read: {error}; the row is {shorten(rows[i])}"
-            errors[i] = DecodeError(reason)
-            errors[i].__cause__ = error
-        return values, errors

@@ -14,7 +14,7 @@ from warren.core.graph import Operator, name_of
 from warren.core.receipt import FILTERED, Half, Token
 from warren.core.stage import Handler, Stage
 
-__all__ = ["filter"]
+__all__ = ["filter", "part"]
 
 T = TypeVar("T")
 
@@ -61,20 +61,20 @@ class _Filter(Operator[Any, Any]):
             if errors:
                 chunk = stage.without(chunk, errors)
             try:
-                kept, dropped = _part(chunk, mask)
+                kept, dropped = part(chunk, mask)
             except Exception:
                 # Some answer is neither true nor false, such as an array.
                 mask, errors = apply_each(bool, mask)
                 passed, chunk = chunk.failures, stage.without(chunk, errors)
                 chunk.failures = [*passed, *chunk.failures]
-                kept, dropped = _part(chunk, mask)
+                kept, dropped = part(chunk, mask)
             settle(dropped, FILTERED)
             return kept
 
         return handle
 
 
-def _part(chunk: Chunk, mask: Sequence[object]) -> tuple[Chunk, Sequence[Token]]:
+def part(chunk: Chunk, mask: Sequence[object]) -> tuple[Chunk, Sequence[Token]]:
     """The part of a chunk to keep, and the tokens of the rest."""
     if all(mask):
         return chunk, ()

@@ -1,4 +1,4 @@
-"""Keys: what the ``by=`` of a step answers for each value, and what becomes of a value that has none."""
+"""What a function of the user answers for each value, such as its key, and what becomes of a value that has none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,17 @@ from warren.core.errors import GraphError, HandlerError, shorten
 from warren.core.graph import name_of
 from warren.core.stage import Stage
 
-__all__ = ["check_function", "keys_of"]
+__all__ = ["answers", "check_function", "is_async", "keys_of"]
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether a call of a function, a partial, a method or a callable object gives a coroutine.
+
+    >>> is_async(len)
+    False
+    """
+    function = getattr(function, "func", function)
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 def check_function(
@@ -27,7 +37,7 @@ def check_function(
     """
     if not callable(function):
         raise GraphError(f"{place}: {shorten(function)} is not a function; {remedy}")
-    if inspect.iscoroutinefunction(function):
+    if is_async(function):
         raise GraphError(f"{place}: {name_of(function)} must not be async; {instead}")
 
 
@@ -71,3 +81,27 @@ def _usable(keys: Sequence[Any]) -> bool:
     except Exception:
         return False
     return CoroutineType not in set(map(type, keys))
+
+
+def answers(stage: Stage, function: Callable[[Any], Any], chunk: Chunk) -> tuple[list[Any], Chunk, list[Failure]]:
+    """A function's answers for a chunk's values, the part of the chunk that has one, and the failures of the others."""
+    failures: list[Failure] = []
+    results, errors = apply_each(function, chunk.values)
+    if errors:
+        failures = stage.failures(chunk, errors)
+        chunk = chunk.select([i not in errors for i in range(len(chunk.values))])
+    if CoroutineType in set(map(type, results)):
+
+        def check(pair: tuple[Any, Any]) -> Any:
+            answer, value = pair
+            if inspect.iscoroutine(answer):
+                answer.close()
+                raise HandlerError(
+                    f"{stage}: the answer for {shorten(value)} is a coroutine; give a function that answers at once"
+                )
+            return answer
+
+        results, errors = apply_each(check, list(zip(results, chunk.values, strict=True)))
+        failures += stage.failures(chunk, errors)
+        chunk = chunk.select([i not in errors for i in range(len(chunk.values))])
+    return results, chunk, failures

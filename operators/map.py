@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import functools
 import inspect
-from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, TypeVar, overload
+from typing import Any, Literal, TypeVar, overload
 
 from warren.core.chunk import Chunk, Failure, apply_each
 from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError, HandlerError
 from warren.core.graph import Operator, name_of
-from warren.core.receipt import Token
 from warren.core.stage import Handler, Stage
-from warren.operators.keys import check_function
-from warren.operators.slots import ByKey, ByUrgency, InOrder, Slot, Waiting
+from warren.operators.keys import check_function, is_async
+from warren.operators.pool import pooled
+from warren.operators.slots import ByKey, ByUrgency, InOrder, Slots, Waiting, bounded
 
 __all__ = ["Calling", "map"]
 
@@ -38,7 +36,9 @@ def map(
     timeout: Duration | None = ...,
 ) -> Operator[T, U]: ...
 @overload
-def map(function: Callable[[T], U]) -> Operator[T, U]: ...
+def map(
+    function: Callable[[T], U], *, executor: Literal["process", "thread"] | None = ..., workers: int | None = ...
+) -> Operator[T, U]: ...
 def map(
     function: Callable[[Any], Any],
     *,
@@ -49,6 +49,8 @@ def map(
     limit: int | None = None,
     priority: Callable[[Any], float] | None = None,
     timeout: Duration | None = None,
+    executor: Literal["process", "thread"] | None = None,
+    workers: int | None = None,
 ) -> Operator[Any, Any]:
     """Call a function for each value; its results go on.
 
@@ -64,8 +66,14 @@ def map(
       places (a bulkhead). Its values wait with their credit; bound their calls with ``timeout``.
     - ``priority`` gives a number: the value with the highest goes first. Results leave as they are ready.
 
-    Raises `GraphError` for ``concurrency`` below 1, for more than one of the three, or where any of all this is given with a
-    function that is not ``async``.
+    Any other function runs in the pipeline's own thread. With ``executor="thread"`` it runs in up to ``workers`` threads,
+    one for each processor unless given, for functions that wait; with ``"process"``, in as many processes, for those that
+    compute. Results leave in the order the values came. Function, values and results must be of a kind that can be pickled;
+    the processes start with the first value, and import the module of the function. Where a process dies, the values it may
+    have died of are tried once more, each alone, and the one it dies of fails with `BrokenProcessPool`.
+
+    Raises `GraphError` for ``concurrency`` or ``workers`` below 1, for more than one of the three, for what does not belong
+    to the kind of function, and for a function that cannot be pickled for a process.
 
     >>> from warren import Pipeline
     >>> from warren.connectors import memory
@@ -78,7 +86,15 @@ def map(
     options = {"concurrency": concurrency, "timeout": timeout, "limit": limit}
     functions = {"order_by": order_by, "limit_by": limit_by, "priority": priority}
     given = [option for option, value in {**options, **functions}.items() if value is not None]
-    if not _is_async(function):
+    if executor is not None or workers is not None:
+        others = given if ordered else [*given, "ordered"]
+        if others:
+            raise GraphError(
+                f"map({name}, executor={executor!r}): {others[0]} is for async functions and does not go with an executor; "
+                "leave one of them out"
+            )
+        return pooled(function, name, executor, workers)
+    if not is_async(function):
         if given:
             raise GraphError(f"map({name}): options such as {given[0]} need an async function; {name} is not one")
         return _Map(function)
@@ -108,11 +124,6 @@ def _turns(
             raise GraphError(f"map({name}, limit={limit!r}): limit must be a whole number from 1 to concurrency, {places}")
         return functools.partial(ByKey, by=function, limit=most, option=option), option
     return InOrder, ""
-
-
-def _is_async(function: Callable[..., Any]) -> bool:
-    function = getattr(function, "func", function)
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
 
 class Calling(Operator[Any, Any]):
@@ -195,18 +206,13 @@ class _Workers:
         self.operator = operator
         self.stage = stage
         self.queue = operator.waiting(stage)
-        self.slots: deque[Slot] = deque()
+        self.slots = Slots(stage)
         self.active = 0
-        self.emitting = False
 
     def take(self, chunk: Chunk) -> Chunk | None:
         slots, failures = self.queue.add(chunk)
         if self.operator.ordered:
-            if chunk.attempt > 1:
-                # Tried again, they are older than what waits here, and event time may be waiting for them.
-                self.slots.extendleft(reversed(slots))
-            else:
-                self.slots.extend(slots)
+            self.slots.line_up(slots)
         for _ in range(min(self.operator.concurrency - self.active, len(self.queue))):
             self.active += 1
             self.stage.run.spawn(self.work())
@@ -218,60 +224,12 @@ class _Workers:
             while queue:
                 slot = queue.take()
                 try:
-                    if timeout is None:
-                        slot.result = await function(slot.value)
-                    else:
-                        slot.result = await self.bounded(function, slot.value, timeout)
-                except (Exception, asyncio.CancelledError) as error:
-                    task = asyncio.current_task()
-                    if isinstance(error, asyncio.CancelledError):
-                        if task is not None and task.cancelling():
-                            raise
-                        error = HandlerError(f"{self.stage}: the call was cancelled by its own code")
-                    slot.failure = self.stage.failure(slot.token, slot.value, error, slot.attempt)
-                slot.done = True
+                    slot.succeed(await bounded(self.stage, function(slot.value), timeout))
+                except Exception as error:
+                    slot.fail(self.stage, error)
                 queue.done(slot)
                 if not self.operator.ordered:
-                    self.slots.append(slot)
-                self.ready()
+                    self.slots.slots.append(slot)
+                self.slots.ready()
         finally:
             self.active -= 1
-
-    async def bounded(self, function: Callable[[Any], Awaitable[Any]], value: Any, timeout: float) -> Any:
-        scope = asyncio.timeout(timeout)
-        try:
-            async with scope:
-                return await function(value)
-        except TimeoutError as error:
-            if scope.expired():
-                raise TimeoutError(f"{self.stage}: no answer within {timeout:g} s") from error
-            raise
-
-    def ready(self) -> None:
-        # One emission for all that finish in the same turn of the loop keeps chunks large.
-        if not self.emitting and self.slots[0].done:
-            self.emitting = True
-            self.stage.run.begin()
-            asyncio.get_running_loop().call_soon(self.give)
-
-    def give(self) -> None:
-        self.emitting = False
-        slots = self.slots
-        try:
-            while slots and slots[0].done:
-                attempt = slots[0].attempt
-                values: list[Any] = []
-                tokens: list[Token] = []
-                failures: list[Failure] = []
-                while slots and slots[0].done and slots[0].attempt == attempt:
-                    slot = slots.popleft()
-                    if slot.failure is not None:
-                        failures.append(slot.failure)
-                    else:
-                        values.append(slot.result)
-                        tokens.append(slot.token)
-                self.stage.emit(Chunk(values, tokens, failures, attempt))
-        except Exception as error:
-            self.stage.run.crash(error)
-        finally:
-            self.stage.run.end()

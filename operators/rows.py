@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from warren.core.arrow import frame_of
+from warren.core.chunk import apply_each
+from warren.core.codecs import converter
+from warren.core.errors import DecodeError, shorten
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Rows", "dicts", "numbered"]
+__all__ = ["Rows", "dicts", "numbered", "read_rows"]
 
 
 class Rows:
@@ -81,3 +84,31 @@ def dicts(frame: pl.DataFrame) -> list[dict[str, Any]]:
     names = frame.columns
     columns = [column.to_list() for column in frame]
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+def read_rows(type: Any, where: object) -> Callable[[pl.DataFrame], tuple[list[Any], dict[int, Exception]]]:
+    """What gives the rows of a frame as values of a type (dicts for ``None``), and why some are none, by position.
+
+    Raises `GraphError` for a type that nothing can be read as. ``where`` is what the errors begin with.
+
+    >>> import polars
+    >>> read_rows(dict[str, int], "here")(polars.DataFrame({"n": ["x"]}))[1][0]
+    DecodeError("here: row 0 of a frame cannot be read: Expected `int`, got `str` - at `$[...]`; the row is {'n': 'x'}")
+    """
+    if type is None:
+        return lambda frame: (dicts(frame), {})
+    all, one = converter(list[type]), converter(type)
+
+    def read(frame: pl.DataFrame) -> tuple[list[Any], dict[int, Exception]]:
+        rows = dicts(frame)
+        try:
+            return all(rows), {}
+        except Exception:
+            values, errors = apply_each(one, rows)
+        for i, error in errors.items():
+            reason = f"{where}: row {i} of a frame cannot be read: {error}; the row is {shorten(rows[i])}"
+            errors[i] = DecodeError(reason)
+            errors[i].__cause__ = error
+        return values, errors
+
+    return read

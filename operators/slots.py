@@ -1,9 +1,10 @@
-"""Values that wait for a worker: who is next, in order of arrival, by key, or by urgency."""
+"""Values that wait for a worker: who is next, in order of arrival, by key, or by urgency; and how what is done goes on."""
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
@@ -13,7 +14,7 @@ from warren.core.receipt import Token
 from warren.core.stage import Stage
 from warren.operators.keys import keys_of
 
-__all__ = ["ByKey", "ByUrgency", "InOrder", "Slot", "Waiting"]
+__all__ = ["ByKey", "ByUrgency", "InOrder", "Slot", "Slots", "Waiting", "bounded"]
 
 
 class Slot:
@@ -29,6 +30,16 @@ class Slot:
         self.result: Any = None
         self.failure: Failure | None = None
         self.lane: _Lane | None = None
+
+    def succeed(self, result: Any) -> None:
+        """Say what came of it."""
+        self.result = result
+        self.done = True
+
+    def fail(self, stage: Stage, error: Exception) -> None:
+        """Say that it failed."""
+        self.failure = stage.failure(self.token, self.value, error, self.attempt)
+        self.done = True
 
 
 def _slots(chunk: Chunk) -> list[Slot]:
@@ -178,3 +189,80 @@ class ByUrgency(Waiting):
 
     def __len__(self) -> int:
         return len(self.heap)
+
+
+class Slots:
+    """Values that are being worked on; those at the front that are done go on together."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.slots: deque[Slot] = deque()
+        self.emitting = False
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self.slots)
+
+    def add(self, chunk: Chunk) -> list[Slot]:
+        """Take a chunk in."""
+        slots = _slots(chunk)
+        self.line_up(slots)
+        return slots
+
+    def line_up(self, slots: Sequence[Slot]) -> None:
+        """Queue slots: values tried again are older than what waits here, and event time may be waiting for them."""
+        if slots and slots[0].attempt > 1:
+            self.slots.extendleft(reversed(slots))
+        else:
+            self.slots.extend(slots)
+
+    def ready(self) -> None:
+        """Have what is done go on, soon."""
+        # One emission for all that finish in the same turn of the loop keeps chunks large.
+        if not self.emitting and self.slots and self.slots[0].done:
+            self.emitting = True
+            self.stage.run.begin()
+            asyncio.get_running_loop().call_soon(self.give)
+
+    def give(self) -> None:
+        """Hand on what is done."""
+        self.emitting = False
+        slots = self.slots
+        try:
+            while slots and slots[0].done:
+                attempt = slots[0].attempt
+                values: list[Any] = []
+                tokens: list[Token] = []
+                failures: list[Failure] = []
+                while slots and slots[0].done and slots[0].attempt == attempt:
+                    slot = slots.popleft()
+                    if slot.failure is not None:
+                        failures.append(slot.failure)
+                    else:
+                        values.append(slot.result)
+                        tokens.append(slot.token)
+                self.stage.emit(Chunk(values, tokens, failures, attempt))
+        except Exception as error:
+            self.stage.run.crash(error)
+        finally:
+            self.stage.run.end()
+
+
+async def bounded(stage: Stage, call: Awaitable[Any], timeout: float | None) -> Any:
+    """The answer of a coroutine, within a time; a cancellation that is not the run's own is an error like any other."""
+    try:
+        if timeout is None:
+            return await call
+        scope = asyncio.timeout(timeout)
+        try:
+            async with scope:
+                return await call
+        except TimeoutError as error:
+            if scope.expired():
+                raise TimeoutError(f"{stage}: no answer within {timeout:g} s") from error
+            raise
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise HandlerError(f"{stage}: the call was cancelled by its own code") from None

@@ -65,6 +65,7 @@ class Runtime:
         self._timers = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._flushes: list[Callable[[], None]] = []
+        self._closes: list[Callable[[], None]] = []
         self._waiters: list[asyncio.Future[None]] = []
         self._stopping = False
         # Done once the pipeline is stopped or has failed: what waits for the end need not wake at every change.
@@ -129,6 +130,10 @@ class Runtime:
     def on_flush(self, flush: Callable[[], None]) -> None:
         """Have ``flush`` called when no more messages come."""
         self._flushes.append(flush)
+
+    def on_close(self, close: Callable[[], None]) -> None:
+        """Have ``close`` called when the run has ended."""
+        self._closes.append(close)
 
     def notify(self) -> None:
         """Wake whoever waits for a change."""
@@ -346,6 +351,11 @@ class Runtime:
             # A handler may refuse to be cancelled; its message goes back all the same.
             await asyncio.wait(self._tasks, timeout=_GRACE)
         self.ledger.release_all()
+        for end in self._closes:
+            try:
+                end()
+            except Exception as error:
+                self.crash(error)
         closing: list[Callable[[], Coroutine[Any, Any, None]]] = [reader.told for reader in self._readers]
         closing += [letters.close for letters in self._dead.values()]
         closing += [sink.close for sink in self._sinks.values()]

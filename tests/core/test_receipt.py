@@ -193,3 +193,24 @@ def test_the_whole_run_after_one_half_tells_only_the_rest_or_nothing_twice() -> 
     ledger.settle(dropped, FILTERED)
     ledger.settle(kept.run, DELIVERED)
     assert sorted(token for tokens in told for token in tokens) == list(kept.run)
+
+
+def test_a_watcher_sees_every_end_once_and_may_settle_others() -> None:
+    told = Told()
+    seen: list[tuple[list[int], Kind]] = []
+    a, b, c, d = told.accept(4).tokens
+
+    def watcher(tokens: Sequence[int], outcome: Outcome) -> None:
+        seen.append((list(tokens), outcome.kind))
+        told.ledger.settle([d], FILTERED)
+
+    told.ledger.watch(watcher)
+    left, right = told.ledger.split(a, 2)
+    told.ledger.settle([left], DELIVERED)
+    assert seen == []
+    told.ledger.settle([right], Outcome(Kind.PARKED))
+    told.ledger.settle([b], DELIVERED)
+    told.ledger.settle([b], DELIVERED)
+    told.ledger.release_all()
+    assert seen == [([a], Kind.PARKED), ([d], Kind.FILTERED), ([b], Kind.DELIVERED), ([c], Kind.RELEASED)]
+    assert told.counts == Counter([a, b, c, d])

@@ -31,6 +31,7 @@ class FakeRun:
         self.kinds: dict[int, Kind] = {}
         self.stopped: list[BaseException] = []
         self._flushes: list[Callable[[], None]] = []
+        self.closes: list[Callable[[], None]] = []
 
     def _on_settled(self, _: Delivery, tokens: Sequence[int], outcome: Outcome) -> None:
         self.settled.update(tokens)
@@ -56,6 +57,9 @@ class FakeRun:
 
     def on_flush(self, flush: Callable[[], None]) -> None:
         self._flushes.append(flush)
+
+    def on_close(self, close: Callable[[], None]) -> None:
+        self.closes.append(close)
 
     def dead_letter(self, failures: Sequence[Failure], queue: str | None = None) -> None:
         raise NotImplementedError

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -7,13 +8,13 @@ import pytest
 from tests.operators.fake import Bench
 from warren.core.chunk import Chunk
 from warren.core.errors import GraphError
-from warren.operators.keys import check_function, keys_of
+from warren.operators.keys import answers, check_function, is_async, keys_of
 
 
-def ask(by: Any, *values: Any) -> tuple[list[Any], list[Any], list[tuple[Any, str]], Bench]:
+def ask(by: Any, *values: Any, ask_with: Any = keys_of) -> tuple[list[Any], list[Any], list[tuple[Any, str]], Bench]:
     bench = Bench(_through())
     chunk = Chunk(list(values), bench.accept(values), (), 2)
-    keys, kept, failures = keys_of(bench.stages[0], by, chunk)
+    keys, kept, failures = ask_with(bench.stages[0], by, chunk)
     assert kept.attempt == 2 and {failure.attempt for failure in failures} <= {2}
     bench.hand(Chunk(kept.values, kept.tokens, failures))
     bench.finish()
@@ -55,3 +56,34 @@ def test_what_is_no_function_of_a_value_is_refused() -> None:
         check_function("id", "batch(by=...)")
     with pytest.raises(GraphError, match="look must not be async; look things up with map first"):
         check_function(look, "batch(by=...)")
+
+
+def test_the_answers_of_all_values() -> None:
+    assert ask(lambda x: [x], 1, 2, ask_with=answers)[:3] == ([[1], [2]], [1, 2], [])
+
+
+def test_one_that_raises_and_one_that_answers_with_a_coroutine_fail_alone() -> None:
+    async def look(value: int) -> int:
+        return value
+
+    values, kept, failures, _ = ask(lambda x: look(x) if x > 5 else [6 // x], 1, 7, 0, 2, ask_with=answers)
+    assert (values, kept) == ([[6], [3]], [1, 2])
+    assert failures[0] == (0, "integer division or modulo by zero")
+    assert failures[1][0] == 7
+    assert "the answer for 7 is a coroutine; give a function that answers at once" in failures[1][1]
+
+
+def test_async_functions_of_every_shape_are_seen() -> None:
+    class Later:
+        async def __call__(self, value: int) -> int:
+            return value
+
+    async def plain(value: int) -> int:
+        return value
+
+    shapes = [Later(), plain, functools.partial(plain), Later().__call__]
+    assert all(map(is_async, shapes))
+    assert not any(map(is_async, [len, functools.partial(max, 1), int]))
+    for shape in shapes:
+        with pytest.raises(GraphError, match="must not be async"):
+            check_function(shape, "batch(by=...)")

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.operators.fake import Bench
+from tests.operators.fake import Bench, FakeRun
 from warren.core.chunk import Chunk
+from warren.core.errors import HandlerError
+from warren.core.stage import Stage
 from warren.operators import tap
-from warren.operators.slots import ByKey, ByUrgency, InOrder, Slot, Waiting
+from warren.operators.slots import ByKey, ByUrgency, InOrder, Slot, Slots, Waiting, bounded
+from warren.pipelines.virtual import VirtualLoop
 
 
 def stage() -> Any:
@@ -112,3 +117,86 @@ def test_a_key_is_never_at_work_more_often_than_its_limit_and_nothing_is_left(st
         numbers = [number for each, number in order if each == key]
         assert numbers == sorted(numbers)
     assert waiting.lanes == {}
+
+
+def connected() -> tuple[Stage, list[Chunk]]:
+    out: list[Chunk] = []
+    made = Stage(FakeRun(), "", "step")
+    made.connect(out.append)
+    return made, out
+
+
+def test_what_is_done_leaves_in_order_and_together() -> None:
+    made, out = connected()
+
+    async def main() -> None:
+        slots = Slots(made)
+        slots.ready()
+        a, b, c = slots.add(Chunk([1, 2, 3], range(3)))
+        c.succeed("c")
+        slots.ready()
+        b.fail(made, ValueError("b"))
+        a.succeed("a")
+        slots.ready()
+        slots.ready()
+        await asyncio.sleep(0)
+        assert not slots
+
+    asyncio.run(main())
+    assert [(chunk.values, chunk.tokens, len(chunk.failures)) for chunk in out] == [(["a", "c"], [0, 2], 1)]
+    assert made.run.busy == 0  # type: ignore[attr-defined]
+
+
+def test_what_is_tried_again_goes_first_and_apart() -> None:
+    made, out = connected()
+
+    async def main() -> None:
+        slots = Slots(made)
+        for slot in [*slots.add(Chunk([1], [0])), *slots.add(Chunk([2, 3], [1, 2], (), 2))]:
+            slot.succeed(slot.value)
+        slots.ready()
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert [(chunk.values, chunk.attempt) for chunk in out] == [([2, 3], 2), ([1], 1)]
+
+
+def test_what_cannot_be_handed_on_stops_the_pipeline() -> None:
+    made, _ = connected()
+
+    def refuse(chunk: Chunk) -> None:
+        raise RuntimeError("full")
+
+    made.connect(refuse)
+
+    async def main() -> None:
+        slots = Slots(made)
+        slots.add(Chunk([1], [0]))[0].succeed(1)
+        slots.ready()
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert [str(error) for error in made.run.stopped] == ["full"]  # type: ignore[attr-defined]
+
+
+def test_a_call_is_bounded() -> None:
+    made, _ = connected()
+
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    async def own() -> None:
+        raise TimeoutError("mine")
+
+    async def main() -> None:
+        assert await bounded(made, asyncio.sleep(1, "slept"), 2) == "slept"
+        with pytest.raises(TimeoutError, match="step: no answer within 2 s"):
+            await bounded(made, asyncio.sleep(3), 2)
+        for timeout in (None, 2):
+            with pytest.raises(TimeoutError, match="mine"):
+                await bounded(made, own(), timeout)
+            with pytest.raises(HandlerError, match="cancelled by its own code"):
+                await bounded(made, cancelled(), timeout)
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main())

@@ -22,8 +22,11 @@ from warren.operators.broadcast import broadcast
 from warren.operators.circuit_breaker import circuit_breaker
 from warren.operators.dead_letter import dead_letter
 from warren.operators.debounce import debounce
+from warren.operators.deduplicate import deduplicate
 from warren.operators.delay import delay
 from warren.operators.discard import discard
+from warren.operators.distinct_until_changed import distinct_until_changed
+from warren.operators.enrich import enrich
 from warren.operators.fallback import fallback
 from warren.operators.filter import filter
 from warren.operators.flat_map import flat_map
@@ -31,6 +34,7 @@ from warren.operators.map import map
 from warren.operators.retry import retry
 from warren.operators.route import route
 from warren.operators.sample import sample
+from warren.operators.scan import scan
 from warren.operators.throttle import throttle
 from warren.operators.timeout import timeout
 from warren.operators.window import hopping, session, tumbling, window
@@ -44,6 +48,10 @@ Leaf = tuple[int, ...]
 @dataclass(frozen=True)
 class Item:
     leaves: tuple[Leaf, ...]
+
+
+def _leaves(item: Item) -> tuple[Leaf, ...]:
+    return item.leaves
 
 
 @dataclass
@@ -109,6 +117,8 @@ class Story:
         self.steps = 0
         self.faults = True
         self.sinks: list[Recorded] = []
+        # Where windows overlap, the same leaves come twice, and the book cannot tell which of the two is dropped.
+        self.overlaps = draw.random() < 0.5
         self.handler_rate = draw.choice([0.0, 0.1, 0.4])
         self.crash_rate = draw.choice([0.0, 0.0, 0.05, 0.2])
         self.refuse_rate = draw.choice([0.0, 0.2])
@@ -167,6 +177,10 @@ class Story:
         if self.draw.random() < 0.1:
             # Parts of one message that end differently are too rare to be left to chance.
             steps += [self.some_flat_map(depth), self.some_map(depth), retry(constant(5.0, attempts=2), park=1.0)]
+        if not self.overlaps and self.draw.random() < 0.15:
+            # So is a parked message that comes again to a step that knows it.
+            knows = self.draw.choice([self.some_deduplicate, self.some_distinct])
+            steps += [knows(depth), self.some_map(depth), retry(constant(5.0, attempts=3), park=1.0)]
         for step in steps:
             whole = step if whole is None else whole | step
         return whole
@@ -216,6 +230,9 @@ class Story:
             "fallback",
             "circuit_breaker",
             "timeout",
+            *["deduplicate", "distinct"] * (not self.overlaps),
+            "scan",
+            "enrich",
             *["route", "broadcast"] * bool(depth),
         ]
         return getattr(self, f"some_{self.draw.choice(kinds)}")(depth)  # type: ignore[no-any-return]  # the methods below
@@ -282,7 +299,8 @@ class Story:
         return whole | map(lambda items: Item(tuple(leaf for item in items for leaf in item.leaves)))
 
     def some_window(self, depth: int) -> Operator[Any, Any]:
-        kind = self.draw.choice([tumbling("3s"), hopping("4s", "2s"), session("1s")])
+        kinds = [tumbling("3s"), session("1s"), *[hopping("4s", "2s")] * self.overlaps]
+        kind = self.draw.choice(kinds)
         by = self.draw.choice([None, lambda item: item.leaves[0][0] % 2])
         timed: dict[str, Any] = {"time": lambda item: item.leaves[0][0], "lateness": "1h", "idle": "2s"}
         whole = window(kind, by=by, **self.draw.choice([{}, timed]))
@@ -351,6 +369,46 @@ class Story:
         end = self.branch(depth - 1) if self.draw.random() < 0.5 else self.step(depth - 1)
         steps: Operator[Any, Any] = map(self.handler(both)) | broadcast(a=first, b=second | end)
         return steps
+
+    def some_deduplicate(self, depth: int) -> Operator[Any, Any]:
+        # Only what comes again has the key of another, so nothing may be dropped that had no effect.
+        within, patience = self.draw.choice(["1s", "1h"]), self.draw.choice(["1s", "1m"])
+        return deduplicate(_leaves, within, patience=patience, limit=self.draw.choice([1, None]))
+
+    def some_distinct(self, depth: int) -> Operator[Any, Any]:
+        by = self.draw.choice([None, lambda item: item.leaves[0][0]])
+        return distinct_until_changed(_leaves, by=by)
+
+    def some_scan(self, depth: int) -> Operator[Any, Any]:
+        by = self.draw.choice([None, lambda item: item.leaves[0][0] % 2])
+        work = self.handler(lambda item: item)
+        return scan(lambda state, item: work(item), None, by=by)
+
+    def some_enrich(self, depth: int) -> Operator[Any, Any]:
+        async def lookup(items: list[Item]) -> list[int | None]:
+            for item in items:
+                self.book.try_again(item)
+            await asyncio.sleep(self.draw.choice([0.0, 0.01, 1.0]))
+            if self.chance(self.handler_rate):
+                for item in items:
+                    self.book.fail(item)
+                raise ConnectionError("not now")
+            found: list[int | None] = [None if self.chance(0.1) else 1 for item in items]
+            for item, each in zip(items, found, strict=True):
+                if each is None:
+                    self.book.fail(item)
+            return found
+
+        work = self.handler(lambda item: item)
+        return enrich(
+            lookup,
+            key=lambda item: item,
+            into=lambda item, found: work(item),
+            batch=self.draw.choice([1, 3, 100]),
+            within=self.draw.choice([0, 0, 2.0]),
+            concurrency=self.draw.choice([1, 3]),
+            cache=self.draw.choice([0, 2, 100]),
+        )
 
     def some_route(self, depth: int) -> Operator[Any, Any]:
         branches: dict[str, Any] = {"open": self.some_map(depth) | self.step(depth - 1)}

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("core", "operators", "pipelines", "connectors", "analytics", "apps")
-EXAMPLES = 500
+EXAMPLES = 1000
 NOTICED = 3
 HARMLESS = ("pipelines/runtime.py", '"""Runs one pipeline once', '"""Runs a pipeline once')
 
@@ -138,6 +138,22 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "operators/filter.py",
         "settle(dropped, FILTERED)",
         "settle(chunk.tokens, FILTERED)",
+    ),
+    "deduplicate has seen what was parked": (
+        "operators/deduplicate.py",
+        "                if kind < Kind.DEAD_LETTERED:\n",
+        "                if kind <= Kind.PARKED:\n",
+    ),
+    "distinct_until_changed has seen what was parked": (
+        "operators/distinct_until_changed.py",
+        "                    if outcome.kind >= Kind.DEAD_LETTERED:\n",
+        "                    if outcome.kind > Kind.PARKED:\n",
+    ),
+    "enrich is not flushed": ("operators/enrich.py", "        stage.run.on_flush(self.hurry)\n", ""),
+    "enrich loses the messages of a lookup that failed": (
+        "operators/enrich.py",
+        "                    slot.fail(self.stage, error)\n        else:\n",
+        "                    self.slots.slots.remove(slot)\n        else:\n",
     ),
     "flat_map gives its message's token to each value": (
         "operators/flat_map.py",

@@ -403,3 +403,44 @@ def test_an_observer_that_fails_at_the_end_is_told_and_everything_is_closed() ->
     with pytest.raises(OSError, match="disk is full"):
         run(queue | filter(bool) | dead_letter("x") | Recorded(), observers=[Observer()])
     assert (queue.acknowledged, queue.closed) == ([0], 1)
+
+
+class Opens(Operator[Any, Any]):
+    """Has something of its own that must be closed."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.closed = 0
+
+    def attach(self, stage: Stage) -> Handler:
+        stage.run.on_close(self.close)
+        return lambda chunk: chunk
+
+    def close(self) -> None:
+        self.closed += 1
+        if self.error is not None:
+            raise self.error
+
+
+def test_steps_are_told_once_that_the_run_has_ended() -> None:
+    step, other = Opens(), Opens()
+    run(Queue([1, 2]) | step | other | discard())
+    assert (step.closed, other.closed) == (1, 1)
+
+
+def test_steps_are_told_of_an_end_by_an_error_as_well() -> None:
+    async def fail(what: str, *details: Any) -> None:
+        if what == "receive":
+            raise ConnectorError("gone")
+
+    step = Opens()
+    with pytest.raises(ConnectorError, match="gone"):
+        run(Queue([1], hook=fail) | step | discard())
+    assert step.closed == 1
+
+
+def test_an_error_at_the_end_keeps_nothing_from_being_closed() -> None:
+    queue, step, other = Queue([1]), Opens(RuntimeError("stuck")), Opens()
+    with pytest.raises(RuntimeError, match="stuck"):
+        run(queue | step | other | discard())
+    assert (step.closed, other.closed, queue.closed) == (1, 1, 1)

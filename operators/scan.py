@@ -1,0 +1,149 @@
+"""`scan`: a running accumulation, of which every intermediate result goes on."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from itertools import accumulate, chain, islice
+from types import CoroutineType
+from typing import Any, Protocol, TypeVar
+
+from warren.core.chunk import Chunk, apply_each
+from warren.core.errors import HandlerError
+from warren.core.graph import Operator, name_of
+from warren.core.stage import Handler, Stage
+from warren.operators.keys import check_function, keys_of
+
+__all__ = ["States", "scan"]
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+class States(Protocol):
+    """Where the state of every key is kept; a ``dict`` is one."""
+
+    def get(self, key: Hashable, default: Any, /) -> Any:
+        """The state of a key, or ``default`` where it has none yet."""
+
+    def update(self, changes: Mapping[Hashable, Any], /) -> None:
+        """Take over the states that one chunk has changed, all at once."""
+
+
+def scan(function: Callable[[S, T], S], initial: S, *, by: Callable[[T], Hashable] | None = None) -> Operator[T, S]:
+    """Call ``function(state, value)`` for each value; its answer is the next state, and goes on with the message.
+
+    The first state is ``initial``. With ``by`` each key has a state of its own. The function answers with a new state and
+    must not change the one it is given, which may be on its way to a sink.
+
+    Keeps the delivery guarantee: one result for each message, acknowledged with it. A message whose function raises fails,
+    and leaves the state as it was. The states live in memory: they start anew when the pipeline is started again, there is
+    one for each key that ever came, and a message that is delivered again is counted again.
+
+    Raises `GraphError` where ``function`` or ``by`` is no function, or is ``async``.
+
+    >>> from warren import Pipeline
+    >>> from warren.connectors import memory
+    >>> balance = scan(lambda total, amount: total + amount, 0)
+    >>> Pipeline("balance", memory.items([]) | balance | memory.into([])).test([5, -2, 10]).values
+    [5, 3, 13]
+    """
+    check_function(function, "scan", "give a function of the state so far and a value")
+    if by is not None:
+        check_function(by, f"scan({name_of(function)}, by=...)", "give a function of one value that gives its key")
+    return _Scan(function, initial, by)
+
+
+class _Scan(Operator[Any, Any]):
+    def __init__(
+        self, function: Callable[[Any, Any], Any], initial: Any, by: Callable[[Any], Hashable] | None = None
+    ) -> None:
+        self.function = function
+        self.initial = initial
+        self.by = by
+
+    @property
+    def name(self) -> str:
+        return f"scan({name_of(self.function)}" + (f" by {name_of(self.by)})" if self.by is not None else ")")
+
+    @property
+    def guarantee(self) -> str:
+        return "states start anew after a restart"
+
+    def attach(self, stage: Stage) -> Handler:
+        states: States = {}
+        by = self.by
+        if by is None:
+            return lambda chunk: self.run_on(stage, states, chunk)
+
+        def handle(chunk: Chunk) -> Chunk:
+            keys, rest, failures = keys_of(stage, by, chunk)
+            out = self.each(stage, states, keys, rest)
+            out.failures = [*failures, *out.failures]
+            return out
+
+        return handle
+
+    def run_on(self, stage: Stage, states: States, chunk: Chunk) -> Chunk:
+        """One state for all values."""
+        results, errors, state = _accumulated(self.function, states.get(None, self.initial), chunk.values)
+        if CoroutineType in set(map(type, results)):
+            # What follows a coroutine was made of one, so none of it is a state.
+            first = next(i for i, result in enumerate(results) if inspect.iscoroutine(result))
+            for result in filter(inspect.iscoroutine, results[first:]):
+                result.close()
+            places = [i for i in range(len(chunk.values)) if i not in errors]
+            errors = dict(sorted((errors | dict.fromkeys(places[first:], _unawaited(stage))).items()))
+            results = results[:first]
+            state = results[-1] if results else states.get(None, self.initial)
+        states.update({None: state})
+        return stage.survivors(chunk, results, errors)
+
+    def each(self, stage: Stage, states: States, keys: Sequence[Hashable], chunk: Chunk) -> Chunk:
+        """A state for each key."""
+        function, initial = self.function, self.initial
+        changes: dict[Hashable, Any] = {}
+        missing = object()
+
+        def step(pair: tuple[Hashable, Any]) -> Any:
+            key, value = pair
+            state = changes.get(key, missing)
+            state = function(states.get(key, initial) if state is missing else state, value)
+            if inspect.iscoroutine(state):
+                state.close()
+                raise _unawaited(stage)
+            changes[key] = state
+            return state
+
+        results, errors = apply_each(step, list(zip(keys, chunk.values, strict=True)))
+        states.update(changes)
+        return stage.survivors(chunk, results, errors)
+
+
+def _unawaited(stage: Stage) -> HandlerError:
+    return HandlerError(f"{stage}: the function answered with a coroutine; it must answer with the next state")
+
+
+def _accumulated(
+    function: Callable[[Any, Any], Any], state: Any, values: Sequence[Any]
+) -> tuple[list[Any], dict[int, Exception], Any]:
+    """Every state in order, the exceptions by position, and the last state."""
+    results: list[Any] = []
+    errors: dict[int, Exception] = {}
+    rest = iter(values)
+    while True:
+        before = len(results)
+        try:
+            # extend keeps what came before the exception, so no value is counted twice.
+            results.extend(islice(accumulate(chain((state,), rest), function), 1, None))
+        except Exception as error:
+            errors[len(results) + len(errors)] = error
+        else:
+            done = len(results) + len(errors)
+            if done < len(values):
+                # A StopIteration out of the function looks like the end of the values.
+                errors[done] = RuntimeError("the handler raised StopIteration, which would end the stream")
+        if len(results) > before:
+            state = results[-1]
+        if len(results) + len(errors) == len(values):
+            return results, errors, state
