@@ -53,7 +53,10 @@ def circuit_breaker(
     """
     if not isinstance(step, Calling):
         shown = step.name if isinstance(step, Operator) else shorten(step)
-        raise GraphError(f"circuit_breaker({shown}): give the one map that makes the calls, as circuit_breaker(map(ask))")
+        raise GraphError(
+            f"circuit_breaker({shown}): give the one map that makes the calls, without executor, such as "
+            "circuit_breaker(map(ask))"
+        )
     if not isinstance(failures, int) or isinstance(failures, bool) or failures < 1:
         raise GraphError(f"circuit_breaker(failures={failures!r}): failures must be a whole number of at least 1")
     kinds = exception_types(on, "circuit_breaker")

@@ -154,16 +154,22 @@ class _Memory:
         kept: list[bool] = []
         dropped: list[Token] = []
         by_id = self.operator.by is None
+        again: set[tuple[Hashable, int]] | None = set() if chunk.attempt > 1 else None
         for key, value, token in zip(keys, chunk.values, chunk.tokens, strict=True):
             passes = by_id and key == ""
             if not passes:
                 origin = next(self.stage.ledger.origins(token))
-                if key in self.seen or self.flying.get(key) == origin:
+                mine = self.flying.get(key) == origin
+                if key in self.seen or (mine and (again is None or (key, origin) in again)):
                     dropped.append(token)
-                elif key in self.flying:
+                elif key in self.flying and not mine:
                     self.hold(_Waiter(key, value, token, chunk.attempt, self.clock() + self.operator.patience))
                 else:
-                    self.claim(key, origin)
+                    # A step around this one, such as timeout, may put a message through it once more.
+                    if not mine:
+                        self.claim(key, origin)
+                    if again is not None:
+                        again.add((key, origin))
                     passes = True
             kept.append(passes)
         rest = chunk.select(kept)

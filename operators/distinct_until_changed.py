@@ -85,7 +85,7 @@ class _Last:
             compared: Sequence[Any] = chunk.values
             if of is not None:
                 compared, chunk, chunk.failures = answers(self.stage, of, chunk)
-            mask = self.compare(compared)
+            mask = self.compare(compared) if chunk.attempt == 1 else None
             if mask is not None:
                 self.own(None, compared, chunk, mask)
                 return self.kept(chunk, mask)
@@ -130,12 +130,17 @@ class _Last:
 
     def each(self, chunk: Chunk, keys: Sequence[Hashable], compared: Sequence[Any]) -> Chunk:
         last = self.last
+        again: set[Hashable] | None = set() if chunk.attempt > 1 else None
 
         def changed(place: tuple[Hashable, Any, Any]) -> bool:
             key, value, token = place
-            if key in last and last[key] == value:
+            # A step around this one, such as timeout, may put the message that set it through once more.
+            mine = again is not None and key not in again and self.owner.get(key) == next(self.stage.ledger.origins(token))
+            if not mine and key in last and last[key] == value:
                 return False
             self.set(key, value, token)
+            if again is not None:
+                again.add(key)
             return True
 
         places = list(zip(keys, compared, chunk.tokens, strict=True))

@@ -257,6 +257,7 @@ def test_a_coroutine_out_of_a_plain_function_is_refused_as_by_map() -> None:
     ("build", "sentence"),
     [
         (lambda: circuit_breaker(len), r"circuit_breaker\(<built-in function len>\): give the one map that makes the calls"),
+        (lambda: circuit_breaker(map(len, executor="thread")), "the one map that makes the calls, without executor"),
         (lambda: circuit_breaker(filter(len)), r"circuit_breaker\(filter\(len\)\): give the one map"),
         (lambda: circuit_breaker(map(len) | map(str)), r"circuit_breaker\(map\(len\) | map\(type\)\): give the one map"),
         (lambda: circuit_breaker(map(len), failures=0), "failures must be a whole number of at least 1"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from warren.core.chunk import Chunk
 from warren.core.errors import GraphError
 from warren.core.message import Batch
 from warren.core.receipt import DELIVERED, RELEASED, Kind, Outcome
-from warren.operators import batch, flat_map, map, retry
+from warren.operators import batch, flat_map, map, retry, timeout
 from warren.operators.deduplicate import deduplicate
 
 DEAD = Outcome(Kind.DEAD_LETTERED)
@@ -322,3 +323,24 @@ def test_names() -> None:
     assert deduplicate().name == "deduplicate(id within 3600s)"
     assert deduplicate(key, "1m").name == "deduplicate(key within 60s)"
     assert deduplicate().holds is None
+
+
+def test_a_message_that_timeout_tries_again_is_no_duplicate_of_itself() -> None:
+    naps = iter([5.0, 0.0])
+
+    async def ask(value: Any) -> Any:
+        await asyncio.sleep(next(naps))
+        return value
+
+    flow = timeout(deduplicate(key) | map(ask), "1s") | retry(linear("1s"))
+    trial = Pipeline("p", memory.items([]) | flow | memory.into([])).test(["a"])
+    assert (trial.values, trial.outcomes) == (["a"], {"delivered": 1})
+
+
+def test_of_rows_that_are_tried_again_the_first_stands_for_all() -> None:
+    bench = Bench(deduplicate(key))
+    one, two = bench.accept([0, 1])
+    rows = [*bench.run.ledger.split(one, 2), two]
+    bench.hand(Chunk(["a1", "a2", "b"], rows, (), 2))
+    assert bench.values == ["a1", "b"]
+    bench.finish()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from itertools import groupby
 from typing import Any
 
@@ -14,7 +15,7 @@ from warren.connectors import memory
 from warren.core.chunk import Chunk
 from warren.core.errors import GraphError, HandlerError
 from warren.core.receipt import DELIVERED, Kind, Outcome
-from warren.operators import map, retry
+from warren.operators import map, retry, timeout
 from warren.operators.distinct_until_changed import distinct_until_changed
 
 
@@ -172,3 +173,24 @@ def test_what_cannot_work_is_refused() -> None:
 def test_names() -> None:
     assert distinct_until_changed().name == "distinct_until_changed()"
     assert distinct_until_changed(second, by=first).name == "distinct_until_changed(second by first)"
+
+
+@pytest.mark.parametrize("by", [None, first])
+def test_a_message_that_timeout_tries_again_has_not_been_let_through(by: Any) -> None:
+    naps = iter([5.0, 0.0])
+
+    async def ask(value: Any) -> Any:
+        await asyncio.sleep(next(naps))
+        return value
+
+    flow = timeout(distinct_until_changed(by=by) | map(ask), "1s") | retry(linear("1s"))
+    trial = Pipeline("p", memory.items([]) | flow | memory.into([])).test(["a"])
+    assert (trial.values, trial.outcomes) == (["a"], {"delivered": 1})
+
+
+def test_of_rows_that_are_tried_again_the_same_passes_once() -> None:
+    bench = Bench(distinct_until_changed())
+    one, two = bench.accept([0, 1])
+    bench.hand(Chunk(["a", "a", "b"], [*bench.run.ledger.split(one, 2), two], (), 2))
+    assert bench.values == ["a", "b"]
+    bench.finish()
