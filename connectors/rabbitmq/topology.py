@@ -52,7 +52,9 @@ _PLUGINS = {
     "x-modulus-hash": "rabbitmq_sharding",
     "x-delayed-message": "rabbitmq_delayed_message_exchange",
 }
-_PASSING = re.compile(r"down or inaccessible|not have a running replica|\btime(d )?out\b|INTERNAL_ERROR", re.IGNORECASE)
+_PASSING = re.compile(
+    r"down or inaccessible|not have a running replica|unknown delivery tag|\btime(d )?out\b|INTERNAL_ERROR", re.IGNORECASE
+)
 _REFUSED = re.compile("PRECONDITION_FAILED|COMMAND_INVALID|SYNTAX_ERROR|NOT_ALLOWED|NOT_IMPLEMENTED")
 
 
