@@ -30,6 +30,8 @@ _DELAY = "x-delay"
 _DROPPED = BROKERS | {ATTEMPTS, DELIVERIES, "CC", "BCC"}
 
 
+_PATIENCE = 10.0
+"""Seconds in which a delay queue has to confirm; after that a longer delay is taken."""
 _SETTLING = 2.5
 """Seconds in which a node that is killed forgets a quorum queue that was just declared, with all that it has confirmed (seen
 on single nodes of all versions; it writes the registration of a queue late)."""
@@ -59,7 +61,7 @@ class Parking:
         if not entries:
             return 0.0
         if self._publisher is None:
-            self._publisher = Publisher(self.broker, insists=False)
+            self._publisher = Publisher(self.broker, patience=_PATIENCE)
         milliseconds = self._level(delay) if delay > 0 and self.exchange is None else math.ceil(delay * 1000 - 1e-6)
         delayed = {_DELAY: milliseconds} if milliseconds and self.exchange is not None else {}
         failed = {FIRST_FAILED: f"{time.time():.6f}"}
