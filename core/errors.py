@@ -9,6 +9,7 @@ WarrenError
 │   ├── TopologyError     a queue or an exchange that is missing, or is there and differs
 │   └── PartialWriteError some messages of one write could not be written; the others are safe
 ├── CircuitOpenError      a call that was not made, as those before it failed; one message's failure, worth a retry
+├── StateError            what steps remember and the pipeline do not fit each other, or cannot be kept
 ├── StalledError          every credit is held by steps that wait for more messages
 ├── ShutdownError         the deadline passed with messages still in flight; they went back to their source
 └── MessageError          one message that cannot go on; it becomes a failure and never ends the stream
@@ -45,6 +46,7 @@ __all__ = [
     "RejectedError",
     "ShutdownError",
     "StalledError",
+    "StateError",
     "StorageError",
     "TopologyError",
     "UnroutableError",
@@ -101,6 +103,10 @@ class CircuitOpenError(WarrenError):
 
 class StalledError(WarrenError):
     """Every credit is held by steps that wait for more messages, so none can come; nothing is lost."""
+
+
+class StateError(WarrenError):
+    """What steps remember cannot be kept, or does not fit the pipeline that wants to go on with it; nothing is lost."""
 
 
 class ShutdownError(WarrenError):

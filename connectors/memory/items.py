@@ -24,6 +24,8 @@ class Items(Inlet[T]):
     Delivery: what is released comes again, until it is acknowledged; nothing outlives the process.
     """
 
+    bounded = True
+
     def __init__(self, values: Iterable[Any], type: Any = None, *, broker: Broker | None = None) -> None:
         self.values = values
         self.type = type
