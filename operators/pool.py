@@ -7,15 +7,10 @@ import functools
 import inspect
 import os
 import pickle
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import connection
-from multiprocessing.context import SpawnContext
-from multiprocessing.process import BaseProcess
 from typing import Any
 
 from warren.core.chunk import Chunk, apply_each
@@ -23,6 +18,7 @@ from warren.core.errors import GraphError, HandlerError, shorten
 from warren.core.graph import Operator, name_of
 from warren.core.stage import Handler, Stage
 from warren.operators.keys import is_async
+from warren.operators.processes import Processes
 from warren.operators.slots import Slot, Slots
 
 __all__ = ["pooled"]
@@ -31,8 +27,6 @@ __all__ = ["pooled"]
 _PIECE = 32
 # Tasks for each worker, so that the next one is at hand when it is done.
 _AHEAD = 2
-# Seconds that a process has to end once it is not needed, and again once it was told to.
-_GRACE = 1.0
 
 
 def pooled(function: Callable[[Any], Any], name: str, executor: Any, workers: int | None) -> Operator[Any, Any]:
@@ -55,43 +49,7 @@ def pooled(function: Callable[[Any], Any], name: str, executor: Any, workers: in
         raise GraphError(
             f"{title}): {name} cannot be sent to another process: {error}; define it at the top level of a module"
         ) from error
-    return _Pooled(function, count, _ProcessPool, _Processes(pickled))
-
-
-class _ProcessPool(ProcessPoolExecutor):
-    """Processes that end with their pool, even where a call in one never does."""
-
-    def __init__(self, workers: int) -> None:
-        # A process that is forked off one with threads may stand still for ever.
-        context = SpawnContext()
-        make, made = context.Process, list[BaseProcess]()
-
-        def process(*arguments: Any, **options: Any) -> BaseProcess:
-            made.append(make(*arguments, **options))
-            return made[-1]
-
-        context.Process = process  # type: ignore[misc,assignment]  # this context is made for this pool alone
-        self.made = made
-        super().__init__(workers, mp_context=context)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        super().shutdown(wait, cancel_futures=cancel_futures)
-        if self.made:
-            # Not a daemon: a program that ends meanwhile waits for the processes, which are given little time.
-            threading.Thread(target=_end, args=(list(self.made),), name="warren-pool-end").start()
-            self.made.clear()
-
-
-def _end(processes: list[BaseProcess]) -> None:
-    """See processes end: by themselves, when they are told to, or by force."""
-    alive = [process for process in processes if process.pid is not None]
-    for end in (BaseProcess.terminate, BaseProcess.kill):
-        until = time.monotonic() + _GRACE
-        while alive and (left := until - time.monotonic()) > 0:
-            ended = connection.wait([process.sentinel for process in alive], left)
-            alive = [process for process in alive if process.sentinel not in ended]
-        for process in alive:
-            end(process)
+    return _Pooled(function, count, Processes, _Processes(pickled))
 
 
 class _Threads:

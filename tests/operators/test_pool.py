@@ -4,10 +4,7 @@ import functools
 import math
 import operator
 import os
-import subprocess
-import sys
 import threading
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,41 +84,6 @@ def test_a_worker_that_dies_fails_the_message_it_dies_of() -> None:
     assert [kind for kind, _ in reasons(result)] == ["BrokenProcessPool"] * 2
     assert "1:map(call): the process that worked on functools.partial(" in reasons(result)[0][1]
     assert "died; it may need more memory" in reasons(result)[0][1]
-
-
-@pytest.mark.parametrize("before", [0, 1], ids=["it ends when told to", "only force ends it"])
-def test_a_call_that_never_returns_does_not_keep_the_program_alive(before: int) -> None:
-    program = f"""
-import asyncio, functools, operator, os, signal, time
-from warren import Pipeline
-from warren.connectors import memory
-from warren.operators import map
-
-deaf = functools.partial(signal.pthread_sigmask, signal.SIG_BLOCK, [signal.SIGTERM])
-values = [os.getpid] + [deaf] * {before} + [functools.partial(time.sleep, 3600)]
-
-async def main():
-    seen = []
-    flow = memory.items(values) | map(operator.call, executor="process", workers=1) | memory.into(seen)
-    running = Pipeline("p", flow, shutdown="10ms").start()
-    while len(seen) <= {before}:
-        await asyncio.sleep(0.01)
-    running.stop()
-    try:
-        await running
-    except Exception as error:
-        print(seen[0], type(error).__name__)
-
-asyncio.run(main())
-"""
-    command = [sys.executable, "-c", program]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "src")}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    worker, error = done.stdout.split()
-    assert error == "ShutdownError"
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(worker), 0)
 
 
 def test_the_pool_is_made_anew_and_a_retry_may_try_again() -> None:
