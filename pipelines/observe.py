@@ -18,6 +18,7 @@ from warren.core.graph import Sink, Source
 from warren.core.hooks import FlowObserver
 from warren.core.receipt import RELEASED, Kind, Outcome, Token
 from warren.core.stage import Run
+from warren.operators.keys import is_async
 from warren.pipelines.explain import Explanation
 from warren.pipelines.pipeline import Pipeline
 
@@ -78,6 +79,23 @@ class Observed(Observable[T]):
     def explain(self) -> Explanation:
         """The topology, the credit and the guarantee on each step, as `Pipeline.explain`."""
         return self._plan.explain()
+
+    def subscribe(
+        self,
+        on_next: abc.ObserverBase[T] | abc.OnNext[T] | None = None,
+        on_error: abc.OnError | None = None,
+        on_completed: abc.OnCompleted | None = None,
+        *,
+        scheduler: abc.SchedulerBase | None = None,
+    ) -> abc.DisposableBase:
+        """Run the pipeline for an observer, as `observe` says. Raises `GraphError` for an ``async`` one."""
+        function: Any = getattr(on_next, "on_next", on_next)
+        if function is not None and is_async(function):
+            raise GraphError(
+                f"{self!r}: on_next must not be async, as nobody would wait for it; put the work into a map before, or take "
+                "values with confirm=True"
+            )
+        return super().subscribe(on_next, on_error, on_completed, scheduler=scheduler)
 
     def _subscribe_core(
         self, observer: abc.ObserverBase[T], scheduler: abc.SchedulerBase | None = None

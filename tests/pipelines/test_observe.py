@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import reactivex
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from reactivex import operators as ops
 
@@ -115,6 +115,7 @@ def test_a_single_value_then_the_end() -> None:
     assert (log.values, log.kinds) == ([7], ["next", "completed"])
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-3, 3), max_size=30), st.integers(1, 4))
 def test_many_values_come_in_order_and_once(values: list[int], size: int) -> None:
     log = watched(memory.items(values) | filter(lambda x: x) | flat_map(lambda x: [x, -x]) | batch(size))
@@ -445,6 +446,78 @@ def test_without_an_event_loop_it_says_where_to_subscribe() -> None:
     assert str(errors[0]) == (
         "observe('p', memory.items | map(str) | observer): subscribe where an event loop runs, such as in an async function"
     )
+
+
+def test_an_async_observer_is_refused_as_nobody_would_wait_for_it() -> None:
+    async def later(value: int) -> None:
+        raise NotImplementedError
+
+    class Later(Log):
+        async def on_next(self, value: int) -> None:  # type: ignore[override]
+            raise NotImplementedError
+
+    async def main() -> None:
+        for observer in (later, Later()):
+            with pytest.raises(GraphError, match=r"observe\('p', memory:q \| observer\): on_next must not be async"):
+                observe("p", world.queue()).subscribe(observer)
+
+    world = World(1)
+    world.run(main)
+    assert world.left == [1]
+
+
+@settings(deadline=None)
+@given(
+    count=st.integers(0, 12),
+    bad=st.sets(st.integers(0, 11)),
+    last=st.integers(0, 14),
+    credit=st.integers(1, 5),
+    confirm=st.booleans(),
+    picks=st.lists(st.integers(0, 9), min_size=15, max_size=15),
+)
+def test_each_message_is_settled_once_whatever_is_raised_confirmed_and_disposed(
+    count: int, bad: set[int], last: int, credit: int, confirm: bool, picks: list[int]
+) -> None:
+    handled: list[int] = []
+
+    async def main() -> None:
+        log = Log()
+        open_: list[Handed[int]] = []
+        subscription: Any = None
+
+        def handle(value: int) -> None:
+            if value in bad:
+                raise ValueError("bad")
+            handled.append(value)
+
+        def on_next(handed: Any) -> None:
+            if confirm:
+                open_.append(handed)
+            else:
+                handle(handed)
+            if len(handled) + len(open_) == last:
+                subscription.dispose()
+
+        flow = observe("p", world.queue(), confirm=confirm, until_empty=True, credit=credit)
+        subscription = flow.subscribe(on_next, log.on_error, log.on_completed)
+        for pick in picks:
+            await asyncio.sleep(1)
+            if open_:
+                handed = open_.pop(pick % len(open_))
+                try:
+                    handle(handed.value)
+                except ValueError as error:
+                    handed.fail(error)
+                else:
+                    handed.done()
+        await asyncio.sleep(60)
+
+    world = World(*range(count))
+    world.run(main)
+    ends = sorted([*handled, *(value for value, _ in world.dead), *world.left])
+    assert ends == list(range(count))
+    assert {value for value, _ in world.dead} <= bad
+    assert world.complaints == []
 
 
 def test_it_explains_itself() -> None:
