@@ -136,8 +136,11 @@ class _Circuit:
     def around(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """A function that makes its calls through the circuit."""
 
+        # One for all calls, as they follow each other.
+        through = _Call(self)
+
         def call(value: Any) -> Any:
-            with _Call(self):
+            with through:
                 return function(value)
 
         return call
