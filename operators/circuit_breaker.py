@@ -135,9 +135,7 @@ class _Circuit:
 
     def around(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """A function that makes its calls through the circuit."""
-
-        # One for all calls, as they follow each other.
-        through = _Call(self)
+        through = _Call(self)  # one for all calls, as they follow each other
 
         def call(value: Any) -> Any:
             with through:
