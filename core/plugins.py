@@ -3,7 +3,7 @@
 ===================== =============================================== ========================================
 group                 what an entry point's value is                  how it is reached
 ===================== =============================================== ========================================
-``warren.operators``  an operator, or a function that makes one      ``from warren.operators import NAME``
+``warren.operators``  an operator, or a function that makes one       ``from warren.operators import NAME``
 ``warren.connectors`` an object with ``source`` and ``sink``          by an address with the scheme ``NAME``
 ``warren.codecs``     a codec, or a class of one                      by the content types that it reads
 ``warren.detectors``  a function or a class                           ``warren.analytics.detector(NAME)``
