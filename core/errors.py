@@ -3,6 +3,7 @@
 WarrenError
 ├── GraphError            a pipeline that cannot work, refused when it is built
 ├── AddressError          an address or a name that leads nowhere
+├── PluginError           a plugin that does not load, or one of several with the same name; an ImportError too
 ├── ConnectorError        a source or a sink that cannot do its part; the pipeline stops, nothing is acknowledged
 │   ├── StorageError      a file, folder or disk that cannot be read or written
 │   ├── BrokerError       a broker that cannot be reached, or refuses
@@ -42,6 +43,7 @@ __all__ = [
     "LateError",
     "MessageError",
     "PartialWriteError",
+    "PluginError",
     "PoisonError",
     "RejectedError",
     "ShutdownError",
@@ -68,6 +70,10 @@ class GraphError(WarrenError):
 
 class AddressError(WarrenError):
     """An address, module or pipeline name that leads nowhere."""
+
+
+class PluginError(WarrenError, ImportError):
+    """What another package adds to warren cannot be used: it does not load, or its name says several things."""
 
 
 class ConnectorError(WarrenError):
