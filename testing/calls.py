@@ -1,0 +1,141 @@
+"""Faults of functions: calls that fail, and calls that take long."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, TypeVar
+
+from warren.core.clock import Duration, seconds
+from warren.core.errors import GraphError
+from warren.core.graph import Operator, name_of
+from warren.operators.tap import tap
+from warren.testing.which import which
+
+__all__ = ["fail", "slow"]
+
+F = TypeVar("F")
+
+
+def fail(
+    *,
+    nth: int | Iterable[int] | None = None,
+    every: int | None = None,
+    share: float | None = None,
+    error: type[Exception] | Exception = ConnectionError,
+    seed: object = 0,
+) -> Callable[[F], F]:
+    """Make the nth call of a function raise an error instead: ``map(fail(nth=3)(price))``.
+
+    Calls are counted as long as the wrapped function lives, retries included. An operator can be wrapped too: then values
+    fail right before it, and a `retry` behind it leads back there.
+
+    - ``nth``, ``every``, ``share``: the nth call or several, every nth, or a share of them by lot, which ``seed`` decides
+    - ``error``: the exception, or its type
+
+    Raises `GraphError` where it is not said which calls, or ``error`` is no exception.
+
+    >>> from warren import Pipeline, constant
+    >>> from warren.connectors import memory
+    >>> from warren.operators import map, retry
+    >>> steps = map(fail(nth=[1, 2])(str.upper)) | retry(constant("5s"))
+    >>> trial = Pipeline("shout", memory.items([]) | steps | memory.into([])).test(["a"])
+    >>> trial.values, round(trial.elapsed)
+    (['A'], 10)
+    """
+    choose = which("fail", nth, every, share).chooser(f"{seed}:fail")
+    made = _maker(error)
+
+    def before() -> None:
+        if choose():
+            raise made()
+
+    def failing_before(value: object) -> None:
+        before()
+
+    def wrap(function: Any) -> Any:
+        if isinstance(function, Operator):
+            return tap(failing_before) | function
+        if not callable(function):
+            raise GraphError(f"fail(...)({function!r}): give a function or an operator to wrap")
+        if inspect.iscoroutinefunction(function):
+
+            async def failing_later(*values: Any, **named: Any) -> Any:
+                before()
+                return await function(*values, **named)
+
+            return _like(failing_later, function)
+
+        def failing(*values: Any, **named: Any) -> Any:
+            before()
+            return function(*values, **named)
+
+        return _like(failing, function)
+
+    return wrap
+
+
+def slow(
+    by: Duration,
+    *,
+    nth: int | Iterable[int] | None = None,
+    every: int | None = None,
+    share: float | None = None,
+    seed: object = 0,
+) -> Callable[[Callable[..., Any]], Callable[..., Coroutine[Any, Any, Any]]]:
+    """Make calls of a function take so much longer, in virtual time: ``map(slow("5s", nth=2)(price))``.
+
+    All calls are slow unless ``nth``, ``every`` or ``share`` says which; as for `fail`. The wrapped function is ``async``,
+    so it is for steps that take such functions. Raises `GraphError` where ``by`` is no duration.
+
+    >>> from warren import Pipeline
+    >>> from warren.connectors import memory
+    >>> from warren.operators import map
+    >>> late = map(slow("5s", nth=2)(str.upper))
+    >>> trial = Pipeline("shout", memory.items([]) | late | memory.into([])).test(["a", "b", "c"])
+    >>> trial.values, trial.elapsed
+    (['A', 'B', 'C'], 5.0)
+    """
+    length = seconds(by)
+    if nth is None and every is None and share is None:
+        every = 1
+    choose = which("slow", nth, every, share).chooser(f"{seed}:slow")
+
+    def wrap(function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+        if not callable(function):
+            raise GraphError(f"slow(...)({function!r}): give a function to wrap")
+
+        async def slowed(*values: Any, **named: Any) -> Any:
+            if choose():
+                await asyncio.sleep(length)
+            answer = function(*values, **named)
+            return await answer if inspect.isawaitable(answer) else answer
+
+        wrapped: Callable[..., Coroutine[Any, Any, Any]] = _like(slowed, function)
+        return wrapped
+
+    return wrap
+
+
+def _like(wrapped: Any, function: Any) -> Any:
+    """The wrapped function, under the name that errors and drawings show of the other."""
+    wrapped = functools.update_wrapper(wrapped, function)
+    wrapped.__name__ = name_of(function)
+    return wrapped
+
+
+def _maker(error: Any) -> Callable[[], Exception]:
+    if isinstance(error, Exception):
+        return lambda: error
+    text = "this call fails because the test says so"
+    try:
+        made = error(text) if isinstance(error, type) else None
+    except Exception as reason:
+        raise GraphError(
+            f"fail(error={error.__name__}): it cannot be made of a text ({reason}); give the exception"
+        ) from None
+    if not isinstance(made, Exception):
+        raise GraphError(f"fail(error={error!r}): give an exception, or a type of them")
+    return lambda: error(text)
