@@ -45,13 +45,14 @@ class Given:
 
     def __init__(self, inlet: Inlet[Any], script: Script) -> None:
         self.typed = inlet.type is not None
+        self.counts_retries = not inlet.losses_are_attempts
         self.end = script.end
         self.arrivals: list[Arrival] = []
         self.bodies: list[Any] = []
         self.ids: list[str] = []
         self.values: dict[str, Any] = {}
         self.attempts: list[int] = []
-        self.deliveries: list[int] = []
+        self.losses: list[int] = []
         self.waiting: list[tuple[float, int]] = []
         self.unsettled: set[int] = set()
         self.changed: set[asyncio.Future[None]] = set()
@@ -66,7 +67,7 @@ class Given:
         self.ids.append(arrival.id or str(place))
         self.values[self.ids[-1]] = value
         self.attempts.append(1)
-        self.deliveries.append(0)
+        self.losses.append(0)
         self.waiting.append((arrival.at, place))
         self._wake()
 
@@ -81,19 +82,18 @@ class Given:
 
     async def receive(self, limit: int) -> Batch | None:
         loop = asyncio.get_running_loop()
-        while not self.waiting or self.waiting[0][0] > loop.time() + _TICK:
+        while True:
+            self.waiting.sort()
+            if self.waiting and self.waiting[0][0] <= loop.time() + _TICK:
+                break
             if not self.waiting and self.end <= loop.time() + _TICK:
                 return None
             due = self.waiting[0][0] if self.waiting else self.end
             await wait(self.changed, due if due < math.inf else None)
-            self.waiting.sort()
-        self.waiting.sort()
         ready = [item for item in self.waiting[:limit] if item[0] <= loop.time() + _TICK]
         del self.waiting[: len(ready)]
         handles = [place for _, place in ready]
         self.unsettled.update(handles)
-        for i in handles:
-            self.deliveries[i] += 1
         arrivals = [self.arrivals[i] for i in handles]
         return Batch(
             bodies=[self.bodies[i] for i in handles],
@@ -103,8 +103,11 @@ class Given:
             keys=_column([arrival.key for arrival in arrivals]),
             headers=_column([arrival.headers for arrival in arrivals]),
             attempts=[self.attempts[i] for i in handles],
-            deliveries=[self.deliveries[i] for i in handles],
+            deliveries=[self._deliveries(i) for i in handles],
         )
+
+    def _deliveries(self, place: int) -> int:
+        return 1 + self.losses[place] + (self.attempts[place] - 1 if self.counts_retries else 0)
 
     async def acknowledge(self, handles: Sequence[Hashable]) -> None:
         self.unsettled.difference_update(handles)
@@ -114,6 +117,7 @@ class Given:
         for place in handles:
             if isinstance(place, int) and place in self.unsettled:
                 self.unsettled.remove(place)
+                self.losses[place] += attempts is None
                 self.attempts[place] = attempts or self.attempts[place]
                 self.waiting.append((when, place))
         self._wake()

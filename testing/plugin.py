@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -68,8 +68,8 @@ def trial() -> Callable[..., Trial]:
 
 
 @pytest.fixture
-def virtual_pipeline() -> Generator[Callable[..., Virtual]]:
-    """Starts pipelines in virtual time and ends them when the test is over: ``run = virtual_pipeline(orders)``."""
+def virtual_pipeline() -> Iterator[Callable[..., Virtual]]:
+    """Starts pipelines in virtual time, as ``run = start(orders)`` where ``start`` is this, and ends them after the test."""
     from warren.testing.stepping import virtual
 
     started: list[Virtual] = []
