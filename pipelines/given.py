@@ -113,13 +113,14 @@ class Given:
         self.unsettled.difference_update(handles)
 
     async def release(self, handles: Sequence[Hashable], delay: float = 0.0, attempts: int | None = None) -> None:
-        when = asyncio.get_running_loop().time() + delay
+        due = asyncio.get_running_loop().time() + delay
         for place in handles:
             if isinstance(place, int) and place in self.unsettled:
                 self.unsettled.remove(place)
                 self.losses[place] += attempts is None
                 self.attempts[place] = attempts or self.attempts[place]
-                self.waiting.append((when, place))
+                # As of a broker, what comes again at once comes before what is newer.
+                self.waiting.append((due if delay > 0 else self.arrivals[place].at, place))
         self._wake()
 
     async def close(self) -> None:

@@ -70,9 +70,9 @@ def assert_dead_lettered(
     kind = error.__name__ if isinstance(error, type) else error
     wrong = [each for each in letters if kind not in (None, each.error) or (stage is not None and stage not in each.stage)]
     if wrong:
-        asked = " ".join([*([kind] if kind else []), *([f"at {stage}"] if stage else [])])
+        asked = " ".join([*([f"by {kind}"] if kind else []), *([f"at {stage}"] if stage else [])])
         lines = [f"  {_why(letter)}" for letter in wrong[:8]]
-        raise AssertionError("\n".join([f"{len(wrong)} dead letter(s) failed otherwise than by {asked}:", "", *lines]))
+        raise AssertionError("\n".join([f"{len(wrong)} dead letter(s) failed otherwise than {asked}:", "", *lines]))
 
 
 def assert_outcomes(trial: Trial, **expected: int) -> None:

@@ -23,9 +23,6 @@ __all__ = ["faults", "trial", "virtual_pipeline", "warren_seed"]
 _SEED = pytest.StashKey[int]()
 _USED = pytest.StashKey[bool]()
 
-if "warren.testing.assertions" not in sys.modules:
-    pytest.register_assert_rewrite("warren.testing.assertions")
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option of the seed."""
@@ -108,4 +105,6 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
     played, expected = (left, right) if isinstance(left, module.Played) else (right, left)
     if not isinstance(played, module.Played) or not isinstance(expected, str | dict):
         return None
-    return [f"{played!r} == {expected!r}", *played.differences(expected).splitlines()]
+    # Pytest shows eight lines, so the headline and the empty ones are left out.
+    _, *lines = played.differences(expected).splitlines()
+    return [f"{played!r} == {expected!r}", *(line[2:] for line in lines if line)]

@@ -129,13 +129,14 @@ class Virtual:
         return self
 
     def finish(self) -> Trial:
-        """Have the sources end, see everything through, and say what came of it. Calling it again says the same."""
+        """Have the sources end, see everything through, and say what came of it; again, where it was called before."""
         if self._task is None or not self._task.done():
             self._check()
             assert self._runtime is not None and self._task is not None and self._loop is not None
             for given in self._sources(None):
                 given.finish()
             alone(partial(self._loop.run_until_complete, self._task))
+        self._raise()
         return self.trial
 
     def _check(self) -> None:

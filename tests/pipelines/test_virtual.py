@@ -54,8 +54,8 @@ async def _in_thread() -> int:
 def test_it_advances_to_a_time_and_stops_there() -> None:
     loop = VirtualLoop()
     seen: list[float] = []
-    for time in (1, 2, 2, 3):
-        loop.call_at(time, seen.append, time)
+    for due in (1, 2, 2, 3):
+        loop.call_at(due, seen.append, due)
     loop.advance(1.5)
     assert (seen, loop.time()) == ([1], 1.5)
     loop.advance(2)

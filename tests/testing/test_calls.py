@@ -93,7 +93,7 @@ def test_a_slow_call_is_timed_out_as_any_other() -> None:
 @pytest.mark.parametrize(
     ("build", "sentence"),
     [
-        (lambda: fail(), "fail: say which ones"),
+        (fail, "fail: say which ones"),
         (lambda: fail(nth=1, error="gone"), r"fail\(error='gone'\): give an exception"),  # type: ignore[arg-type]
         (lambda: fail(nth=1, error=int), r"fail\(error=.*int.*\): "),  # type: ignore[arg-type]
         (lambda: fail(nth=1, error=UnicodeDecodeError), "it cannot be made of a text .*; give the exception"),

@@ -3,8 +3,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-import numpy
-import polars
+import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,12 +26,12 @@ class Stubborn:
         (1, 2, False),
         ({"a": [1]}, {"a": [1]}, True),
         (float("nan"), float("nan"), False),
-        (numpy.array([1, 2]), numpy.array([1, 2]), True),
-        (numpy.array([1, 2]), numpy.array([1, 3]), False),
-        (numpy.array([1, 2]), numpy.array([1, 2, 3]), False),
-        (polars.DataFrame({"a": [1]}), polars.DataFrame({"a": [1]}), True),
-        (polars.DataFrame({"a": [1]}), polars.DataFrame({"a": [2]}), False),
-        (polars.DataFrame({"a": [1]}), 1, False),
+        (np.array([1, 2]), np.array([1, 2]), True),
+        (np.array([1, 2]), np.array([1, 3]), False),
+        (np.array([1, 2]), np.array([1, 2, 3]), False),
+        (pl.DataFrame({"a": [1]}), pl.DataFrame({"a": [1]}), True),
+        (pl.DataFrame({"a": [1]}), pl.DataFrame({"a": [2]}), False),
+        (pl.DataFrame({"a": [1]}), 1, False),
         (Stubborn(), Stubborn(), False),
     ],
 )

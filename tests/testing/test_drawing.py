@@ -31,7 +31,8 @@ def test_a_line_of_nothing_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    ("length", "text"), [(0, "0s"), (0.25, "0.25s"), (61, "1m1s"), (90061.5, "1d1h1m1.5s"), (3600, "1h"), (0.1 + 0.2, "0.3s")]
+    ("length", "text"),
+    [(0, "0s"), (0.25, "0.25s"), (61, "1m1s"), (90061.5, "1d1h1m1.5s"), (3600, "1h"), (0.1 + 0.2, "0.3s")],
 )
 def test_a_length_of_time_is_written_as_marbles_read_it(length: float, text: str) -> None:
     assert duration(length) == text

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warren.core.errors import GraphError
-from warren.testing.marbles import Mark, Marbles, frame_length
+from warren.testing.marbles import Marbles, Mark, frame_length
 
 
 def marks(text: str, frame: str = "1s") -> list[tuple[float, str]]:
