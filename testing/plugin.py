@@ -99,9 +99,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
     """Explain a comparison of what was played with marbles."""
-    module = sys.modules.get("warren.testing.playing")
+    module: Any = sys.modules.get("warren.testing.playing")
     if module is None or op != "==":
         return None
+    played: Any
+    expected: object
     played, expected = (left, right) if isinstance(left, module.Played) else (right, left)
     if not isinstance(played, module.Played) or not isinstance(expected, str | dict):
         return None

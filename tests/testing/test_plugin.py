@@ -1,20 +1,19 @@
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.house.tree import ROOT, load, sources
+from tests.testing.plugged import PLUGIN, run
 from warren import Pipeline
 from warren.connectors import memory
 from warren.operators import batch
 
-PLUGIN = "warren.testing.plugin"
 LIGHT = ("warren.core", "warren.pipelines", "warren.operators", "warren.testing.playing", "reactivex", "msgspec", "polars")
 
 HEAD = """
@@ -28,30 +27,12 @@ shout = Pipeline("shout", memory.items([]) | map(str.upper) | memory.into([]))
 """
 
 
-def run(folder: Path, text: str, *options: str, plugin: bool = True, path: str = "") -> subprocess.CompletedProcess[str]:
-    """Run pytest on a file of tests, warnings being errors; an entry point that is installed stays out of it."""
-    (folder / "test_them.py").write_text(text)
-    named = ["-p", "no:warren", "-p", PLUGIN] if plugin else []
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-W",
-        "error",
-        "-p",
-        "no:cacheprovider",
-        *named,
-        *options,
-        "test_them.py",
-    ]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [path, str(ROOT / "src")]))}
-    environment.pop("PYTEST_ADDOPTS", None)
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+def run_one(folder: Path, text: str, *options: str, **named: Any) -> subprocess.CompletedProcess[str]:
+    return run(folder, {"test_them.py": text}, *options, **named)
 
 
 def test_the_fixtures_work(tmp_path: Path) -> None:
-    done = run(
+    done = run_one(
         tmp_path,
         HEAD
         + """
@@ -75,7 +56,7 @@ def test_faults(faults, warren_seed):
 
 
 def test_a_failure_shows_the_seed_the_marbles_and_the_line_of_the_test(tmp_path: Path) -> None:
-    done = run(
+    done = run_one(
         tmp_path,
         HEAD
         + """
@@ -122,7 +103,7 @@ def test_the_own_fixture(faults):
 def test_nothing_of_warren_is_loaded():
     assert set({LIGHT!r}) & set(sys.modules) == set()
 """
-    done = run(tmp_path, text)
+    done = run_one(tmp_path, text)
     assert "2 passed" in done.stdout, done.stdout + done.stderr
 
 
@@ -134,9 +115,11 @@ def test_it_is_found_by_its_entry_point(tmp_path: Path) -> None:
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: warren\nVersion: 0\n")
     (info / "entry_points.txt").write_text(f"[pytest11]\nwarren = {PLUGIN}\n")
-    done = run(tmp_path, "def test_it(faults):\n    assert faults\n", plugin=False, path=str(info.parent))
+    done = run_one(tmp_path, "def test_it(faults):\n    assert faults\n", plugin=False, path=str(info.parent))
     assert "1 passed" in done.stdout, done.stdout + done.stderr
-    off = run(tmp_path, "def test_it(faults):\n    assert faults\n", "-p", "no:warren", plugin=False, path=str(info.parent))
+    off = run_one(
+        tmp_path, "def test_it(faults):\n    assert faults\n", "-p", "no:warren", plugin=False, path=str(info.parent)
+    )
     assert "fixture 'faults' not found" in off.stdout
 
 
