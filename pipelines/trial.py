@@ -29,6 +29,10 @@ T = TypeVar("T")
 class Ends:
     """What a trial puts around the ends of a pipeline: faults, or something that watches. This one changes nothing."""
 
+    def __repr__(self) -> str:
+        """What it is called."""
+        return type(self).__name__
+
     def begin(self) -> Ends:
         """What stands around the ends of one trial; a new one where it remembers anything."""
         return self

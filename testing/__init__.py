@@ -14,20 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from warren.pipelines.given import Arrival
+    from warren.pipelines.trial import Ends
     from warren.testing.assertions import assert_dead_lettered, assert_delivered, assert_outcomes
     from warren.testing.calls import fail, slow
     from warren.testing.faults import Faults
     from warren.testing.marbles import Marbles
     from warren.testing.playing import Played, check, play
-    from warren.testing.recording import recorded, replay
+    from warren.testing.recording import Recording, recorded, replay
     from warren.testing.stepping import Virtual, virtual
     from warren.testing.tape import Tape
 
 __all__ = [
     "Arrival",
+    "Ends",
     "Faults",
     "Marbles",
     "Played",
+    "Recording",
     "Tape",
     "Virtual",
     "assert_dead_lettered",
@@ -44,9 +47,11 @@ __all__ = [
 
 _HOMES = {
     "Arrival": "warren.pipelines.given",
+    "Ends": "warren.pipelines.trial",
     "Faults": "warren.testing.faults",
     "Marbles": "warren.testing.marbles",
     "Played": "warren.testing.playing",
+    "Recording": "warren.testing.recording",
     "Tape": "warren.testing.tape",
     "Virtual": "warren.testing.stepping",
     "assert_dead_lettered": "warren.testing.assertions",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, ParamSpec, Protocol, TypeVar, overload
 
 from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError
@@ -17,6 +17,17 @@ from warren.testing.which import which
 __all__ = ["fail", "slow"]
 
 F = TypeVar("F")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Slow(Protocol):
+    """Makes a function a slower one, which is ``async`` whether the function was or not."""
+
+    @overload
+    def __call__(self, function: Callable[P, Awaitable[T]], /) -> Callable[P, Awaitable[T]]: ...
+    @overload
+    def __call__(self, function: Callable[P, T], /) -> Callable[P, Awaitable[T]]: ...
 
 
 def fail(
@@ -84,7 +95,7 @@ def slow(
     every: int | None = None,
     share: float | None = None,
     seed: object = 0,
-) -> Callable[[Callable[..., Any]], Callable[..., Coroutine[Any, Any, Any]]]:
+) -> Slow:
     """Make calls of a function take so much longer, in virtual time: ``map(slow("5s", nth=2)(price))``.
 
     All calls are slow unless ``nth``, ``every`` or ``share`` says which; as for `fail`. The wrapped function is ``async``,
@@ -103,7 +114,7 @@ def slow(
         every = 1
     choose = which("slow", nth, every, share).chooser(f"{seed}:slow")
 
-    def wrap(function: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    def wrap(function: Any, /) -> Any:
         if not callable(function):
             raise GraphError(f"slow(...)({function!r}): give a function to wrap")
 
@@ -113,8 +124,7 @@ def slow(
             answer = function(*values, **named)
             return await answer if inspect.isawaitable(answer) else answer
 
-        wrapped: Callable[..., Coroutine[Any, Any, Any]] = _like(slowed, function)
-        return wrapped
+        return _like(slowed, function)
 
     return wrap
 

@@ -116,6 +116,12 @@ class Faults(Ends):
         text = f"fail_write({chosen}{_named(sink)}{', written=True' if written else ''})"
         return self._with(lambda seed: Failed(seed, chosen, sink, made, written), text)
 
+    def also(self, fault: Ends) -> Faults:
+        """A fault of your own: an `Ends` that changes what comes, or stands around sources or sinks."""
+        if not isinstance(fault, Ends):
+            raise GraphError(f"also({fault!r}): give a warren.testing.Ends, whose methods put something around the ends")
+        return self._with(lambda seed: fault, f"also({fault!r})")
+
     def begin(self) -> Ends:
         """These faults around the ends of one trial."""
         return _Begun(repr(self), self._acts)

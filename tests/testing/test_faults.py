@@ -133,7 +133,7 @@ class Deaf(Ends):
 
 
 def test_what_does_not_add_up_is_told_with_the_faults() -> None:
-    faults = Faults(seed=4)._with(lambda seed: Deaf(), "deaf()")
+    faults = Faults(seed=4).also(Deaf())
     with pytest.raises(AssertionError) as caught:
         over().test("ab", faults=faults)
     assert str(caught.value).splitlines() == [
@@ -142,7 +142,7 @@ def test_what_does_not_add_up_is_told_with_the_faults() -> None:
         "memory.items: message 0 was handed over and never settled: 'a'",
         "memory.items: message 1 was handed over and never settled: 'b'",
         "",
-        "Faults(seed=4).deaf()",
+        "Faults(seed=4).also(Deaf)",
     ]
 
 
@@ -175,6 +175,7 @@ def test_nothing_is_lost_whatever_goes_wrong(count: int, seed: int, drops: list[
         (lambda: Faults().reorder(within=1), r"reorder\(within=1\): a message changes places"),
         (lambda: Faults().drop_connection(nth=[]), "drop_connection: nth="),
         (lambda: Faults().refuse(nth=1, error=ValueError), r"refuse\(error=<class 'ValueError'>\): give an exception"),
+        (lambda: Faults().also("a fault"), r"also\('a fault'\): give a warren.testing.Ends"),  # type: ignore[arg-type]
         (lambda: Faults().fail_write(), "fail_write: say which ones"),
     ],
 )
