@@ -7,12 +7,14 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, ParamSpec, Protocol, TypeVar, overload
+from weakref import WeakKeyDictionary
 
 from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError
 from warren.core.graph import Operator, name_of
+from warren.operators.keys import is_async
 from warren.operators.tap import tap
-from warren.testing.which import which
+from warren.testing.which import Which, which
 
 __all__ = ["fail", "slow"]
 
@@ -40,8 +42,8 @@ def fail(
 ) -> Callable[[F], F]:
     """Make the nth call of a function raise an error instead: ``map(fail(nth=3)(price))``.
 
-    Calls are counted as long as the wrapped function lives, retries included. An operator can be wrapped too: then values
-    fail right before it, and a `retry` behind it leads back there.
+    Calls are counted, retries included, anew for each trial. An operator can be wrapped too: then values fail right before
+    it, and a `retry` behind it leads back there.
 
     - ``nth``, ``every``, ``share``: the nth call or several, every nth, or a share of them by lot, which ``seed`` decides
     - ``error``: the exception, or its type
@@ -56,22 +58,24 @@ def fail(
     >>> trial.values, round(trial.elapsed)
     (['A'], 10)
     """
-    choose = which("fail", nth, every, share).chooser(f"{seed}:fail")
+    chosen = which("fail", nth, every, share)
     made = _maker(error)
 
-    def before() -> None:
-        if choose():
-            raise made()
-
-    def failing_before(value: object) -> None:
-        before()
-
     def wrap(function: Any) -> Any:
+        if not callable(function) and not isinstance(function, Operator):
+            raise GraphError(f"fail(...)({function!r}): give a function or an operator to wrap")
+        choose = _counted(chosen, f"{seed}:fail")
+
+        def before() -> None:
+            if choose():
+                raise made()
+
+        def failing_before(value: object) -> None:
+            before()
+
         if isinstance(function, Operator):
             return tap(failing_before) | function
-        if not callable(function):
-            raise GraphError(f"fail(...)({function!r}): give a function or an operator to wrap")
-        if inspect.iscoroutinefunction(function):
+        if is_async(function):
 
             async def failing_later(*values: Any, **named: Any) -> Any:
                 before()
@@ -112,11 +116,12 @@ def slow(
     length = seconds(by)
     if nth is None and every is None and share is None:
         every = 1
-    choose = which("slow", nth, every, share).chooser(f"{seed}:slow")
+    chosen = which("slow", nth, every, share)
 
     def wrap(function: Any, /) -> Any:
         if not callable(function):
             raise GraphError(f"slow(...)({function!r}): give a function to wrap")
+        choose = _counted(chosen, f"{seed}:slow")
 
         async def slowed(*values: Any, **named: Any) -> Any:
             if choose():
@@ -127,6 +132,23 @@ def slow(
         return _like(slowed, function)
 
     return wrap
+
+
+def _counted(chosen: Which, seed: str) -> Callable[[], bool]:
+    """Chooses calls, and begins anew in each event loop, so in each trial; calls outside one are counted together."""
+    choosers: WeakKeyDictionary[asyncio.AbstractEventLoop, Callable[[], bool]] = WeakKeyDictionary()
+    outside = chosen.chooser(seed)
+
+    def choose() -> bool:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return outside()
+        if loop not in choosers:
+            choosers[loop] = chosen.chooser(seed)
+        return choosers[loop]()
+
+    return choose
 
 
 def _like(wrapped: Any, function: Any) -> Any:

@@ -16,7 +16,7 @@ from warren.testing.compare import Row, compare
 from warren.testing.diff import same
 from warren.testing.drawing import Line, draw, frame_at
 from warren.testing.faults import Faults
-from warren.testing.marbles import BROKEN, Marbles
+from warren.testing.marbles import BROKEN, Marbles, frame_length
 from warren.testing.timeline import Happening, Timeline
 
 __all__ = ["Played", "check", "play"]
@@ -37,18 +37,20 @@ class Played:
     """
 
     def __init__(
-        self, name: str, given: Mapping[str, Marbles], trial: Trial, happened: Sequence[Happening], values: Mapping[str, Any]
+        self,
+        name: str,
+        given: Mapping[str, Marbles],
+        trial: Trial,
+        happened: Sequence[Happening],
+        values: Mapping[str, Any],
+        frame: float,
     ) -> None:
         self.name = name
         self.given = given
         self.trial = trial
         self.happened = happened
         self.values = values
-
-    @property
-    def frame(self) -> float:
-        """How many seconds a frame takes."""
-        return next(iter(self.given.values())).frame
+        self.frame = frame
 
     def differences(self, expected: str | Mapping[str, str]) -> str:
         """What does not fit these marbles, as lines of text below each other; empty where all of it does."""
@@ -133,7 +135,7 @@ def play(
     timeline = Timeline()
     trial = try_out(pipeline, lambda name: scripts.get(name, Script(())), start, (timeline, faults or Faults()))
     shown = {"": Marbles(given, frame)} if isinstance(given, str) else marbles
-    return Played(pipeline.name, shown, trial, timeline.happened, letters)
+    return Played(pipeline.name, shown, trial, timeline.happened, letters, frame_length(frame))
 
 
 def _script(pipeline: Pipeline, inlet: Inlet[Any], marbles: Marbles, values: Mapping[str, Any]) -> Script:

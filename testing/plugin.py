@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -105,7 +105,7 @@ def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str]
     played: Any
     expected: object
     played, expected = (left, right) if isinstance(left, module.Played) else (right, left)
-    if not isinstance(played, module.Played) or not isinstance(expected, str | dict):
+    if not isinstance(played, module.Played) or not isinstance(expected, str | Mapping):
         return None
     # Pytest shows eight lines, so the headline and the empty ones are left out.
     _, *lines = played.differences(expected).splitlines()

@@ -40,6 +40,32 @@ def test_calls_are_counted_with_retries() -> None:
     assert (trial.values, round(trial.elapsed)) == ([2], 120)
 
 
+def test_each_trial_and_each_function_counts_anew() -> None:
+    broken = fail(nth=2)
+    pipeline = Pipeline("p", memory.items([]) | map(broken(double)) | map(broken(str)) | memory.into([]))
+    for _ in range(2):
+        trial = pipeline.test([1, 2, 3, 4])
+        assert trial.values == ["2", "8"]
+        assert_dead_lettered(trial, [2, 3])
+
+
+def test_outside_a_trial_calls_are_counted_on() -> None:
+    wrapped = fail(nth=2)(double)
+    assert wrapped(1) == 2
+    with pytest.raises(ConnectionError, match="the test says so"):
+        wrapped(2)
+    assert wrapped(3) == 6
+
+
+class Later:
+    async def __call__(self, value: int) -> int:
+        return -value
+
+
+def test_a_callable_object_can_be_async() -> None:
+    assert run(map(fail(nth=2)(Later())), [1, 2]).values == [-1]
+
+
 def test_an_async_function_stays_one() -> None:
     wrapped = fail(every=2, error=TimeoutError)(later)
     assert inspect.iscoroutinefunction(wrapped)

@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from warren import Pipeline, constant
 from warren.connectors import memory
@@ -138,6 +140,36 @@ def test_what_was_played_equals_marbles_and_is_drawn_as_such() -> None:
     assert (str(played), repr(played)) == ("A-#(CD)|", "Played('A-#(CD)|')")
     with pytest.raises(TypeError, match="unhashable"):
         hash(played)
+
+
+TEXTS = st.lists(st.one_of(st.just("-"), st.text("abc#", min_size=1, max_size=3)), max_size=12).map(
+    lambda frames: "".join(frame if len(frame) == 1 else f"({frame})" for frame in frames) + "|"
+)
+STEPS = st.sampled_from(
+    [
+        lambda: map(str.upper),
+        lambda: debounce("2s"),
+        lambda: delay("1500ms"),
+        lambda: sample("3s"),
+        lambda: throttle(1, "2s"),
+        lambda: filter(lambda value: value != "b"),
+        lambda: map(fail(every=3)(str.upper)) | retry(constant("2s", attempts=2)),
+        lambda: map(slow("2s", every=2)(str.upper), concurrency=8, ordered=False),
+    ]
+)
+
+
+@given(TEXTS, STEPS, st.sampled_from(["1s", "250ms", "1h"]), st.integers(0, 3))
+def test_what_is_drawn_of_it_is_what_came(marbles: str, step: Any, frame: str, seed: int) -> None:
+    pipeline = Pipeline("p", memory.queue("in", str) | step() | memory.into([]))
+    faults = Faults(seed).duplicate(share=0.2, after="1s").reorder(3)
+    played = play(pipeline, marbles, frame=frame, faults=faults)
+    assert played == str(played), played.differences(str(played))
+    assert play(pipeline, marbles, frame=frame, faults=faults) == str(played)
+
+
+def test_nothing_given_to_no_source_is_nothing() -> None:
+    assert play(shout, {}) == "|"
 
 
 def test_values_are_drawn_by_their_letters() -> None:
