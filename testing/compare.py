@@ -62,7 +62,7 @@ def compare(
         return ""
     return "\n".join(
         [
-            f"pipeline {name!r}: what came out is not what the marbles say (a frame is {duration(frame)})",
+            f"pipeline {name}: what came out is not what the marbles say (a frame is {duration(frame)})",
             "",
             *(f"  {line}" for line in draw(lines, frame, sorted(wrong))),
             "",

@@ -14,7 +14,7 @@ from warren.testing.audit import Audit
 from warren.testing.ends import Delayed, Dropped, Duplicated, Failed, Refused, Reordered
 from warren.testing.which import which
 
-__all__ = ["Faults"]
+__all__ = ["Faults", "audited"]
 
 _Which = int | Iterable[int] | None
 _TEXT = "this write fails because the test says so"
@@ -125,6 +125,17 @@ class Faults(Ends):
     def begin(self) -> Ends:
         """These faults around the ends of one trial."""
         return _Begun(repr(self), self._acts)
+
+
+def audited(faults: Ends | None) -> Faults:
+    """These faults, with an account of what is settled in any case.
+
+    >>> audited(None), audited(Faults(3)), audited(Ends())
+    (Faults(seed=0), Faults(seed=3), Faults(seed=0).also(Ends))
+    """
+    if isinstance(faults, Faults):
+        return faults
+    return Faults() if faults is None else Faults().also(faults)
 
 
 def _named(sink: str | None) -> str:

@@ -15,7 +15,7 @@ from warren.pipelines.trial import Ends, Trial, try_out
 from warren.testing.compare import Row, compare
 from warren.testing.diff import same
 from warren.testing.drawing import Line, draw, frame_at
-from warren.testing.faults import Faults
+from warren.testing.faults import audited
 from warren.testing.marbles import BROKEN, Marbles, frame_length
 from warren.testing.timeline import Happening, Timeline
 
@@ -44,6 +44,7 @@ class Played:
         happened: Sequence[Happening],
         values: Mapping[str, Any],
         frame: float,
+        faults: str = "",
     ) -> None:
         self.name = name
         self.given = given
@@ -51,6 +52,7 @@ class Played:
         self.happened = happened
         self.values = values
         self.frame = frame
+        self.faults = faults
 
     def differences(self, expected: str | Mapping[str, str]) -> str:
         """What does not fit these marbles, as lines of text below each other; empty where all of it does."""
@@ -67,7 +69,7 @@ class Played:
             # What reaches a place that is not named must not go unseen.
             others = dict.fromkeys(each.place for each in self.happened if each.place not in by_place)
             rows += [Row(place, Marbles("", self.frame), self._at(place)) for place in others]
-        return compare(self.name, self.given, rows, self.trial, self.values, self.frame)
+        return compare(f"{self.name!r}{self.faults}", self.given, rows, self.trial, self.values, self.frame)
 
     def _at(self, place: str) -> list[Happening]:
         return [each for each in self.happened if each.place == place]
@@ -133,9 +135,10 @@ def play(
     marbles = {name: Marbles(text, frame) for name, text in texts.items()}
     scripts = {name: _script(pipeline, inlets[name], each, letters) for name, each in marbles.items()}
     timeline = Timeline()
-    trial = try_out(pipeline, lambda name: scripts.get(name, Script(())), start, (timeline, faults or Faults()))
+    trial = try_out(pipeline, lambda name: scripts.get(name, Script(())), start, (timeline, audited(faults)))
     shown = {"": Marbles(given, frame)} if isinstance(given, str) else marbles
-    return Played(pipeline.name, shown, trial, timeline.happened, letters, frame_length(frame))
+    told = "" if faults is None else f" with {faults!r}"
+    return Played(pipeline.name, shown, trial, timeline.happened, letters, frame_length(frame), told)
 
 
 def _script(pipeline: Pipeline, inlet: Inlet[Any], marbles: Marbles, values: Mapping[str, Any]) -> Script:

@@ -14,7 +14,7 @@ import pytest
 
 if TYPE_CHECKING:
     from warren.pipelines.pipeline import Pipeline
-    from warren.pipelines.trial import Trial
+    from warren.pipelines.trial import Ends, Trial
     from warren.testing.faults import Faults
     from warren.testing.stepping import Virtual
 
@@ -54,12 +54,10 @@ def faults(warren_seed: int) -> Faults:
 @pytest.fixture
 def trial() -> Callable[..., Trial]:
     """Runs a pipeline on values in virtual time, and checks that each was settled exactly once: ``trial(orders, [...])``."""
-    from warren.testing.faults import Faults
+    from warren.testing.faults import audited
 
-    def run(pipeline: Pipeline, values: Any, **options: Any) -> Trial:
-        if options.get("faults") is None:
-            options["faults"] = Faults()
-        return pipeline.test(values, **options)
+    def run(pipeline: Pipeline, values: Any, *, faults: Ends | None = None, **options: Any) -> Trial:
+        return pipeline.test(values, faults=audited(faults), **options)
 
     return run
 

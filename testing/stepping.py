@@ -40,7 +40,11 @@ class Virtual:
             raise GraphError(f"pipeline {self.pipeline.name!r} was started before; call virtual(...) again for another run")
         self._runner = asyncio.Runner(loop_factory=VirtualLoop)
         alone(self._open)
-        return self.advance(0)
+        try:
+            return self.advance(0)
+        except BaseException:
+            self.close()
+            raise
 
     def _open(self) -> None:
         assert self._runner is not None

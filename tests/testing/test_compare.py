@@ -7,7 +7,7 @@ import pytest
 from warren import Pipeline
 from warren.connectors import memory
 from warren.operators import delay, map
-from warren.testing import check, fail, play
+from warren.testing import Faults, check, fail, play
 
 
 def over(*steps: Any) -> Pipeline:
@@ -67,6 +67,11 @@ def test_the_order_within_a_frame_counts_for_values_and_not_for_dead_letters() -
     check(over(map(fail(nth=1)(str))), "(abc)|", "(#bc)|")
     check(over(map(fail(nth=1)(str))), "(abc)|", "(bc#)|")
     assert "  frame 0 (0s): expected c b #, and b c # came" in lines(over(map(fail(nth=1)(str))), "(abc)|", "(cb#)|")
+
+
+def test_the_faults_are_named() -> None:
+    first, *_ = lines(over(), "a|", "b|", faults=Faults(seed=2).duplicate(nth=1))
+    assert first.startswith("pipeline 'p' with Faults(seed=2).duplicate(nth=1): what came out is not what")
 
 
 def test_very_many_differences_are_cut_short() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from warren import Pipeline, constant
@@ -132,6 +132,11 @@ class Deaf(Ends):
         return Connection()
 
 
+def test_whatever_is_played_is_accounted_for() -> None:
+    with pytest.raises(AssertionError, match="handed over and never settled: 'a'"):
+        check(over(), "a|", "a|", faults=Deaf())
+
+
 def test_what_does_not_add_up_is_told_with_the_faults() -> None:
     faults = Faults(seed=4).also(Deaf())
     with pytest.raises(AssertionError) as caught:
@@ -146,6 +151,7 @@ def test_what_does_not_add_up_is_told_with_the_faults() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 40),
     st.integers(),

@@ -8,8 +8,9 @@ import pytest
 from warren import Pipeline, constant
 from warren.connectors import memory
 from warren.core.errors import ConnectorError, EncodeError, GraphError
+from warren.core.graph import SourceConnection
 from warren.operators import batch, debounce, map, merge, retry
-from warren.testing import Faults, fail, slow, virtual
+from warren.testing import Ends, Faults, fail, slow, virtual
 
 
 def over(*steps: Any, name: str = "p") -> Pipeline:
@@ -152,6 +153,18 @@ def test_it_is_started_once_and_ends_once() -> None:
     run.close()
     run.close()
     assert run.values == ["a"]
+
+
+class Away(Ends):
+    def source(self, name: str, connection: SourceConnection) -> SourceConnection:
+        raise ConnectorError("nobody is there")
+
+
+def test_one_that_cannot_be_started_leaves_nothing_behind() -> None:
+    run = virtual(over(), faults=Away())
+    with pytest.raises(ConnectorError, match="nobody is there"):
+        run.start()
+    assert run._loop is not None and run._loop.is_closed()
 
 
 def test_it_can_be_left_at_once() -> None:
