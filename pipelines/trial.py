@@ -153,6 +153,9 @@ class TrialRuntime(Runtime):
             connection = each.source(inlet.name, connection)
         return connection
 
+    async def open_state(self) -> None:
+        pass
+
     async def open_sink(self, outlet: Outlet[Any]) -> SinkConnection:
         return self._around(outlet.name, _Collected(self.trial.outputs.setdefault(outlet.name, [])), False)
 

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from warren.core.errors import WarrenError
     from warren.core.message import Metadata
     from warren.operators.backoff import constant, exponential, linear
+    from warren.pipelines.observe import observe
     from warren.pipelines.pipeline import Pipeline
 
-__all__ = ["Metadata", "Pipeline", "WarrenError", "constant", "exponential", "linear"]
+__all__ = ["Metadata", "Pipeline", "WarrenError", "constant", "exponential", "linear", "observe"]
 
 _HOMES = {
     "Metadata": "warren.core.message",
@@ -27,6 +28,7 @@ _HOMES = {
     "constant": "warren.operators.backoff",
     "exponential": "warren.operators.backoff",
     "linear": "warren.operators.backoff",
+    "observe": "warren.pipelines.observe",
 }
 
 
