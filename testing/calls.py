@@ -75,19 +75,17 @@ def fail(
 
         if isinstance(function, Operator):
             return tap(failing_before) | function
-        if is_async(function):
+        call: Callable[..., Any] = function
 
-            async def failing_later(*values: Any, **named: Any) -> Any:
-                before()
-                return await function(*values, **named)
-
-            return _like(failing_later, function)
+        async def failing_later(*values: Any, **named: Any) -> Any:
+            before()
+            return await call(*values, **named)
 
         def failing(*values: Any, **named: Any) -> Any:
             before()
-            return function(*values, **named)
+            return call(*values, **named)
 
-        return _like(failing, function)
+        return _like(failing_later if is_async(call) else failing, function)
 
     return wrap
 
