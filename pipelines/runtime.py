@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import reactivex
@@ -14,14 +14,14 @@ from reactivex.scheduler.eventloop import AsyncIOScheduler
 from warren.core.chunk import Chunk, Failure
 from warren.core.clock import Clock
 from warren.core.errors import ShutdownError, StalledError, WarrenError
-from warren.core.graph import Flow, Inlet, Outlet, SinkConnection, Source, SourceConnection, Step, Stream
+from warren.core.graph import Inlet, Outlet, SinkConnection, Source, SourceConnection, Stream
 from warren.core.health import HasHealth, Health
 from warren.core.hooks import FlowObserver
 from warren.core.receipt import Delivery, Ledger, Outcome
-from warren.core.stage import Stage, compile_steps
-from warren.core.state import Table
-from warren.pipelines.checkpoints import Keeper, Outbox
+from warren.core.stage import compile_steps
+from warren.pipelines.checkpoints import Keeper
 from warren.pipelines.endpoints import DeadLetters, Reader, Writer
+from warren.pipelines.plan import outlets
 
 if TYPE_CHECKING:
     from warren.pipelines.pipeline import Pipeline
@@ -174,15 +174,6 @@ class Runtime:
         """Whether the sources have ended for good."""
         return not self._halted.done() and all(reader.inlet.bounded for reader in self._readers)
 
-    def table(self, step: str, version: int, migrate: Callable[[Hashable, Any], Any] | None) -> Table | None:
-        """What a step remembers between runs."""
-        return self.keeper.table(step, version, migrate) if self.keeper is not None else None
-
-    def outbox(self, table: Table, stage: Stage) -> Outbox:
-        """What gives values of a table."""
-        assert self.keeper is not None
-        return Outbox(self.keeper, next(self.pipeline.flow.source.inlets()), table, stage)
-
     def terminal(self, outlet: Outlet[Any], path: str) -> Callable[[Chunk], None]:
         """Where a branch ends."""
         # One writer for each sink, however many branches lead there: a connection is never written to twice at a time.
@@ -275,7 +266,7 @@ class Runtime:
     async def _open(self) -> None:
         flow = self.pipeline.flow
         await self.open_state()
-        for outlet in _outlets(flow):
+        for outlet in outlets(flow):
             if id(outlet) not in self._sinks:
                 self._sinks[id(outlet)] = await self.open_sink(outlet)
         source = await self._source(flow.source)
@@ -407,14 +398,3 @@ class Runtime:
                 observer.close()
             except Exception as error:
                 self.crash(error)
-
-
-def _outlets(step: Step) -> list[Outlet[Any]]:
-    """The leaves that are written to. A queue can be both a source and a sink, so its place decides."""
-    found: list[Outlet[Any]] = []
-    for place, (_, inner) in enumerate(step.branches()):
-        is_read = isinstance(step, Source) or (isinstance(step, Flow) and place == 0)
-        if isinstance(inner, Outlet) and not is_read:
-            found.append(inner)
-        found += _outlets(inner)
-    return found

@@ -63,11 +63,7 @@ class FakeRun:
 
     exhausted = True
 
-    def table(self, step: str, version: int, migrate: Any) -> None:
-        return None
-
-    def outbox(self, table: Any, emit: Any) -> Any:
-        raise NotImplementedError
+    keeper: Any = None
 
     def dead_letter(self, failures: Sequence[Failure], queue: str | None = None) -> None:
         raise NotImplementedError
