@@ -1,6 +1,7 @@
 """The operators: one each file, none knows a broker."""
 
-from warren.operators.aggregate import aggregate, collect, count, custom, largest, mean, quantile, smallest, total
+from warren.operators.aggregate import aggregate
+from warren.operators.aggregations import collect, count, custom, largest, mean, quantile, smallest, total
 from warren.operators.backoff import Backoff, constant, exponential, linear
 from warren.operators.batch import batch
 from warren.operators.bisect import bisect

@@ -2,117 +2,21 @@
 
 from __future__ import annotations
 
-import functools
-from builtins import sum as add_up
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable
-from itertools import chain
-from typing import Any, Generic, TypeAlias, TypeVar, overload
+from typing import Any, TypeAlias, TypeVar, overload
 
 from warren.core.chunk import Chunk, Failure, apply_each
 from warren.core.errors import GraphError, HandlerError, shorten
 from warren.core.graph import Operator, name_of
 from warren.core.stage import Handler, Stage
+from warren.operators.aggregations import Aggregation, added
 from warren.operators.window import Window
 
-__all__ = ["Aggregation", "aggregate", "collect", "count", "custom", "largest", "mean", "quantile", "smallest", "total"]
+__all__ = ["aggregate"]
 
 T = TypeVar("T")
 Groups: TypeAlias = "defaultdict[Hashable, list[Any]]"
-T_contra = TypeVar("T_contra", contravariant=True)
-S = TypeVar("S")
-
-
-class Aggregation(Generic[T_contra]):
-    """How to make one figure of many values; made by `count`, `total`, `mean` and the like.
-
-    ``extract`` says what to take of each value (``None`` for the value itself). ``fold(state, column)`` gives the state
-    after a list of what was extracted, without changing the old one; ``result`` makes the figure of a state.
-    """
-
-    __slots__ = ("extract", "fold", "initial", "result")
-
-    def __init__(
-        self,
-        initial: Any,
-        fold: Callable[[Any, list[Any]], Any],
-        result: Callable[[Any], Any] | None = None,
-        extract: Callable[[T_contra], Any] | None = None,
-    ) -> None:
-        if extract is not None and not callable(extract):
-            raise GraphError(f"aggregate: {shorten(extract)} is not a function of one value")
-        self.initial = initial
-        self.fold = fold
-        self.result: Callable[[Any], Any] = result or (lambda state: state)
-        self.extract = extract
-
-
-def count() -> Aggregation[object]:
-    """How many values."""
-    return Aggregation(0, lambda state, column: state + len(column))
-
-
-def total(of: Callable[[T], Any] | None = None) -> Aggregation[T]:
-    """The sum of what ``of`` gives for each value, or of the values themselves."""
-    return Aggregation(0, _add, extract=of)
-
-
-def mean(of: Callable[[T], Any] | None = None) -> Aggregation[T]:
-    """The arithmetic mean."""
-
-    def fold(state: tuple[Any, int], column: list[Any]) -> tuple[Any, int]:
-        return state[0] + add_up(column), state[1] + len(column)
-
-    return Aggregation((0, 0), fold, lambda state: state[0] / state[1], of)
-
-
-def smallest(of: Callable[[T], Any] | None = None) -> Aggregation[T]:
-    """The smallest."""
-    return Aggregation((), lambda state, column: (min(chain(state, column)),), lambda state: state[0], of)
-
-
-def largest(of: Callable[[T], Any] | None = None) -> Aggregation[T]:
-    """The largest."""
-    return Aggregation((), lambda state, column: (max(chain(state, column)),), lambda state: state[0], of)
-
-
-def quantile(q: float, of: Callable[[T], Any] | None = None) -> Aggregation[T]:
-    """The value below which the share ``q`` lies, exactly, interpolated linearly; keeps every value in memory.
-
-    Raises `GraphError` unless ``q`` lies between 0 and 1.
-
-    >>> quantile(0.5).result([1, 2, 10, 20])
-    6.0
-    """
-    if not isinstance(q, int | float) or not 0 <= q <= 1:
-        raise GraphError(f"quantile({q!r}): the share must be a number from 0 to 1, such as 0.5 for the median")
-
-    def result(ordered: list[Any]) -> Any:
-        whole, part = divmod(q * (len(ordered) - 1), 1)
-        low = ordered[int(whole)]
-        return low + (ordered[int(whole) + 1] - low) * part if part else low
-
-    return Aggregation([], lambda state, column: sorted(state + column), result, of)
-
-
-def collect(of: Callable[[T], Any] | None = None) -> Aggregation[T]:
-    """All of them in a list, in order of arrival."""
-    return Aggregation([], lambda state, column: state + column, None, of)
-
-
-def custom(initial: S, step: Callable[[S, T], S]) -> Aggregation[T]:
-    """What ``step(state, value)`` makes of the values one after the other; it must not change the state it is given.
-
-    >>> custom(1, lambda product, value: product * value).fold(1, [2, 3])
-    6
-    """
-    if not callable(step):
-        raise GraphError(f"custom(step={step!r}): give a function of the state so far and a value")
-    return Aggregation(initial, lambda state, column: functools.reduce(step, column, state))
-
-
-def _add(state: Any, column: list[Any]) -> Any:
-    return state + add_up(column)
 
 
 @overload
@@ -133,6 +37,7 @@ def aggregate(*, by: Callable[[Any], Hashable] | None = None, **aggregations: An
 
     >>> from warren import Pipeline
     >>> from warren.connectors import memory
+    >>> from warren.operators import count, largest
     >>> longest = aggregate(by=len, words=count(), last=largest())
     >>> Pipeline("longest", memory.items([]) | longest | memory.into([])).test(["on", "it"]).values
     [{'key': 2, 'words': 2, 'last': 'on'}]
@@ -190,7 +95,7 @@ class _Running(Operator[Any, dict[str, Any]]):
     def attach(self, stage: Stage) -> Handler:
         aggregations = list(self.aggregations.values())
         # One running total is what most pipelines keep, so it has a loop of its own.
-        table = _Totals(self.aggregations) if [a.fold for a in aggregations] == [_add] else _Table(self.aggregations)
+        table = _Totals(self.aggregations) if [a.fold for a in aggregations] == [added] else _Table(self.aggregations)
         functions = [self.by, *(a.extract for a in aggregations if a.extract is not None)]
         return _Keyed(stage, functions, table).take
 
