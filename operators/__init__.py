@@ -1,7 +1,22 @@
 """The operators: one each file, none knows a broker."""
 
 from warren.operators.aggregate import aggregate
-from warren.operators.aggregations import collect, count, custom, largest, mean, quantile, smallest, total
+from warren.operators.aggregations import (
+    collect,
+    count,
+    custom,
+    deviation,
+    distinct_count,
+    first,
+    largest,
+    last,
+    mean,
+    quantile,
+    smallest,
+    top,
+    total,
+    variance,
+)
 from warren.operators.backoff import Backoff, constant, exponential, linear
 from warren.operators.batch import batch
 from warren.operators.bisect import bisect
@@ -51,7 +66,9 @@ __all__ = [
     "debounce",
     "deduplicate",
     "delay",
+    "deviation",
     "discard",
+    "distinct_count",
     "distinct_until_changed",
     "encode",
     "enrich",
@@ -59,10 +76,12 @@ __all__ = [
     "exponential",
     "fallback",
     "filter",
+    "first",
     "flat_map",
     "frames",
     "hopping",
     "largest",
+    "last",
     "linear",
     "map",
     "mean",
@@ -78,8 +97,10 @@ __all__ = [
     "tap",
     "throttle",
     "timeout",
+    "top",
     "total",
     "tumbling",
     "validate",
+    "variance",
     "window",
 ]
