@@ -10,7 +10,6 @@ from itertools import chain
 from typing import Any, Generic, TypeVar
 
 from warren.core.errors import GraphError, shorten
-from warren.operators import sketches
 
 __all__ = [
     "Aggregation",
@@ -148,7 +147,9 @@ def quantile(q: float, of: Callable[[T], Any] | None = None, *, error: float | N
         raise GraphError(f"quantile({q!r}): the share must be a number from 0 to 1, such as 0.5 for the median")
     if error is not None:
         _check_error(f"quantile({q}, error={error!r})", error, 0.0001, 0.5)
-        return _sketch(sketches.Quantiles(error), lambda sketch: sketch.quantile(q), of)
+        from warren.operators.sketches import Quantiles
+
+        return _sketch(Quantiles(error), lambda sketch: sketch.quantile(q), of)
 
     def result(ordered: list[Any]) -> Any:
         whole, part = divmod(q * (len(ordered) - 1), 1)
@@ -172,7 +173,9 @@ def distinct_count(of: Callable[[T], Any] | None = None, *, error: float | None 
     """
     if error is not None:
         _check_error(f"distinct_count(error={error!r})", error, 0.003, 0.25)
-        return _sketch(sketches.Distinct.within(error), lambda sketch: sketch.estimate, of)
+        from warren.operators.sketches import Distinct
+
+        return _sketch(Distinct.within(error), lambda sketch: sketch.estimate, of)
     return Aggregation(frozenset(), lambda state, column: state.union(column), len, of, _union)
 
 
@@ -194,7 +197,9 @@ def top(k: int, of: Callable[[T], Hashable] | None = None, *, capacity: int | No
     room = max(10 * k, 1000) if capacity is None else capacity
     if not isinstance(room, int) or isinstance(room, bool) or room < k:
         raise GraphError(f"top({k}, capacity={capacity!r}): capacity must be a whole number of at least {k}")
-    return _sketch(sketches.Frequent(room), lambda sketch: sketch.top(k), of)
+    from warren.operators.sketches import Frequent
+
+    return _sketch(Frequent(room), lambda sketch: sketch.top(k), of)
 
 
 def collect(of: Callable[[T], Any] | None = None) -> Aggregation[T]:

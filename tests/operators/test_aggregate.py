@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 from tests.operators.fake import Bench
 from warren.core.errors import GraphError, HandlerError
 from warren.operators.aggregate import aggregate
-from warren.operators.aggregations import collect, count, custom, largest, mean, quantile, smallest, total
+from warren.operators.aggregations import (
+    collect,
+    count,
+    custom,
+    largest,
+    mean,
+    quantile,
+    smallest,
+    total,
+)
 from warren.operators.window import tumbling, window
 
 
@@ -99,6 +108,12 @@ def test_values_themselves_unless_told() -> None:
     bench = Bench(aggregate(by=lambda x: x % 2, sum=total())).push(1, 2, 3)
     assert bench.values == [{"key": 1, "sum": 4}, {"key": 0, "sum": 2}]
     bench.finish()
+
+
+def test_a_figure_that_cannot_be_made_fails_its_message_and_is_not_counted() -> None:
+    bench = Bench(aggregate(by=len, m=quantile(0.5))).push("ab").push("cd").finish()
+    assert [row["m"] for row in bench.values] == ["ab"]
+    assert isinstance(bench.failures[0].error, TypeError)
 
 
 def test_what_cannot_work_is_refused() -> None:
