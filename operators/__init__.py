@@ -43,6 +43,7 @@ from warren.operators.route import route
 from warren.operators.rx import rx
 from warren.operators.sample import sample
 from warren.operators.scan import scan
+from warren.operators.split import split
 from warren.operators.tap import tap
 from warren.operators.throttle import throttle
 from warren.operators.timeout import timeout
@@ -94,6 +95,7 @@ __all__ = [
     "scan",
     "session",
     "smallest",
+    "split",
     "tap",
     "throttle",
     "timeout",
