@@ -28,6 +28,7 @@ from warren.operators.debounce import debounce
 from warren.operators.deduplicate import deduplicate
 from warren.operators.delay import delay
 from warren.operators.discard import discard
+from warren.operators.distinct import distinct
 from warren.operators.distinct_until_changed import distinct_until_changed
 from warren.operators.encode import encode
 from warren.operators.enrich import enrich
@@ -69,6 +70,7 @@ __all__ = [
     "delay",
     "deviation",
     "discard",
+    "distinct",
     "distinct_count",
     "distinct_until_changed",
     "encode",
