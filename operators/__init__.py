@@ -36,6 +36,7 @@ from warren.operators.explode import explode
 from warren.operators.fallback import fallback
 from warren.operators.filter import filter
 from warren.operators.flat_map import flat_map
+from warren.operators.for_each import for_each
 from warren.operators.frames import frames
 from warren.operators.map import map
 from warren.operators.merge import merge
@@ -81,6 +82,7 @@ __all__ = [
     "filter",
     "first",
     "flat_map",
+    "for_each",
     "frames",
     "hopping",
     "largest",
