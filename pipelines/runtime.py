@@ -19,7 +19,9 @@ from warren.core.health import HasHealth, Health
 from warren.core.hooks import FlowObserver
 from warren.core.receipt import Delivery, Ledger, Outcome
 from warren.core.stage import compile_steps
+from warren.operators.merge import Merged
 from warren.pipelines.endpoints import DeadLetters, Reader, Writer
+from warren.pipelines.turns import Turns
 
 if TYPE_CHECKING:
     from warren.pipelines.pipeline import Pipeline
@@ -72,6 +74,7 @@ class Runtime:
         self._halted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._error: BaseException | None = None
         self._readers: list[Reader] = []
+        self._turns = Turns(self.notify)
         self._sinks: dict[int, SinkConnection] = {}
         self._writers: dict[int, Writer] = {}
         self._dead: dict[tuple[int, str], DeadLetters] = {}
@@ -261,15 +264,18 @@ class Runtime:
         compile_steps(self, "", flow.steps)(source).subscribe(end, self.crash)
         self._opened = True
 
-    async def _source(self, source: Source[Any], path: str = "") -> Observable[Chunk]:
+    async def _source(self, source: Source[Any], path: str = "", weight: float | None = None) -> Observable[Chunk]:
         if isinstance(source, Inlet):
-            reader = Reader(self, source, await self.open_source(source))
+            turn = None if weight is None else self._turns.add(weight)
+            reader = Reader(self, source, await self.open_source(source), turn)
             self._readers.append(reader)
             return reader.chunks
         if isinstance(source, Stream):
-            return compile_steps(self, path, source.steps)(await self._source(source.source, path))
+            return compile_steps(self, path, source.steps)(await self._source(source.source, path, weight))
+        parts = [(label, part) for label, part in source.branches() if isinstance(part, Source)]
+        weights = source.weights(weight) if isinstance(source, Merged) else [weight] * len(parts)
         return reactivex.merge(
-            *[await self._source(part, f"{path}{label}/") for label, part in source.branches() if isinstance(part, Source)]
+            *[await self._source(part, f"{path}{label}/", each) for (label, part), each in zip(parts, weights, strict=True)]
         )
 
     async def _read(self) -> None:
