@@ -17,10 +17,11 @@ from warren.operators.aggregations import (
     total,
     variance,
 )
-from warren.operators.backoff import Backoff, constant, exponential, linear
+from warren.operators.backoff import Backoff, constant, decorrelated, exponential, linear
 from warren.operators.batch import batch
 from warren.operators.bisect import bisect
 from warren.operators.broadcast import broadcast
+from warren.operators.budget import budget
 from warren.operators.circuit_breaker import circuit_breaker
 from warren.operators.columns import columns
 from warren.operators.dead_letter import dead_letter
@@ -59,6 +60,7 @@ __all__ = [
     "batch",
     "bisect",
     "broadcast",
+    "budget",
     "circuit_breaker",
     "collect",
     "columns",
@@ -67,6 +69,7 @@ __all__ = [
     "custom",
     "dead_letter",
     "debounce",
+    "decorrelated",
     "deduplicate",
     "delay",
     "deviation",
