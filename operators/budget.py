@@ -30,7 +30,7 @@ def budget(ratio: float = 0.1, *, minimum: float = 10, window: Duration = "10s")
     """Let `retry` try again no more than the share ``ratio`` of all messages, and ``minimum`` a second on top of that.
 
     Where a service is down, every message fails, and trying all of them again multiplies the load that it cannot bear. A
-    budget leaves the few retries that help against single failures, and stops the storm ("Addressing Cascading Failures" in
+    budget leaves the few retries that help against single failures, and stops the storm ("Handling Overload" in
     "Site Reliability Engineering", Google, 2016; ``RetryBudget`` in Finagle). What came and what was tried again is counted
     over the last ``window``, in each running pipeline by itself; a message that comes back from where it was parked counts
     as another one.

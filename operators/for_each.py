@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import itemgetter
 from typing import Any, TypeVar
 
 from reactivex import Observable, abc
@@ -194,6 +195,10 @@ class _Gatherer:
         kept: list[Token] = []
         failures: list[Failure] = list(chunk.failures)
         for value, token in zip(chunk.values, chunk.tokens, strict=True):
+            if type(token) is _Row and token.message.gatherer is self:
+                token.message.made.append((token.index, value))
+                kept.append(token)
+                continue
             rows = list(self.rows_of(token))
             if all(row.message is rows[0].message for row in rows):
                 rows[0].message.made.append((min(row.index for row in rows), value))
@@ -242,7 +247,7 @@ class _Gatherer:
         nothing: list[Token] = []
         for message in done:
             if message.made and message.rest.split.outcome.kind < Kind.PARKED:
-                values = [value for _, value in sorted(message.made, key=lambda pair: pair[0])]
+                values = [value for _, value in sorted(message.made, key=itemgetter(0))]
                 out.append(Chunk([values], (message.token,), (), message.attempt))
             else:
                 nothing.append(message.rest)

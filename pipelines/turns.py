@@ -17,7 +17,7 @@ _MORE = 0.01
 class Turns:
     """Shares reading among sources by weight, as long as they have messages; one that has none holds up no other.
 
-    Start-time fair queueing (Goyal, Vin and Cheng, "Start-time Fair Queueing", SIGCOMM 1996): each source has a time of its
+    Start-time fair queueing (Goyal, Vin and Cheng, "Start-time Fair Queuing", SIGCOMM 1996): each source has a time of its
     own, which what is read moves on by its share of the weight, and the one that is furthest behind is next. Who comes back
     after a silence starts where the others are, so it catches up on nothing.
     """

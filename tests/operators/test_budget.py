@@ -56,7 +56,7 @@ def test_a_clock_that_is_set_back_gives_nothing_back() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 3), st.integers(0, 20), st.integers(0, 20)), max_size=30))
-def test_no_more_are_tried_again_in_a_window_than_the_budget_says(steps: list[tuple[float, int, int]]) -> None:
+def test_nothing_is_tried_again_beyond_what_the_budget_says(steps: list[tuple[float, int, int]]) -> None:
     now, came, spent = 0.0, [(0.0, 0)], [(0.0, 0)]
     account = Account(budget(0.5, minimum=1, window="10s"), lambda: now)
     for wait, count, tries in steps:
@@ -65,7 +65,8 @@ def test_no_more_are_tried_again_in_a_window_than_the_budget_says(steps: list[tu
         came.append((now, count))
         spent.append((now, sum(account.spend() for _ in range(tries))))
         messages = sum(n for at, n in came if at > now - 10)
-        assert sum(n for at, n in spent if at > now - 9) <= 0.5 * messages + 10
+        if spent[-1][1]:
+            assert sum(n for at, n in spent if at > now - 9) <= 0.5 * messages + 10
         assert account.messages <= messages
 
 
