@@ -10,12 +10,12 @@ from typing import Any
 
 from warren.connectors.rabbitmq import frames
 from warren.connectors.rabbitmq.broker import Broker
-from warren.connectors.rabbitmq.delays import delay_queue, delay_register, level
+from warren.connectors.rabbitmq.delays import LEVELS, delay_queue, delay_register, level
 from warren.connectors.rabbitmq.held import Entry
 from warren.connectors.rabbitmq.messages import BROKEN, BROKERS, DELIVERIES, FIRST_FAILED
 from warren.connectors.rabbitmq.port import Parcel
 from warren.connectors.rabbitmq.queues import looked
-from warren.connectors.rabbitmq.sink import Publisher
+from warren.connectors.rabbitmq.sink import Overdue, Publisher
 from warren.connectors.rabbitmq.topology import declare
 from warren.core.errors import UnroutableError
 from warren.core.message import ATTEMPTS
@@ -30,6 +30,8 @@ _DELAY = "x-delay"
 _DROPPED = BROKERS | {ATTEMPTS, DELIVERIES, "CC", "BCC"}
 
 
+_PATIENCE = 10.0
+"""Seconds in which a delay queue has to confirm; after that a longer delay is taken."""
 _SETTLING = 2.5
 """Seconds in which a node that is killed forgets a quorum queue that was just declared, with all that it has confirmed (seen
 on single nodes of all versions; it writes the registration of a queue late)."""
@@ -46,6 +48,7 @@ class Parking:
         self._publisher: Publisher | None = None
         self._declared: set[int] = set()
         self._settles_at: dict[int, float] = {}
+        self._silent: set[int] = set()
         self.back = float("-inf")
         """When, on the clock of the loop, the last of the copies is back."""
 
@@ -58,8 +61,8 @@ class Parking:
         if not entries:
             return 0.0
         if self._publisher is None:
-            self._publisher = Publisher(self.broker)
-        milliseconds = level(delay) if delay > 0 and self.exchange is None else math.ceil(delay * 1000 - 1e-6)
+            self._publisher = Publisher(self.broker, patience=_PATIENCE)
+        milliseconds = self._level(delay) if delay > 0 and self.exchange is None else math.ceil(delay * 1000 - 1e-6)
         delayed = {_DELAY: milliseconds} if milliseconds and self.exchange is not None else {}
         failed = {FIRST_FAILED: f"{time.time():.6f}"}
         properties = [
@@ -75,10 +78,22 @@ class Parking:
         ids = [frames.read_properties(each).message_id for each in properties]
         copies = Parcel(self.exchange or "", self.queue, ids, properties, [entry[0] for entry in entries])
         refused = await (self._later(copies) if delayed else self._publish(copies._replace(exchange=""), milliseconds))
+        for reason in refused.values():
+            if not isinstance(reason, Overdue):
+                raise reason
         if refused:
-            raise next(iter(refused.values()))
+            self._silent.add(milliseconds)
+            return await self.park([entries[i] for i in sorted(refused)], delay)
         self.expect(milliseconds / 1000)
         return max(0.0, self._settles_at.get(milliseconds, 0.0) - asyncio.get_running_loop().time())
+
+    def _level(self, delay: float) -> int:
+        """The length of delay to use: a longer one where a queue has confirmed nothing, and there is one.
+
+        A node that is killed just after it declared a quorum queue may come back with one that never gets a leader.
+        """
+        fit = level(delay)
+        return next((each for each in LEVELS if each >= fit and each not in self._silent), fit)
 
     def expect(self, delay: float) -> None:
         """Note that a message comes back after ``delay`` seconds."""
@@ -87,11 +102,14 @@ class Parking:
     async def _publish(self, copies: Parcel, milliseconds: int) -> dict[int, Exception]:
         assert self._publisher is not None
         refused = await self._publisher.publish(copies._replace(keys=await self._target(self._publisher, milliseconds)))
-        if refused and milliseconds:
+        gone = sorted(i for i, reason in refused.items() if isinstance(reason, UnroutableError))
+        if gone and milliseconds:
             # Somebody removed the delay queue.
             self._declared.discard(milliseconds)
             again = copies._replace(keys=await self._target(self._publisher, milliseconds))
-            refused = await self._publisher.publish(again.part(sorted(refused)))
+            second = await self._publisher.publish(again.part(gone))
+            refused = {i: reason for i, reason in refused.items() if i not in gone}
+            refused |= {gone[i]: reason for i, reason in second.items()}
         return refused
 
     async def _later(self, copies: Parcel) -> dict[int, Exception]:

@@ -30,6 +30,8 @@ class Plain(Port):
     def __init__(self, channel: AbstractChannel) -> None:
         super().__init__(channel)
         self._sending = asyncio.Semaphore(_AT_ONCE)
+        # The client waits between two of them, and one that takes all before it along must not overtake those.
+        self._answering = asyncio.Lock()
         channel.closing.add_done_callback(self._closed)
         channel.on_consumer_cancel_callbacks.add(self._cancelled)
 
@@ -65,8 +67,9 @@ class Plain(Port):
     async def _answer(self, answers: Iterable[Awaitable[None]]) -> None:
         try:
             with asking():
-                for answer in answers:
-                    await answer
+                async with self._answering:
+                    for answer in answers:
+                        await answer
         except Exception as error:
             self.lose(ConnectionError(str(error)))
 

@@ -29,7 +29,7 @@ from warren.core.errors import BrokerError, EncodeError, PartialWriteError, Topo
 from warren.core.health import PATIENCE, Health
 from warren.core.message import Outgoing
 
-__all__ = ["Publisher", "RabbitSink"]
+__all__ = ["Overdue", "Publisher", "RabbitSink"]
 
 log = logging.getLogger("warren.rabbitmq")
 
@@ -42,17 +42,29 @@ _HEADER = 12
 _TOO_LARGE = re.compile(r"message size (\d+) (?:bytes )?is larger than (?:the )?configured max size (\d+)", re.IGNORECASE)
 
 
+class Overdue(BrokerError):
+    """The broker has taken messages and not confirmed them; whether it has them is not known."""
+
+
 class Publisher:
     """Publishes with confirms over one channel at a time; connects with the first message.
 
     What the broker rejects (a full queue, a leader that moves) and what was under way when a connection was lost is sent
     again until it is confirmed, so some messages may arrive twice. ``target`` is declared on each new connection, as the
-    broker may be another one, and again where somebody deleted it meanwhile.
+    broker may be another one, and again where somebody deleted it meanwhile. With ``patience``, what the broker leaves
+    unconfirmed for so many seconds is refused as `Overdue`, as the caller knows another way.
     """
 
-    def __init__(self, broker: Broker, target: QueueDeclaration | ExchangeDeclaration | None = None) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        target: QueueDeclaration | ExchangeDeclaration | None = None,
+        *,
+        patience: float | None = None,
+    ) -> None:
         self.link = Link.acquire(broker, "publish")
         self.target = target
+        self.patience = patience
         self._declared: int | None = None
         self._port: Port | None = None
         self._opening: asyncio.Task[Port] | None = None
@@ -109,19 +121,26 @@ class Publisher:
         """Publish over a port, which is given up where the broker takes too long to confirm."""
         loop = asyncio.get_running_loop()
         timers: list[asyncio.TimerHandle] = []
+        limit = OVERDUE if self.patience is None else self.patience
+        late = False
 
         def overdue() -> None:
+            nonlocal late
             if self.link.blocked is not None:
-                timers[0] = loop.call_later(OVERDUE, overdue)
+                timers[0] = loop.call_later(limit, overdue)
                 return
-            log.warning("the broker has not confirmed %d message(s) within %g s", len(messages.bodies), OVERDUE)
-            self._giving_up = loop.create_task(port.close(f"the broker confirmed nothing within {OVERDUE:g} s"))
+            late = True
+            log.warning("the broker has not confirmed %d message(s) within %g s", len(messages.bodies), limit)
+            self._giving_up = loop.create_task(port.close(f"the broker confirmed nothing within {limit:g} s"))
 
-        timers.append(loop.call_later(OVERDUE, overdue))
+        timers.append(loop.call_later(limit, overdue))
         try:
-            return await port.publish(messages)
+            again, reasons = await port.publish(messages)
         finally:
             timers[0].cancel()
+        if late and self.patience is not None:
+            return (), {**reasons, **dict.fromkeys(again, Overdue(f"the broker confirmed nothing within {limit:g} s"))}
+        return again, reasons
 
     async def restore(self) -> None:
         """Declare the target again, after somebody deleted it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from pamqp import commands
@@ -101,6 +102,8 @@ class ServerChannel:
             refused, delay, stored = broker.schedule.confirmation(broker.loop.time())
             if refused and not stored:
                 queues = []
+            if any(queue.leaderless for queue in queues):
+                queues, delay = [], inf
         copies = [queue.push(message) for queue in queues]
         if self.confirms is not None:
             kept = tuple(copy for copy in copies if copy is not None)

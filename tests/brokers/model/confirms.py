@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncio import TimerHandle
 from heapq import heappop, heappush
+from math import inf
 from typing import TYPE_CHECKING
 
 from tests.brokers.model import wire
@@ -33,6 +34,8 @@ class Confirms:
         """One more publish: what was stored of it, whether it is to be refused, and when to say so."""
         self.last += 1
         self.open[self.last] = copies
+        if delay == inf:
+            return
         if delay <= 0:
             self._decide(self.last, refused)
             self.broker.after_reading(self)

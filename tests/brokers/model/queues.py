@@ -69,6 +69,8 @@ class Queue:
         self.overflow: str = arguments.get("x-overflow", "drop-head")
         self.delivery_limit: int | None = arguments.get("x-delivery-limit")
         self.single = bool(arguments.get("x-single-active-consumer"))
+        self.leaderless = False
+        """Whether it takes messages without a word, as a quorum queue of RabbitMQ does that has no leader."""
         self.ready: deque[Copy] = deque()
         # What came back to a quorum queue and goes first.
         self.returned: deque[Copy] = deque()

@@ -1,4 +1,4 @@
-"""What a broker never confirms is sent again over another channel."""
+"""What a broker never confirms is sent again over another channel, or to another queue where that will do."""
 
 from __future__ import annotations
 
@@ -27,5 +27,24 @@ def test_what_is_never_confirmed_is_sent_again(lane: bool) -> None:
             await writing
         await connection.close()
         assert len(model.messages("out")) == 5
+
+    play(main, Schedule.calm())
+
+
+@pytest.mark.parametrize("lane", [True, False])
+def test_a_delay_queue_that_confirms_nothing_is_left_for_a_longer_one(lane: bool) -> None:
+    async def main(model: ModelBroker) -> None:
+        queue = rabbitmq.queue("in", broker=rabbitmq.Broker(model.url, lane=lane))
+        connection = await queue.open_ahead(10)
+        await connection.write(Outgoing([b"first", b"second"]))
+        for turn, places in enumerate((["in.delay.1s"], ["in.delay.1s", "in.delay.1500ms"])):
+            batch = await connection.receive(1)
+            assert batch is not None
+            await connection.release(batch.handles, 1.0, 2 + turn)
+            assert [name for name in places if model.queue(name).ready] == places[-1:]
+            model.queue("in.delay.1s").leaderless = True
+        found = [await connection.receive(1), await connection.receive(1)]
+        assert sorted(batch.bodies[0] for batch in found if batch is not None) == [b"first", b"second"]
+        await connection.close()
 
     play(main, Schedule.calm())
