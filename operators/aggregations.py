@@ -163,8 +163,8 @@ def distinct_count(of: Callable[[T], Any] | None = None, *, error: float | None 
     """How many different ones came, exactly; keeps each of them in memory.
 
     With ``error``, such as 0.01, an estimate with that standard error: two thirds of all estimates are no further off. It
-    takes twice (1/error)^2 bytes or so at most, and is exact while there are few (HyperLogLog; Flajolet and others, 2007; Ertl,
-    2017).
+    takes twice (1/error)^2 bytes or so at most, and is exact while there are few (HyperLogLog; Flajolet and others, 2007;
+    Ertl, 2017).
 
     Raises `GraphError` unless ``error`` lies between 0.003 and 0.25.
 
