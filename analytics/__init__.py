@@ -16,15 +16,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from warren.analytics.detectors import detector
     from warren.analytics.flows import Flows
     from warren.analytics.recorder import Recorder
     from warren.analytics.summary import render
 
-__all__ = ["Flows", "Recorder", "render"]
+__all__ = ["Flows", "Recorder", "detector", "render"]
 
 _HOMES = {
     "Flows": "warren.analytics.flows",
     "Recorder": "warren.analytics.recorder",
+    "detector": "warren.analytics.detectors",
     "render": "warren.analytics.summary",
 }
 

@@ -1,4 +1,4 @@
-"""The command line: ``warren run``, ``explain``, ``flows``, ``partitions`` and ``demo``."""
+"""The command line: ``warren run``, ``explain``, ``flows``, ``plugins``, ``partitions`` and ``demo``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from warren.apps.partitions import partitions
+from warren.apps.plugins import plugins
 from warren.core.errors import AddressError, GraphError, WarrenError
 
 __all__ = ["main"]
@@ -182,3 +183,4 @@ def demo(broker: str | None, folder: Path, limit: int | None, fresh: bool | None
 
 
 main.add_command(partitions)
+main.add_command(plugins)

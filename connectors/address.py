@@ -14,16 +14,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from warren.core.errors import AddressError
+from warren.core import plugins
+from warren.core.errors import AddressError, PluginError
 from warren.core.graph import Inlet, Outlet
 
 __all__ = ["Address", "Connector", "parse", "schemes", "sink", "source"]
-
-GROUP = "warren.connectors"
 
 _LOGIN = re.compile(r"^([^:/]+:(?://)?[^:@/]*):.*@")
 
@@ -95,7 +93,7 @@ def _shown(address: str) -> str:
 
 def schemes() -> list[str]:
     """The schemes that are known here, sorted."""
-    return sorted({entry.name for entry in entry_points(group=GROUP)})
+    return plugins.names("connector")
 
 
 def source(address: str, type: Any = None) -> Inlet[Any]:
@@ -125,12 +123,14 @@ def sink(address: str) -> Outlet[Any]:
 
 
 def _find(address: Address) -> Connector:
-    found = list(entry_points(group=GROUP, name=address.scheme))
-    if found:
-        connector: Connector = found[0].load()
-        return connector
     # What has no slashes may be a user and a password.
     shown = address.text if address.host or "@" not in address.text else f"{address.scheme}:…"
+    try:
+        connector: Connector | None = plugins.find("connector", address.scheme)
+    except PluginError as error:
+        raise AddressError(f"{shown}: {error}") from error
+    if connector is not None:
+        return connector
     raise AddressError(
         f"{shown}: no connector knows the scheme {address.scheme!r}; known are {', '.join(schemes()) or 'none'}"
     )

@@ -9,7 +9,8 @@
 ``application/octet-stream``              bytes as they are; says nothing else, so a declared type is read as JSON
 ========================================= ================================================================
 
-More are added with `register`, or by packages through the entry point group ``warren.codecs``.
+More are added with `register`, or by packages through the entry point group ``warren.codecs`` (docs/plugins.md); these
+replace none that is there.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ import functools
 import re
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import entry_points
 from typing import Any, Protocol, get_args, get_origin
 
 import msgspec
 
+from warren.core import plugins
 from warren.core.arrow import ARROW, ARROW_LZ4, ARROW_ZSTD, ArrowCodec, is_frame
 from warren.core.errors import DecodeError, EncodeError, GraphError, shorten
 
@@ -144,8 +145,20 @@ def register(codec: Codec) -> Codec:
     return codec
 
 
-for _codec in (_Json(), _Msgpack(), ArrowCodec(), _Text(), _Bytes()):
-    register(_codec)
+BUILT_IN = tuple(
+    plugins.Plugin("codec", name, f"warren.core.{value}")
+    for name, value in [
+        ("json", "codecs:_Json"),
+        ("msgpack", "codecs:_Msgpack"),
+        ("arrow", "arrow:ArrowCodec"),
+        ("text", "codecs:_Text"),
+        ("bytes", "codecs:_Bytes"),
+    ]
+)
+"""The codecs that are always there."""
+
+for _plugin in BUILT_IN:
+    register(_plugin.load())
 
 
 def decoder(type: Any, content_type: str = "") -> Callable[[bytes], Any]:
@@ -298,15 +311,17 @@ def _find(content_type: str) -> Codec | None:
     if name.endswith("+json"):
         name = JSON
     if name not in _codecs:
-        for entry in entry_points(group="warren.codecs"):
-            found = entry.load()
-            register(found() if isinstance(found, type) else found)
+        added = [each for each in plugins.installed("codec") if not each.fault and name in each.load().content_types]
+        plugin = plugins.choose(f"a codec for {name}", added)
+        if plugin is not None:
+            _codecs[name] = plugin.load()
     return _codecs.get(name)
 
 
 def _remedy() -> str:
     known = ", ".join(codec.content_types[0] for codec in dict.fromkeys(_codecs.values()))
-    return f"use one of {known}, or add a codec with warren.core.codecs.register"
+    broken = "".join(f"; {each!r} does not load: {each.fault}" for each in plugins.installed("codec") if each.fault)
+    return f"use one of {known}, or add a codec with warren.core.codecs.register{broken}"
 
 
 def _has_model(type_: Any) -> bool:

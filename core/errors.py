@@ -3,6 +3,7 @@
 WarrenError
 ├── GraphError            a pipeline that cannot work, refused when it is built
 ├── AddressError          an address or a name that leads nowhere
+├── PluginError           a plugin that does not load, or one of several with the same name; an ImportError too
 ├── ConnectorError        a source or a sink that cannot do its part; the pipeline stops, nothing is acknowledged
 │   ├── StorageError      a file, folder or disk that cannot be read or written
 │   ├── BrokerError       a broker that cannot be reached, or refuses
@@ -10,6 +11,7 @@ WarrenError
 │   └── PartialWriteError some messages of one write could not be written; the others are safe
 ├── CircuitOpenError      a call that was not made, as those before it failed; one message's failure, worth a retry
 ├── RetryBudgetError      a message that was not tried again, as too many others were; one message's failure
+├── StateError            what steps remember and the pipeline do not fit each other, or cannot be kept
 ├── StalledError          every credit is held by steps that wait for more messages
 ├── ShutdownError         the deadline passed with messages still in flight; they went back to their source
 └── MessageError          one message that cannot go on; it becomes a failure and never ends the stream
@@ -42,11 +44,13 @@ __all__ = [
     "LateError",
     "MessageError",
     "PartialWriteError",
+    "PluginError",
     "PoisonError",
     "RejectedError",
     "RetryBudgetError",
     "ShutdownError",
     "StalledError",
+    "StateError",
     "StorageError",
     "TopologyError",
     "UnroutableError",
@@ -68,6 +72,10 @@ class GraphError(WarrenError):
 
 class AddressError(WarrenError):
     """An address, module or pipeline name that leads nowhere."""
+
+
+class PluginError(WarrenError, ImportError):
+    """What another package adds to warren cannot be used: it does not load, or its name says several things."""
 
 
 class ConnectorError(WarrenError):
@@ -107,6 +115,10 @@ class RetryBudgetError(WarrenError):
 
 class StalledError(WarrenError):
     """Every credit is held by steps that wait for more messages, so none can come; nothing is lost."""
+
+
+class StateError(WarrenError):
+    """What steps remember cannot be kept, or does not fit the pipeline that wants to go on with it; nothing is lost."""
 
 
 class ShutdownError(WarrenError):

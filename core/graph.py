@@ -286,6 +286,8 @@ class Inlet(Source[T_co]):
 
     type: Any = None
     """What to decode bodies to; ``None`` leaves them as they are."""
+    bounded: bool = False
+    """Whether it ends when it has given what it has, as a file does; a queue waits for more."""
     losses_are_attempts: bool = False
     """Whether the source counts a delivery to a worker that went away as an attempt, as it cannot tell it from a failure."""
 

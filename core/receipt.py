@@ -8,8 +8,7 @@ becomes many, each gets a `Part`; where many become one, it gets a `Merge`.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -26,7 +25,6 @@ __all__ = [
     "RELEASED",
     "Delivery",
     "Half",
-    "Handles",
     "Kind",
     "Ledger",
     "Merge",
@@ -143,6 +141,19 @@ class Delivery:
         """How often a message was tried so far, from 1: earlier deliveries that parked it and retries in this one."""
         return self.durable_attempt(token) + self.retries.get(token, 0)
 
+    @property
+    def repeats(self) -> bool:
+        """Whether any of its messages was handed out or tried before."""
+        batch = self.batch
+        return any(
+            counts is not None and len(counts) > 0 and max(counts) > 1 for counts in (batch.deliveries, batch.attempts)
+        )
+
+    def was_tried(self, token: int) -> bool:
+        """Whether a message was handed out or tried before."""
+        counts = self.batch.deliveries
+        return self.attempt(token) > 1 or (counts is not None and counts[token - self.base] > 1)
+
     def take(self, tokens: Sequence[Token]) -> bool:
         """Mark tokens settled if every one of them is an unsettled token of this delivery; otherwise change nothing."""
         if self.open is None:
@@ -168,36 +179,6 @@ class Delivery:
         else:
             self.open.difference_update(tokens)
         return True
-
-
-class Handles(Sequence[Hashable]):
-    """The handles of settled messages, looked up when the source asks; some sources need none.
-
-    >>> Handles({Delivery(None, Batch(bodies="abc", handles=range(7, 10)), 0, 0.0): [[0, 1], [2]]}).runs()
-    [range(7, 10)]
-    """
-
-    def __init__(self, settled: Mapping[Delivery, Sequence[Sequence[int]]]) -> None:
-        self._settled = settled
-        self._length = sum(len(tokens) for segments in settled.values() for tokens in segments)
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __iter__(self) -> Iterator[Hashable]:
-        return chain.from_iterable(self.runs())
-
-    def __getitem__(self, index: Any) -> Any:
-        return list(self)[index]
-
-    def runs(self) -> list[Sequence[Hashable]]:
-        """The same in pieces: of a delivery that is settled whole, its handles as the source gave them."""
-        found: list[Sequence[Hashable]] = []
-        for delivery, segments in self._settled.items():
-            handles, base = delivery.batch.handles, delivery.base
-            whole = sum(map(len, segments)) == len(handles)
-            found.append(handles if whole else [handles[token - base] for tokens in segments for token in tokens])
-        return found
 
 
 class Ledger:
@@ -336,6 +317,21 @@ class Ledger:
         if isinstance(token, int):
             return metadata
         return msgspec.structs.replace(metadata, id=self._derived_id(token))
+
+    def repeated(self, tokens: Sequence[Token]) -> Sequence[bool] | None:
+        """Which values descend from a message that was handed out or tried before; ``None`` where none does."""
+        first = tokens[0]
+        delivery = self._deliveries.get(first >> _SHIFT) if type(first) is int else None
+        if delivery is not None and not delivery.repeats and not delivery.retries:
+            run = delivery.tokens
+            if type(tokens) is range or all(type(token) is int and token in run for token in tokens):
+                return None
+        found = [self._was_tried(next(self.origins(token))) for token in tokens]
+        return found if any(found) else None
+
+    def _was_tried(self, origin: int) -> bool:
+        delivery = self._deliveries.get(origin >> _SHIFT)
+        return delivery is not None and delivery.was_tried(origin)
 
     def columns(self, tokens: Sequence[Token]) -> Columns:
         """The metadata of several values as a struct of arrays; at once where they come from one delivery, untouched."""

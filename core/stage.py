@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from reactivex import Observable, abc
@@ -12,15 +12,24 @@ from warren.core.clock import Clock
 from warren.core.errors import RejectedError
 from warren.core.hooks import FlowObserver
 from warren.core.receipt import Ledger, Token
+from warren.core.state import Table
 
 if TYPE_CHECKING:
     from warren.core.graph import Operator, Outlet
 
-__all__ = ["FailureHandler", "Handler", "Run", "RxOperator", "Stage", "compile_operator", "compile_steps"]
+__all__ = ["FailureHandler", "Handler", "Outbox", "Run", "RxOperator", "Stage", "compile_operator", "compile_steps"]
 
 Handler = Callable[[Chunk], "Chunk | None"]
 FailureHandler = Callable[["Sequence[Failure]"], "Sequence[Failure]"]
 RxOperator = Callable[["Observable[Chunk]"], "Observable[Chunk]"]
+
+
+class Outbox(Protocol):
+    """Gives values that a step has made of its state."""
+
+    def chunk(self, keys: Sequence[Hashable], values: Sequence[Any], ids: Sequence[str]) -> Chunk:
+        """Values with tokens of their own; the rows of ``keys`` go from the table when they are safe."""
+        ...
 
 
 class Run(Protocol):
@@ -56,6 +65,18 @@ class Run(Protocol):
 
     def on_close(self, close: Callable[[], None]) -> None:
         """Have ``close`` called when the run has ended, however it ends; it must not wait."""
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the sources have ended for good: nothing will ever come behind what has come."""
+        ...
+
+    def table(self, step: str, version: int, migrate: Callable[[Hashable, Any], Any] | None) -> Table | None:
+        """What a step remembers between runs; ``None`` where the pipeline keeps no state."""
+
+    def outbox(self, table: Table, stage: Stage) -> Outbox:
+        """What gives values of a table that stay there until they are safe."""
+        ...
 
     def dead_letter(self, failures: Sequence[Failure], queue: str | None = None) -> None:
         """Write failed messages durably to a dead-letter queue of their source, then settle them."""
@@ -164,6 +185,10 @@ class Stage:
             Failure(token, value, RejectedError(reason), self.name, chunk.attempt)
             for value, token in zip(chunk.values, chunk.tokens, strict=True)
         ]
+
+    def table(self, kind: str, *, version: int = 1, migrate: Callable[[Hashable, Any], Any] | None = None) -> Table | None:
+        """What this step remembers between runs, under its place in the pipeline; ``None`` where nothing is kept."""
+        return self.run.table(f"{self.path}:{kind}", version, migrate)
 
     def later(
         self, delay: float, action: Callable[[], None], *, busy: bool = False, idle: bool = False

@@ -1,4 +1,6 @@
-"""The operators: one each file, none knows a broker."""
+"""The operators: one each file, none knows a broker. Those that other packages add are found here too (docs/plugins.md)."""
+
+import typing
 
 from warren.operators.aggregate import aggregate
 from warren.operators.aggregations import (
@@ -113,3 +115,14 @@ __all__ = [
     "variance",
     "window",
 ]
+
+if not typing.TYPE_CHECKING:  # a type checker would then believe that every name is there
+
+    def __getattr__(name: str) -> typing.Any:
+        """The operator that a package adds under a name."""
+        if not name.startswith("_"):
+            from warren.core import plugins
+
+            if (found := plugins.find("operator", name)) is not None:
+                return found
+        raise AttributeError(f"module 'warren.operators' has no attribute {name!r}")

@@ -135,16 +135,11 @@ class _Circuit:
 
     def around(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         """A function that makes its calls through the circuit."""
+        through = _Call(self)  # one for all calls, as they follow each other
 
         def call(value: Any) -> Any:
-            era = self.enter()
-            try:
-                answer = function(value)
-            except Exception as error:
-                self.leave(era, error)
-                raise
-            self.leave(era)
-            return answer
+            with through:
+                return function(value)
 
         return call
 
@@ -152,16 +147,26 @@ class _Circuit:
         """The same for an ``async`` function."""
 
         async def call(value: Any) -> Any:
-            era = self.enter()
-            try:
-                answer = await function(value)
-            except asyncio.CancelledError:
-                self.leave(era, TimeoutError("no answer in time"))
-                raise
-            except Exception as error:
-                self.leave(era, error)
-                raise
-            self.leave(era)
-            return answer
+            with _Call(self):
+                return await function(value)
 
         return call
+
+
+class _Call:
+    """One call: not made where the circuit does not let it through, and counted by how it ends."""
+
+    __slots__ = ("circuit", "era")
+
+    def __init__(self, circuit: _Circuit) -> None:
+        self.circuit = circuit
+
+    def __enter__(self) -> None:
+        self.era = self.circuit.enter()
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            # The map's timeout cuts a call off by cancelling it.
+            error = TimeoutError("no answer in time")
+        if error is None or isinstance(error, Exception):
+            self.circuit.leave(self.era, error)

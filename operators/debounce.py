@@ -7,10 +7,9 @@ from typing import Any, TypeVar, overload
 
 from warren.core.chunk import Chunk
 from warren.core.clock import Duration
-from warren.core.graph import Operator, name_of
-from warren.core.stage import Handler, Stage
-from warren.operators.holding import Alarm, Newest, period
-from warren.operators.keys import check_function
+from warren.core.graph import Operator
+from warren.core.stage import Stage
+from warren.operators.holding import Alarm, Newest, Thinned
 
 __all__ = ["debounce"]
 
@@ -38,36 +37,13 @@ def debounce(quiet: Duration, *, by: Callable[[Any], Hashable] | None = None) ->
     >>> Pipeline("typed", memory.items([]) | settled | memory.into([])).test(["a", "b", "A", "A"]).values
     ['b', 'A']
     """
-    if by is not None:
-        check_function(by, "debounce(by=...)")
-    return _Debounce(period(quiet, "debounce"), by)
-
-
-class _Debounce(Operator[Any, Any]):
-    def __init__(self, quiet: float, by: Callable[[Any], Hashable] | None) -> None:
-        self.quiet = quiet
-        self.by = by
-
-    @property
-    def name(self) -> str:
-        return f"debounce({self.quiet:g}s{'' if self.by is None else f' by {name_of(self.by)}'})"
-
-    @property
-    def guarantee(self) -> str:
-        return "older values dropped"
-
-    @property
-    def holds(self) -> int | None:
-        return 1 if self.by is None else None
-
-    def attach(self, stage: Stage) -> Handler:
-        return _Quiet(self, stage).take
+    return Thinned("debounce", quiet, by, _Quiet)
 
 
 class _Quiet:
-    def __init__(self, operator: _Debounce, stage: Stage) -> None:
-        self.quiet = operator.quiet
-        self.newest = Newest(stage, operator.by)
+    def __init__(self, quiet: float, newest: Newest, stage: Stage) -> None:
+        self.quiet = quiet
+        self.newest = newest
         self.alarm = Alarm(stage, self.ring)
         stage.run.on_flush(self.flush)
 

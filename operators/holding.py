@@ -10,11 +10,12 @@ from typing import Any
 from warren.core.chunk import Chunk, Failure
 from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError
+from warren.core.graph import Operator, name_of
 from warren.core.receipt import FILTERED
-from warren.core.stage import Stage
-from warren.operators.keys import keys_of
+from warren.core.stage import Handler, Stage
+from warren.operators.keys import check_function, keys_of
 
-__all__ = ["Alarm", "Newest", "period", "together"]
+__all__ = ["Alarm", "Newest", "Thinned", "period", "together"]
 
 
 def period(duration: Duration, place: str) -> float:
@@ -125,3 +126,41 @@ class Newest:
             del self.held[key]
         for chunk in together(out):
             self.stage.emit(chunk)
+
+
+class Thinned(Operator[Any, Any]):
+    """A step that passes on only the newest value within a length of time, of all or of each key."""
+
+    def __init__(
+        self,
+        kind: str,
+        length: Duration,
+        by: Callable[[Any], Hashable] | None,
+        thinning: Callable[[float, Newest, Stage], Any],
+    ) -> None:
+        if by is not None:
+            check_function(by, f"{kind}(by=...)")
+        self.kind = kind
+        self.length = period(length, kind)
+        self.by = by
+        self.thinning = thinning
+
+    @property
+    def name(self) -> str:
+        """Its kind, with the length of time and the key."""
+        return f"{self.kind}({self.length:g}s{'' if self.by is None else f' by {name_of(self.by)}'})"
+
+    @property
+    def guarantee(self) -> str:
+        """What it drops."""
+        return "older values dropped"
+
+    @property
+    def holds(self) -> int | None:
+        """One value, or one of each key."""
+        return 1 if self.by is None else None
+
+    def attach(self, stage: Stage) -> Handler:
+        """What takes chunks and decides when the newest value goes on."""
+        handler: Handler = self.thinning(self.length, Newest(stage, self.by), stage).take
+        return handler

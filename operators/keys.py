@@ -45,63 +45,70 @@ def keys_of(
     stage: Stage, by: Callable[[Any], Hashable], chunk: Chunk, option: str = "by"
 ) -> tuple[Sequence[Any], Chunk, list[Failure]]:
     """The keys of a chunk, the part of the chunk that has one, and the failures of the others."""
+
+    def check(key: Any, value: Any) -> None:
+        _refuse_coroutine(key, f"{stage}: {option}= answered with a coroutine for {shorten(value)}; it must not be async")
+        try:
+            hash(key)
+        except Exception as error:
+            raise HandlerError(
+                f"{stage}: {option}= answered {shorten(key)} for {shorten(value)}, which cannot be a key; "
+                "answer with a text, a number or a tuple of these"
+            ) from error
+
+    return _checked(stage, by, chunk, _hashable, check)
+
+
+def answers(stage: Stage, function: Callable[[Any], Any], chunk: Chunk) -> tuple[list[Any], Chunk, list[Failure]]:
+    """A function's answers for a chunk's values, the part of the chunk that has one, and the failures of the others."""
+
+    def check(answer: Any, value: Any) -> None:
+        reason = f"the answer for {shorten(value)} is a coroutine; give a function that answers at once"
+        _refuse_coroutine(answer, f"{stage}: {reason}")
+
+    return _checked(stage, function, chunk, _at_once, check)
+
+
+def _checked(
+    stage: Stage,
+    function: Callable[[Any], Any],
+    chunk: Chunk,
+    sound: Callable[[list[Any]], bool],
+    check: Callable[[Any, Any], None],
+) -> tuple[list[Any], Chunk, list[Failure]]:
+    """As `answers`; where the results are not all sound, each is checked with its value."""
+    results, errors = apply_each(function, chunk.values)
     failures: list[Failure] = []
-    keys, errors = apply_each(by, chunk.values)
     if errors:
-        failures = stage.failures(chunk, errors)
-        chunk = chunk.select([i not in errors for i in range(len(chunk.values))])
-    if not _usable(keys):
-
-        def check(pair: tuple[Any, Any]) -> None:
-            key, value = pair
-            if inspect.iscoroutine(key):
-                key.close()
-                raise HandlerError(
-                    f"{stage}: {option}= answered with a coroutine for {shorten(value)}; it must not be async"
-                )
-            try:
-                hash(key)
-            except Exception as error:
-                raise HandlerError(
-                    f"{stage}: {option}= answered {shorten(key)} for {shorten(value)}, which cannot be a key; "
-                    "answer with a text, a number or a tuple of these"
-                ) from error
-
-        _, errors = apply_each(check, list(zip(keys, chunk.values, strict=True)))
-        failures += stage.failures(chunk, errors)
-        keys = [key for i, key in enumerate(keys) if i not in errors]
-        chunk = chunk.select([i not in errors for i in range(len(chunk.values))])
-    return keys, chunk, failures
+        chunk, failures = _without(stage, chunk, errors)
+    if not sound(results):
+        _, errors = apply_each(lambda pair: check(*pair), list(zip(results, chunk.values, strict=True)))
+        results = [result for i, result in enumerate(results) if i not in errors]
+        chunk, more = _without(stage, chunk, errors)
+        failures += more
+    return results, chunk, failures
 
 
-def _usable(keys: Sequence[Any]) -> bool:
+def _without(stage: Stage, chunk: Chunk, errors: dict[int, Exception]) -> tuple[Chunk, list[Failure]]:
+    rest = stage.without(chunk, errors)
+    failures, rest.failures = list(rest.failures), ()
+    return rest, failures
+
+
+def _refuse_coroutine(answer: Any, reason: str) -> None:
+    if inspect.iscoroutine(answer):
+        answer.close()
+        raise HandlerError(reason)
+
+
+def _at_once(results: list[Any]) -> bool:
+    return CoroutineType not in set(map(type, results))
+
+
+def _hashable(keys: list[Any]) -> bool:
     try:
         # All at once, as nearly always every one of them is.
         hash(tuple(keys))
     except Exception:
         return False
-    return CoroutineType not in set(map(type, keys))
-
-
-def answers(stage: Stage, function: Callable[[Any], Any], chunk: Chunk) -> tuple[list[Any], Chunk, list[Failure]]:
-    """A function's answers for a chunk's values, the part of the chunk that has one, and the failures of the others."""
-    failures: list[Failure] = []
-    results, errors = apply_each(function, chunk.values)
-    if errors:
-        failures = stage.failures(chunk, errors)
-        chunk = chunk.select([i not in errors for i in range(len(chunk.values))])
-    if CoroutineType in set(map(type, results)):
-
-        def check(pair: tuple[Any, Any]) -> Any:
-            answer, value = pair
-            if inspect.iscoroutine(answer):
-                answer.close()
-                raise HandlerError(
-                    f"{stage}: the answer for {shorten(value)} is a coroutine; give a function that answers at once"
-                )
-            return answer
-
-        results, errors = apply_each(check, list(zip(results, chunk.values, strict=True)))
-        failures += stage.failures(chunk, errors)
-        chunk = chunk.select([i not in errors for i in range(len(chunk.values))])
-    return results, chunk, failures
+    return _at_once(keys)

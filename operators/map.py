@@ -70,7 +70,8 @@ def map(
     one for each processor unless given, for functions that wait; with ``"process"``, in as many processes, for those that
     compute. Results leave in the order the values came. Function, values and results must be of a kind that can be pickled;
     the processes start with the first value, and import the module of the function. Where a process dies, the values it may
-    have died of are tried once more, each alone, and the one it dies of fails with `BrokenProcessPool`.
+    have died of are tried once more, each alone, and the one it dies of fails with `BrokenProcessPool`. A process whose call
+    has not returned when the run is over is ended; a thread cannot be, and the program waits for it.
 
     Raises `GraphError` for ``concurrency`` or ``workers`` below 1, for more than one of the three, for what does not belong
     to the kind of function, and for a function that cannot be pickled for a process.

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import multiprocessing
 import os
 import pickle
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import BrokenExecutor, Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
@@ -19,6 +18,7 @@ from warren.core.errors import GraphError, HandlerError, shorten
 from warren.core.graph import Operator, name_of
 from warren.core.stage import Handler, Stage
 from warren.operators.keys import is_async
+from warren.operators.processes import Processes
 from warren.operators.slots import Slot, Slots
 
 __all__ = ["pooled"]
@@ -49,9 +49,7 @@ def pooled(function: Callable[[Any], Any], name: str, executor: Any, workers: in
         raise GraphError(
             f"{title}): {name} cannot be sent to another process: {error}; define it at the top level of a module"
         ) from error
-    # A process that is forked off one with threads may stand still for ever.
-    context = multiprocessing.get_context("spawn")
-    return _Pooled(function, count, functools.partial(ProcessPoolExecutor, mp_context=context), _Processes(pickled))
+    return _Pooled(function, count, Processes, _Processes(pickled))
 
 
 class _Threads:
@@ -239,7 +237,7 @@ class _Pool:
                     slot.succeed(result)
 
     def close(self) -> None:
-        """Let the workers go; a call that is under way is not waited for."""
+        """Let the workers go: a call under way is not waited for, a process that does not end soon is ended."""
         for pool in (self.pool, self.single):
             if pool is not None:
                 pool.shutdown(wait=False, cancel_futures=True)

@@ -8,10 +8,9 @@ from typing import Any, TypeVar, overload
 
 from warren.core.chunk import Chunk
 from warren.core.clock import Duration
-from warren.core.graph import Operator, name_of
-from warren.core.stage import Handler, Stage
-from warren.operators.holding import Alarm, Newest, period
-from warren.operators.keys import check_function
+from warren.core.graph import Operator
+from warren.core.stage import Stage
+from warren.operators.holding import Alarm, Newest, Thinned
 
 __all__ = ["sample"]
 
@@ -38,36 +37,13 @@ def sample(every: Duration, *, by: Callable[[Any], Hashable] | None = None) -> O
     >>> Pipeline("latest", memory.items([]) | sample("1m") | memory.into([])).test([20.1, 20.3, 20.2]).values
     [20.2]
     """
-    if by is not None:
-        check_function(by, "sample(by=...)")
-    return _Sample(period(every, "sample"), by)
-
-
-class _Sample(Operator[Any, Any]):
-    def __init__(self, every: float, by: Callable[[Any], Hashable] | None) -> None:
-        self.every = every
-        self.by = by
-
-    @property
-    def name(self) -> str:
-        return f"sample({self.every:g}s{'' if self.by is None else f' by {name_of(self.by)}'})"
-
-    @property
-    def guarantee(self) -> str:
-        return "older values dropped"
-
-    @property
-    def holds(self) -> int | None:
-        return 1 if self.by is None else None
-
-    def attach(self, stage: Stage) -> Handler:
-        return _Periods(self, stage).take
+    return Thinned("sample", every, by, _Periods)
 
 
 class _Periods:
-    def __init__(self, operator: _Sample, stage: Stage) -> None:
-        self.every = operator.every
-        self.newest = Newest(stage, operator.by)
+    def __init__(self, every: float, newest: Newest, stage: Stage) -> None:
+        self.every = every
+        self.newest = newest
         self.alarm = Alarm(stage, self.ring)
         self.start: float | None = None
         stage.run.on_flush(self.flush)

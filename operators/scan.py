@@ -30,15 +30,26 @@ class States(Protocol):
         """Take over the states that one chunk has changed, all at once."""
 
 
-def scan(function: Callable[[S, T], S], initial: S, *, by: Callable[[T], Hashable] | None = None) -> Operator[T, S]:
+def scan(
+    function: Callable[[S, T], S],
+    initial: S,
+    *,
+    by: Callable[[T], Hashable] | None = None,
+    version: int = 1,
+    migrate: Callable[[Hashable, Any], S] | None = None,
+) -> Operator[T, S]:
     """Call ``function(state, value)`` for each value; its answer is the next state, and goes on with the message.
 
     The first state is ``initial``. With ``by`` each key has a state of its own. The function answers with a new state and
     must not change the one it is given, which may be on its way to a sink.
 
     Keeps the delivery guarantee: one result for each message, acknowledged with it. A message whose function raises fails,
-    and leaves the state as it was. The states live in memory: they start anew when the pipeline is started again, there is
-    one for each key that ever came, and a message that is delivered again is counted again.
+    and leaves the state as it was. Without ``Pipeline(state=...)`` the states live in memory: they start anew when the
+    pipeline is started again, and a message that is delivered again is counted again. With it they go on where they were,
+    and a message with an id is counted once; one that is delivered again gives the state of its key as it is by then. There
+    is one state for each key that ever came.
+
+    Raise ``version`` when the state changes its shape, and give ``migrate(key, state)``, which makes a new state of an old.
 
     Raises `GraphError` where ``function`` or ``by`` is no function, or is ``async``.
 
@@ -51,16 +62,23 @@ def scan(function: Callable[[S, T], S], initial: S, *, by: Callable[[T], Hashabl
     check_function(function, "scan", "give a function of the state so far and a value")
     if by is not None:
         check_function(by, f"scan({name_of(function)}, by=...)", "give a function of one value that gives its key")
-    return _Scan(function, initial, by)
+    return _Scan(function, initial, by, version, migrate)
 
 
 class _Scan(Operator[Any, Any]):
     def __init__(
-        self, function: Callable[[Any, Any], Any], initial: Any, by: Callable[[Any], Hashable] | None = None
+        self,
+        function: Callable[[Any, Any], Any],
+        initial: Any,
+        by: Callable[[Any], Hashable] | None = None,
+        version: int = 1,
+        migrate: Callable[[Hashable, Any], Any] | None = None,
     ) -> None:
         self.function = function
         self.initial = initial
         self.by = by
+        self.version = version
+        self.migrate = migrate
 
     @property
     def name(self) -> str:
@@ -71,18 +89,36 @@ class _Scan(Operator[Any, Any]):
         return "states start anew after a restart"
 
     def attach(self, stage: Stage) -> Handler:
-        states: States = {}
+        table = stage.table("scan", version=self.version, migrate=self.migrate)
+        states: States = {} if table is None else table
         by = self.by
-        if by is None:
-            return lambda chunk: self.run_on(stage, states, chunk)
 
-        def handle(chunk: Chunk) -> Chunk:
+        def count(chunk: Chunk) -> Chunk:
+            if by is None:
+                return self.run_on(stage, states, chunk)
             keys, rest, failures = keys_of(stage, by, chunk)
             out = self.each(stage, states, keys, rest)
             out.failures = [*failures, *out.failures]
             return out
 
-        return handle
+        def handle(chunk: Chunk) -> Chunk:
+            assert table is not None
+            counted = table.counted(chunk)
+            if counted is None:
+                out = count(chunk)
+                table.count(out.tokens)
+                return out
+            # Their results may not have been safe, so they are given once more, as the states are now.
+            old = chunk.select(counted)
+            keys: Sequence[Hashable] = [None] * len(old.values)
+            if by is not None:
+                keys, old, _ = keys_of(stage, by, old)
+            out = count(chunk.select([not each for each in counted]))
+            table.count(out.tokens)
+            values = [table.get(key, self.initial) for key in keys]
+            return Chunk([*values, *out.values], [*old.tokens, *out.tokens], out.failures, chunk.attempt)
+
+        return count if table is None else handle
 
     def run_on(self, stage: Stage, states: States, chunk: Chunk) -> Chunk:
         """One state for all values."""

@@ -15,9 +15,12 @@ __all__ = ["Kind", "OpenWindows", "Span", "hopping", "session", "tumbling"]
 
 
 class Span:
-    """One open window: of which key, from when to when, what is in it, and the tokens of that."""
+    """One open window: of which key, from when to when, what is in it, and the tokens of that.
 
-    __slots__ = ("end", "key", "number", "segments", "start", "values")
+    ``number`` gives the order of first values. ``id`` names it where its values are kept; ``saved`` of them are.
+    """
+
+    __slots__ = ("end", "id", "key", "number", "saved", "segments", "start", "values")
 
     def __init__(self, key: Any, start: float, end: float, number: int) -> None:
         self.key = key
@@ -26,14 +29,25 @@ class Span:
         self.number = number
         self.values: list[Any] = []
         self.segments: list[Sequence[Token]] = []
+        self.id = number
+        self.saved = 0
 
 
 class OpenWindows(Protocol):
     """The windows of one running pipeline that are open."""
 
+    touched: dict[int, Span] | None
+    """Those that got values, by id, where somebody keeps them and empties this."""
+    gone: set[int]
+    """The ids of those that were joined with others, likewise."""
+
     @property
     def next_end(self) -> float:
         """When the first of them ends; infinite where none is open."""
+        ...
+
+    def restore(self, spans: Sequence[Span]) -> None:
+        """Open windows that were open before."""
         ...
 
     def add(
@@ -119,8 +133,16 @@ class _Aligned:
         self.every = every
         self.ledger = ledger
         self.open: dict[float, dict[Hashable, Span]] = {}
+        self.touched: dict[int, Span] | None = None
+        self.gone: set[int] = set()
         self.next_end = inf
         self.opened = 0
+
+    def restore(self, spans: Sequence[Span]) -> None:
+        for span in spans:
+            self.open.setdefault(span.end, {})[span.key] = span
+        self.next_end = min(self.open, default=inf)
+        self.opened = max((max(span.number, span.id) for span in spans), default=0)
 
     def end(self, number: float) -> float:
         """When the window that starts at ``number`` times ``every`` ends."""
@@ -170,6 +192,8 @@ class _Aligned:
             span = windows[key] = Span(key, number * self.every, end, self.opened)
         span.values += values
         span.segments.append(segment)
+        if self.touched is not None:
+            self.touched[span.id] = span
 
     def close(self, until: float) -> list[Span]:
         ends = sorted(end for end in self.open if end <= until)
@@ -184,7 +208,14 @@ class _Sessions:
     def __init__(self, gap: float) -> None:
         self.gap = gap
         self.open: dict[Hashable, list[Span]] = {}
+        self.touched: dict[int, Span] | None = None
+        self.gone: set[int] = set()
         self.opened = 0
+
+    def restore(self, spans: Sequence[Span]) -> None:
+        for span in sorted(spans, key=lambda span: span.start):
+            self.open.setdefault(span.key, []).append(span)
+        self.opened = max((max(span.number, span.id) for span in spans), default=0)
 
     @property
     def next_end(self) -> float:
@@ -205,10 +236,18 @@ class _Sessions:
                 if not met and end <= closed:
                     late.update((i, end) for i in run)
                     continue
-                self.opened += 1
-                joined = Span(key, start, end, self.opened)
+                if len(met) == 1:
+                    joined = met[0]
+                    joined.start, joined.end = min(joined.start, start), max(joined.end, end)
+                    spans.remove(joined)
+                    met = []
+                else:
+                    self.opened += 1
+                    joined = Span(key, start, end, self.opened)
                 for span in met:
                     spans.remove(span)
+                    if self.touched is not None:
+                        self.gone.add(span.id)
                     joined.start, joined.end = min(joined.start, span.start), max(joined.end, span.end)
                     joined.number = min(joined.number, span.number)
                     joined.values += span.values
@@ -216,6 +255,8 @@ class _Sessions:
                 arrived = sorted(run)
                 joined.values += [values[i] for i in arrived]
                 joined.segments.append([tokens[i] for i in arrived])
+                if self.touched is not None:
+                    self.touched[joined.id] = joined
                 spans.append(joined)
             if spans:
                 self.open[key] = sorted(spans, key=lambda span: span.start)

@@ -16,6 +16,7 @@ from warren.core.errors import GraphError, HandlerError, LateError, shorten
 from warren.core.graph import Operator
 from warren.core.receipt import FILTERED, Token
 from warren.core.stage import Handler, Stage
+from warren.operators.shelf import Shelf
 from warren.operators.spans import Kind, hopping, session, tumbling
 
 __all__ = ["Window", "hopping", "session", "tumbling", "window"]
@@ -147,6 +148,13 @@ class _Windows:
         self.stage = stage
         self.open = operator.kind.open(stage.ledger)
         self.timer: Callable[[], None] | None = None
+        self.watermark = -inf
+        table = stage.table("window")
+        self.shelf = None if table is None else Shelf(stage, table, self.open)
+        if self.shelf is not None:
+            self.watermark = self.shelf.restore()
+            if self.open.next_end < inf:
+                stage.later(0.0, self.resume, busy=True)
         stage.run.on_flush(self.flush)
 
     def closed(self, until: float, failures: Sequence[Failure] = ()) -> Chunk:
@@ -155,6 +163,10 @@ class _Windows:
             return Chunk([], (), failures)
         spans = self.open.close(until)
         windows = [Window(span.key, span.start, span.end, span.values) for span in spans]
+        if self.shelf is not None:
+            chunk = self.shelf.give(spans, windows)
+            chunk.failures = failures
+            return chunk
         return Chunk(windows, [self.stage.ledger.merge(span.segments) for span in spans], failures)
 
     def give(self, until: float) -> None:
@@ -192,10 +204,23 @@ class _Windows:
         if self.timer is not None:
             self.timer()
             self.timer = None
-        self.give(inf)
+        # What is kept may stay open; only what is known to be whole is closed before its time.
+        if self.shelf is None or self.stage.run.exhausted:
+            self.give(inf)
 
     def wake(self) -> None:
         self.timer = None
+        self.due()
+
+    def add(self, times: list[float], keys: Sequence[Hashable], chunk: Chunk, closed: float) -> dict[int, float]:
+        """Put values into their windows; give the ends of those that are closed, by position."""
+        late = self.open.add(times, keys, chunk.values, chunk.tokens, closed)
+        if self.shelf is not None:
+            self.shelf.take([t for i, t in enumerate(chunk.tokens) if i not in late] if late else chunk.tokens)
+        return late
+
+    def resume(self) -> None:
+        """Go on with windows that were open before; those that had closed are given again."""
         self.due()
 
     def due(self) -> None:
@@ -217,12 +242,14 @@ class _ByClock(_Windows):
 
     def take(self, chunk: Chunk) -> Chunk:
         failures: list[Failure] = []
+        if self.shelf is not None:
+            chunk = self.shelf.fresh(chunk)
         now = self.read_clock()
         keys: Sequence[Hashable] = [None] * len(chunk.values)
         if self.operator.by is not None:
             keys, chunk = self.ask(self.key, chunk.values, chunk, failures)
         if chunk.values:
-            self.open.add([now] * len(chunk.values), keys, chunk.values, chunk.tokens, -inf)
+            self.add([now] * len(chunk.values), keys, chunk, -inf)
         out = self.closed(now, failures)
         self.wait(now)
         return out
@@ -244,7 +271,6 @@ class _ByEvent(_Windows):
         super().__init__(operator, stage)
         self.time = time
         self.newest = -inf
-        self.watermark = -inf
         # The newest source token seen after each chunk, rising, and the newest time among tokens up to it.
         self.origins: list[int] = []
         self.maxima: list[float] = []
@@ -252,6 +278,8 @@ class _ByEvent(_Windows):
 
     def take(self, chunk: Chunk) -> Chunk:
         failures: list[Failure] = []
+        if self.shelf is not None:
+            chunk = self.shelf.fresh(chunk)
         self.heard = self.stage.run.clock()
         # What was held back for a retry has come; if it waited for the retry below to say so, its window could not close.
         self.stage.ledger.resume(chunk.tokens)
@@ -267,8 +295,10 @@ class _ByEvent(_Windows):
                 failures += left.failures
                 chunk = left
         if times:
-            late = self.open.add(times, keys, chunk.values, chunk.tokens, self.watermark)
+            late = self.add(times, keys, chunk, self.watermark)
             self.advance(max(times), chunk.tokens)
+            if self.shelf is not None:
+                self.shelf.watermark = self.watermark
             if late:
                 self.refuse(late, times, chunk, failures)
         out = self.closed(self.watermark, failures)
@@ -328,6 +358,11 @@ class _ByEvent(_Windows):
             )
             # Trying it again would not make it earlier.
             failures.append(Failure(chunk.tokens[i], chunk.values[i], error, self.stage.name, chunk.attempt))
+
+    def resume(self) -> None:
+        self.heard = self.stage.run.clock()
+        self.give(self.watermark)
+        super().resume()
 
     def due(self) -> None:
         idle = self.operator.idle

@@ -12,8 +12,9 @@ from warren.core.chunk import Chunk, Failure, apply_each
 from warren.core.codecs import decode_error, decoder
 from warren.core.errors import PartialWriteError, PoisonError, StalledError, WarrenError, fingerprint
 from warren.core.graph import Inlet, SinkConnection, SourceConnection
+from warren.core.handles import Handles
 from warren.core.message import Batch, Columns, Metadata, Outgoing
-from warren.core.receipt import Delivery, Handles, Kind, Outcome
+from warren.core.receipt import Delivery, Kind, Outcome
 from warren.core.stage import Stage
 from warren.pipelines.letters import ROW, Content, Contents
 from warren.pipelines.turns import Turn
@@ -148,7 +149,14 @@ class Reader:
         return kept, errors
 
     def settled(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome) -> None:
-        """Messages of this source reached their end: tell it, soon."""
+        """Messages of this source reached their end: tell it, soon, or when their effect on the state is durable."""
+        if self.run.keeper is None or outcome.kind >= Kind.PARKED:
+            self.tell(delivery, tokens, outcome)
+        else:
+            self.run.keeper.wait(self, delivery, tokens, outcome)
+
+    def tell(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome) -> None:
+        """Have the source told."""
         self._settled.append((delivery, tokens, outcome))
         if self._telling is None:
             self._telling = asyncio.get_running_loop().create_task(self._tell())

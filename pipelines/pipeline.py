@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 import sys
 import threading
@@ -17,6 +18,8 @@ from warren.core.errors import GraphError
 from warren.core.graph import Flow
 from warren.core.health import PATIENCE, Health
 from warren.core.hooks import FlowObserver
+from warren.core.state import StateStore
+from warren.pipelines.checkpoints import INTERVAL, State
 from warren.pipelines.explain import Explanation
 from warren.pipelines.plan import check_flow, derive_credit
 from warren.pipelines.runtime import Runtime
@@ -36,6 +39,9 @@ class Pipeline:
     - ``credit``: how many messages may be unsettled at once; derived from the graph unless given
     - ``dead_letters``: the queue for failures that no step takes; ``NAME.dead`` unless given
     - ``shutdown``: how long a stop may take to see messages in flight to their end
+    - ``state``: the file where steps such as `window` and `scan` keep what they remember, or a ``StateStore``; without
+      it they start anew when the pipeline is started again. A message is then acknowledged when a checkpoint has its effect
+    - ``checkpoint``: how long at most lies between two checkpoints; under load they are taken sooner
     - ``observers``: see every flow, such as ``warren.analytics.Recorder``
 
     Raises `GraphError` where the graph cannot work: no sink, no source, a batch larger than the credit.
@@ -48,13 +54,14 @@ class Pipeline:
     [1, 9, 25]
     """
 
-    __slots__ = ("_credit_is_derived", "credit", "dead_letters", "flow", "name", "observers", "shutdown")
+    __slots__ = ("_credit_is_derived", "credit", "dead_letters", "flow", "name", "observers", "shutdown", "state")
 
     name: str
     flow: Flow
     credit: int
     dead_letters: str
     shutdown: float
+    state: State | None
     observers: tuple[FlowObserver, ...]
 
     def __init__(
@@ -65,6 +72,8 @@ class Pipeline:
         credit: int | None = None,
         dead_letters: str | None = None,
         shutdown: Duration = "30s",
+        state: str | os.PathLike[str] | StateStore | None = None,
+        checkpoint: Duration = "1s",
         observers: Sequence[FlowObserver] = (),
     ) -> None:
         if not isinstance(name, str) or not name:
@@ -77,6 +86,7 @@ class Pipeline:
             "_credit_is_derived": credit is None,
             "dead_letters": dead_letters or f"{name}.dead",
             "shutdown": seconds(shutdown),
+            "state": None if state is None else State(_store(name, state), seconds(checkpoint)),
             "observers": tuple(observers),
         }
         for key, value in values.items():
@@ -103,6 +113,8 @@ class Pipeline:
             credit=None if self.credit_is_derived else self.credit,
             dead_letters=self.dead_letters,
             shutdown=self.shutdown,
+            state=None if self.state is None else self.state.store,
+            checkpoint=INTERVAL if self.state is None else self.state.interval,
             observers=(*self.observers, *observers),
         )
 
@@ -184,6 +196,16 @@ class Running:
     def stop(self) -> None:
         """Stop reading, drain and end. Calling it again does nothing."""
         self._runtime.stop()
+
+
+def _store(name: str, state: Any) -> StateStore:
+    if isinstance(state, str | os.PathLike):
+        from warren.connectors.sqlite.state import StateFile
+
+        return StateFile(state)
+    if not hasattr(state, "commit"):
+        raise GraphError(f"pipeline {name!r}: state={state!r} is no path and no state store; give state='{name}.state'")
+    return state  # type: ignore[no-any-return]  # it has what a store has
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import reactivex
@@ -18,8 +18,10 @@ from warren.core.graph import Flow, Inlet, Outlet, SinkConnection, Source, Sourc
 from warren.core.health import HasHealth, Health
 from warren.core.hooks import FlowObserver
 from warren.core.receipt import Delivery, Ledger, Outcome
-from warren.core.stage import compile_steps
+from warren.core.stage import Stage, compile_steps
+from warren.core.state import Table
 from warren.operators.merge import Merged
+from warren.pipelines.checkpoints import Keeper, Outbox
 from warren.pipelines.endpoints import DeadLetters, Reader, Writer
 from warren.pipelines.turns import Turns
 
@@ -80,6 +82,7 @@ class Runtime:
         self._dead: dict[tuple[int, str], DeadLetters] = {}
         self._ends: list[HasHealth] = []
         self._opened = False
+        self.keeper: Keeper | None = None
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine beside the stream; the pipeline counts as busy until it ends, and stops if it raises."""
@@ -169,6 +172,20 @@ class Runtime:
             for observer in self.observers:
                 observer.settled(delivery, tokens, outcome, now)
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether the sources have ended for good."""
+        return not self._halted.done() and all(reader.inlet.bounded for reader in self._readers)
+
+    def table(self, step: str, version: int, migrate: Callable[[Hashable, Any], Any] | None) -> Table | None:
+        """What a step remembers between runs."""
+        return self.keeper.table(step, version, migrate) if self.keeper is not None else None
+
+    def outbox(self, table: Table, stage: Stage) -> Outbox:
+        """What gives values of a table."""
+        assert self.keeper is not None
+        return Outbox(self.keeper, next(self.pipeline.flow.source.inlets()), table, stage)
+
     def terminal(self, outlet: Outlet[Any], path: str) -> Callable[[Chunk], None]:
         """Where a branch ends."""
         # One writer for each sink, however many branches lead there: a connection is never written to twice at a time.
@@ -199,6 +216,12 @@ class Runtime:
     async def open_source(self, inlet: Inlet[Any]) -> SourceConnection:
         """Connect to a source."""
         return self._observe(await inlet.open_ahead(self.credit, until_empty=self.until_empty))
+
+    async def open_state(self) -> None:
+        """Read what steps remember."""
+        if self.pipeline.state is not None:
+            self.keeper = Keeper(self, self.pipeline.state)
+            await self.keeper.open()
 
     async def open_sink(self, outlet: Outlet[Any]) -> SinkConnection:
         """Connect to a sink."""
@@ -254,6 +277,7 @@ class Runtime:
 
     async def _open(self) -> None:
         flow = self.pipeline.flow
+        await self.open_state()
         for outlet in _outlets(flow):
             if id(outlet) not in self._sinks:
                 self._sinks[id(outlet)] = await self.open_sink(outlet)
@@ -262,6 +286,8 @@ class Runtime:
             observer.open(self.name)
         end = flow.sink.compile(self, "")
         compile_steps(self, "", flow.steps)(source).subscribe(end, self.crash)
+        if self.keeper is not None:
+            self.keeper.check()
         self._opened = True
 
     async def _source(self, source: Source[Any], path: str = "", weight: float | None = None) -> Observable[Chunk]:
@@ -336,6 +362,8 @@ class Runtime:
                     f"pipeline {self.name!r}: {before} message(s) are held by a step that does not let them go at a flush; "
                     f"they went back to their source. Look at operators of your own: each value must be emitted or settled"
                 )
+        if self.keeper is not None:
+            await self.keeper.finish()
         for reader in self._readers:
             await reader.told()
         self._raise()
@@ -366,6 +394,7 @@ class Runtime:
         closing += [letters.close for letters in self._dead.values()]
         closing += [sink.close for sink in self._sinks.values()]
         closing += [reader.connection.close for reader in self._readers]
+        closing += [self.keeper.close] if self.keeper is not None else []
         for close in closing:
             # Whatever one of them does, the others still get closed; the first error is the one that is told.
             try:

@@ -135,6 +135,9 @@ class _Trial(Runtime):
         except EncodeError as error:
             raise EncodeError(f"pipeline {self.name!r}: a test value cannot come from {inlet.name}: {error}") from error
 
+    async def open_state(self) -> None:
+        pass
+
     async def open_sink(self, outlet: Outlet[Any]) -> SinkConnection:
         return _Collected(self.trial.outputs.setdefault(outlet.name, []))
 

@@ -1,3 +1,3 @@
 """What every test may use."""
 
-pytest_plugins = ["tests.brokers.plugin"]
+pytest_plugins = ["tests.brokers.plugin", "tests.packages"]

@@ -43,6 +43,8 @@ class Writer(Protocol):
 class Files(Inlet[T], Outlet[T]):
     """What the formats have in common; made by `jsonl`, `csv` and `parquet`."""
 
+    bounded = True
+
     content_type = ""
     keeps_metadata = False
 

@@ -13,7 +13,7 @@ from warren.connectors.memory.waiting import wait, wake
 from warren.core.graph import Inlet
 from warren.core.message import Batch
 
-__all__ = ["Items"]
+__all__ = ["Handing", "Items"]
 
 T = TypeVar("T")
 
@@ -23,6 +23,8 @@ class Items(Inlet[T]):
 
     Delivery: what is released comes again, until it is acknowledged; nothing outlives the process.
     """
+
+    bounded = True
 
     def __init__(self, values: Iterable[Any], type: Any = None, *, broker: Broker | None = None) -> None:
         self.values = values
@@ -68,30 +70,46 @@ class _Places(Sequence[_Place]):
         return len(self._values)
 
     def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
         return _Place(self._start + index, self._values[index])
 
 
-class _ItemsConnection:
+class Handing:
     """Hands out runs of values. Nothing is kept of them: what is given back comes with its handle."""
 
-    def __init__(self, values: Iterable[Any]) -> None:
-        self._rest = iter(values)
+    def __init__(self) -> None:
         self._next = 0
         self._back: list[tuple[float, int, _Place, int]] = []
         self._changed: set[asyncio.Future[None]] = set()
         self._closed = False
 
+    def fresh(self, limit: int) -> list[Any]:
+        """The next values that are there now, at most so many."""
+        raise NotImplementedError
+
+    @property
+    def ended(self) -> bool:
+        """Whether no fresh value will come, where there is none now."""
+        return True
+
+    @property
+    def depth(self) -> int | None:
+        """How many fresh values wait, where that is known."""
+        return None
+
     async def receive(self, limit: int) -> Batch | None:
+        """Wait for values; return what is ready, or ``None`` when no more will come."""
         while not self._closed:
             if self._back and self._back[0][0] <= asyncio.get_running_loop().time():
                 return self._again(limit)
-            values = list(itertools.islice(self._rest, limit))
+            values = self.fresh(limit)
             if values:
                 start, self._next = self._next, self._next + len(values)
-                return Batch(values, _Places(start, values))
-            if not self._back:
+                return Batch(values, _Places(start, values), depth=self.depth)
+            if not self._back and self.ended:
                 return None
-            await wait(self._changed, self._back[0][0])
+            await wait(self._changed, self._back[0][0] if self._back else None)
         return None
 
     def _again(self, limit: int) -> Batch:
@@ -111,18 +129,32 @@ class _ItemsConnection:
         )
 
     async def acknowledge(self, handles: Sequence[Hashable]) -> None:
-        pass
+        """Nothing is kept, so there is nothing to do."""
 
     async def release(self, handles: Sequence[Hashable], delay: float = 0.0, attempts: int | None = None) -> None:
+        """Take values back, to hand them out again."""
         due = asyncio.get_running_loop().time() + delay if delay > 0 else 0.0
         for place in handles:
             if isinstance(place, _Place):
                 heapq.heappush(self._back, (due, place.number, place, attempts or 1))
+        self.notify()
+
+    def notify(self) -> None:
+        """Have `receive` look again."""
         changed, self._changed = self._changed, set()
         for future in changed:
             wake(future)
 
     async def close(self) -> None:
+        """Hand out nothing any more."""
         self._closed = True
-        for future in list(self._changed):
-            wake(future)
+        self.notify()
+
+
+class _ItemsConnection(Handing):
+    def __init__(self, values: Iterable[Any]) -> None:
+        super().__init__()
+        self._rest = iter(values)
+
+    def fresh(self, limit: int) -> list[Any]:
+        return list(itertools.islice(self._rest, limit))

@@ -11,7 +11,7 @@ import hashlib
 from bisect import bisect_left
 from typing import Any, NamedTuple
 
-from warren.connectors.rabbitmq.topology import Binding, QueueDeclaration
+from warren.connectors.rabbitmq.topology import DELAYED_RETRY, Binding, QueueDeclaration
 from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError
 
@@ -115,7 +115,7 @@ class DelayedRetry(NamedTuple):
         """
         shortest, longest = (round(each * 1000) for each in self)
         # Only what failed is delayed, and what a lost worker had; what is handed back untouched is not.
-        return {"x-delayed-retry-type": "failed", "x-delayed-retry-min": shortest, "x-delayed-retry-max": longest}
+        return {DELAYED_RETRY: "failed", "x-delayed-retry-min": shortest, "x-delayed-retry-max": longest}
 
     def after(self, failures: int) -> float:
         """How long a message waits after so many failures.

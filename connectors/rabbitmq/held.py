@@ -7,8 +7,8 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 from warren.connectors.rabbitmq.messages import Heads, batch
+from warren.core.handles import Handles
 from warren.core.message import Batch
-from warren.core.receipt import Handles
 
 __all__ = ["Entry", "Held"]
 

@@ -14,9 +14,9 @@ from warren.connectors.rabbitmq.plan import Layout, Plan
 from warren.connectors.rabbitmq.receiver import Waiting
 from warren.connectors.rabbitmq.spread import PATIENCE as LEAVING_PATIENCE
 from warren.connectors.rabbitmq.spread import Spread
+from warren.core.handles import Handles
 from warren.core.health import PATIENCE, Health
 from warren.core.message import Batch
-from warren.core.receipt import Handles
 
 __all__ = ["PartitionSource"]
 

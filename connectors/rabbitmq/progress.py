@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from warren.core.receipt import Handles
+from warren.core.handles import Handles
 
 __all__ = ["Mark", "Progress", "Ranges", "Waiting"]
 

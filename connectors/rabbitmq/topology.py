@@ -40,7 +40,8 @@ UNLIMITED = 2**31 - 1
 """How often a quorum queue hands a message out. Without it, RabbitMQ 4 drops one at the 21st time where the queue has no
 dead-letter exchange; -1 means no limit there, and "drop at once" to 3.10. The pipeline itself dead-letters poison."""
 
-_RETRY = "x-delayed-retry-type"
+DELAYED_RETRY = "x-delayed-retry-type"
+"""The argument by which a quorum queue delays what failed by itself."""
 _DELAYS_RETRIES = (4, 3)
 
 _INEQUIVALENT = re.compile(
@@ -143,7 +144,7 @@ async def declare(link: Link, *things: QueueDeclaration | ExchangeDeclaration) -
 
 async def _declared(link: Link, thing: QueueDeclaration | ExchangeDeclaration, end: float) -> bool:
     session = await link.session()
-    if isinstance(thing, QueueDeclaration) and _RETRY in thing.arguments and link.server_version < _DELAYS_RETRIES:
+    if isinstance(thing, QueueDeclaration) and DELAYED_RETRY in thing.arguments and link.server_version < _DELAYS_RETRIES:
         # Older ones take the argument and do nothing about it.
         version = ".".join(map(str, link.server_version))
         raise TopologyError(

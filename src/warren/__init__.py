@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from warren.core.errors import WarrenError
     from warren.core.message import Metadata
     from warren.operators.backoff import constant, decorrelated, exponential, linear
+    from warren.pipelines.observe import observe
     from warren.pipelines.pipeline import Pipeline
 
-__all__ = ["Metadata", "Pipeline", "WarrenError", "constant", "decorrelated", "exponential", "linear"]
+__all__ = ["Metadata", "Pipeline", "WarrenError", "constant", "decorrelated", "exponential", "linear", "observe"]
 
 _HOMES = {
     "Metadata": "warren.core.message",
@@ -28,6 +29,7 @@ _HOMES = {
     "decorrelated": "warren.operators.backoff",
     "exponential": "warren.operators.backoff",
     "linear": "warren.operators.backoff",
+    "observe": "warren.pipelines.observe",
 }
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.packages import Packages
 from warren.connectors import address, memory, sqlite
 from warren.core.errors import AddressError
 
@@ -56,22 +55,32 @@ def test_a_bad_address_says_what_is_wrong(text: str, reason: str) -> None:
         address.source(text)
 
 
-def test_a_package_adds_a_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = EntryPoint(name="pigeon", value=f"{__name__}:Pigeon", group=address.GROUP)
-    known = [EntryPoint("memory", "warren.connectors.memory.address", address.GROUP), entry]
-
-    def entry_points(group: str, name: str | None = None) -> list[EntryPoint]:
-        return [each for each in known if each.group == group and name in (None, each.name)]
-
-    monkeypatch.setattr(address, "entry_points", entry_points)
-    monkeypatch.setattr(EntryPoint, "load", lambda self: Pigeon if self.name == "pigeon" else None)
-    assert address.schemes() == ["memory", "pigeon"]
-    assert repr(address.source("pigeon://loft/coop", str)) == "memory:loft/coop"
-
+PIGEON = """
+from warren.connectors import memory
 
 class Pigeon:
-    """A connector of somebody else."""
+    @staticmethod
+    def source(parts, type):
+        return memory.queue(parts.host + parts.path, type)
 
     @staticmethod
-    def source(parts: address.Address, type: Any) -> memory.Queue[Any]:
-        return memory.queue(parts.host + parts.path, type)
+    def sink(parts):
+        return memory.queue(parts.host)
+"""
+
+
+def test_a_package_adds_a_scheme(packages: Packages) -> None:
+    packages.add("loft", {"connector pigeon": "loft_pigeon:Pigeon", "connector memory": "nothing:here"}, loft_pigeon=PIGEON)
+    assert address.schemes() == ["amqp", "amqps", "memory", "pigeon", "sqlite"]
+    assert repr(address.source("pigeon://loft/coop", str)) == "memory:loft/coop"
+    assert repr(address.sink("memory:orders")) == "memory:orders", "what warren has itself comes first"
+
+
+def test_a_scheme_that_does_not_load_or_is_given_twice_says_so(packages: Packages) -> None:
+    packages.add("loft", {"connector pigeon": "loft_pigeon:Pigeon", "connector lost": "loft_nowhere:Pigeon"})
+    packages.add("coop", {"connector pigeon": "loft_pigeon:Pigeon"})
+    with pytest.raises(AddressError, match=r"pigeon:x: the connector 'pigeon' is given by coop 1.0 and loft 1.0"):
+        address.source("pigeon:x")
+    with pytest.raises(AddressError, match=r"the connector 'lost' of loft 1.0 does not load: ModuleNotFoundError") as caught:
+        address.sink("lost://user:secret@x/y")
+    assert "secret" not in str(caught.value)

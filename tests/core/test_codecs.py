@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.packages import Packages
 from warren.core import codecs
 from warren.core.codecs import ARROW, BYTES, JSON, MSGPACK, TEXT, decode_error, decoder, encode, encoder, register
-from warren.core.errors import DecodeError, EncodeError, GraphError
+from warren.core.errors import DecodeError, EncodeError, GraphError, PluginError
 
 
 class Order(msgspec.Struct):
@@ -191,15 +192,35 @@ class Reverse:
         return lambda value: value[::-1].encode()
 
 
-def test_codecs_are_added_by_hand_and_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_codecs_are_added_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(codecs, "_codecs", dict(codecs._codecs))
+    register(Reverse())
+    assert decoder(str, "text/x-reverse")(b"cba") == "abc"
 
-    class Entry:
-        def load(self) -> Any:
-            return Reverse
 
-    monkeypatch.setattr(codecs, "entry_points", lambda group: [Entry()] if group == "warren.codecs" else [])
+REVERSE = """
+class Reverse:
+    content_types = ("text/x-reverse", "text/plain")
+    def decoder(self, type): return lambda body: body.decode()[::-1]
+    def encoder(self): return lambda value: value[::-1].encode()
+other = Reverse()
+"""
+
+
+def test_packages_add_codecs_and_replace_none(packages: Packages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codecs, "_codecs", dict(codecs._codecs))
+    packages.add("mirror", {"codec reverse": "mirrors:Reverse", "codec broken": "mirrors_nowhere:x"}, mirrors=REVERSE)
     assert encode("abc", "text/x-reverse; q=1")[0] == b"cba"
-    monkeypatch.setattr(codecs, "entry_points", lambda group: [])
+    assert encode("abc", TEXT)[0] == b"abc"
+    with pytest.raises(DecodeError, match=r"the codec 'broken' of mirror 1.0 does not load: ModuleNotFoundError"):
+        decoder(str, "text/x-other")
+
+
+def test_a_content_type_that_two_packages_read_is_refused(packages: Packages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codecs, "_codecs", dict(codecs._codecs))
+    packages.add("mirror", {"codec reverse": "mirrors:Reverse"}, mirrors=REVERSE)
+    packages.add("window", {"codec glass": "mirrors:other"})
+    with pytest.raises(PluginError, match=r"a codec for text/x-reverse is given by window 1.0 and mirror 1.0; uninstall"):
+        decoder(str, "text/x-reverse")
     register(Reverse())
     assert decoder(str, "text/x-reverse")(b"cba") == "abc"

@@ -61,6 +61,14 @@ class FakeRun:
     def on_close(self, close: Callable[[], None]) -> None:
         self.closes.append(close)
 
+    exhausted = True
+
+    def table(self, step: str, version: int, migrate: Any) -> None:
+        return None
+
+    def outbox(self, table: Any, emit: Any) -> Any:
+        raise NotImplementedError
+
     def dead_letter(self, failures: Sequence[Failure], queue: str | None = None) -> None:
         raise NotImplementedError
 

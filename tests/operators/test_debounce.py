@@ -10,18 +10,11 @@ from hypothesis import strategies as st
 from tests.operators.fake import Bench
 from warren import Pipeline
 from warren.connectors import memory
-from warren.core.errors import GraphError
 from warren.operators import constant, debounce, map, retry
 
 
 def at(bench: Bench) -> list[tuple[float, Any]]:
     return [(round(time, 3), value) for time, value in zip(bench.at, bench.values, strict=True)]
-
-
-def test_no_value_gives_nothing_and_no_timer_runs() -> None:
-    bench = Bench(debounce("1s")).push().wait(5)
-    assert (bench.out, bench.run.pending_timers) == ([], 0)
-    bench.finish()
 
 
 def test_one_value_goes_on_after_the_quiet() -> None:
@@ -83,20 +76,6 @@ def test_a_flush_gives_what_is_held_in_the_order_it_came() -> None:
     assert bench.values == ["b1", "a2", "a3"]
 
 
-def test_a_key_that_fails_fails_its_message_only() -> None:
-    bench = Bench(debounce("1s", by=lambda value: 6 // value)).push(1, 0, 1)
-    assert [(failure.value, type(failure.error)) for failure in bench.failures] == [(0, ZeroDivisionError)]
-    bench.wait(1)
-    assert bench.values == [1]
-    bench.finish()
-
-
-def test_the_attempt_is_kept() -> None:
-    bench = Bench(debounce("1s")).push(1, 2, attempt=3).wait(1)
-    assert [(chunk.values, chunk.attempt) for chunk in bench.out] == [([2], 3)]
-    bench.finish()
-
-
 def test_a_value_is_acknowledged_only_when_it_is_safe_or_replaced() -> None:
     bench = Bench(debounce("1s")).push(1).wait(2).push(2)
     assert bench.kinds() == ["", ""]
@@ -152,36 +131,3 @@ def test_it_stands_before_a_retry() -> None:
     flow = memory.items([]) | debounce("1s", by=key) | retry(constant("5s")) | memory.into([])
     result = Pipeline("p", flow).test([1, 2, 3])
     assert result.values == [2, 3, 1]
-
-
-def test_failures_pass_by_at_once_while_a_value_is_held() -> None:
-    bench = Bench(map(lambda value: 6 // value) | debounce("1s")).push(3, 0)
-    assert (bench.values, [failure.value for failure in bench.failures]) == ([], [0])
-    bench.wait(1)
-    assert bench.values == [2]
-    bench.finish()
-
-
-def test_with_a_single_credit_every_value_is_seen_on_its_own() -> None:
-    flow = memory.items([]) | debounce("1s") | memory.into([])
-    result = Pipeline("p", flow, credit=1).test([1, 2, 3])
-    assert result.values == [1, 2, 3]
-
-
-def test_more_keys_than_credit_do_not_stall_it() -> None:
-    flow = memory.items([]) | debounce("1s", by=lambda value: value) | memory.into([])
-    result = Pipeline("p", flow, credit=3).test(range(10))
-    assert sorted(result.values) == list(range(10))
-
-
-@pytest.mark.parametrize(
-    ("build", "sentence"),
-    [
-        (lambda: debounce(0), r"debounce\(0\): give a duration longer than 0"),
-        (lambda: debounce("soon"), "'soon' is not a duration"),
-        (lambda: debounce("1s", by="id"), r"debounce\(by=...\): 'id' is not a function"),  # type: ignore[call-overload]
-    ],
-)
-def test_what_cannot_work_is_refused(build: Any, sentence: str) -> None:
-    with pytest.raises(GraphError, match=sentence):
-        build()

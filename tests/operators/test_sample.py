@@ -10,18 +10,11 @@ from hypothesis import strategies as st
 from tests.operators.fake import Bench
 from warren import Pipeline
 from warren.connectors import memory
-from warren.core.errors import GraphError
 from warren.operators import map, sample
 
 
 def at(bench: Bench) -> list[tuple[float, Any]]:
     return [(round(time, 3), value) for time, value in zip(bench.at, bench.values, strict=True)]
-
-
-def test_no_value_gives_nothing_and_no_timer_runs() -> None:
-    bench = Bench(sample("1s")).push().wait(5)
-    assert (bench.out, bench.run.pending_timers) == ([], 0)
-    bench.finish()
 
 
 def test_the_newest_of_a_period_goes_on_at_its_end_and_the_others_are_settled() -> None:
@@ -57,21 +50,6 @@ def test_a_period_ends_in_time_even_if_its_timer_is_late() -> None:
 def test_with_keys_the_newest_of_each_goes_on_in_the_order_they_came() -> None:
     bench = Bench(sample("1s", by=lambda value: value[0])).push("a1", "b1", "c1", "a2").wait(1)
     assert (at(bench), len(bench.out)) == ([(1, "b1"), (1, "c1"), (1, "a2")], 1)
-    bench.finish()
-
-
-def test_a_flush_gives_what_is_held() -> None:
-    bench = Bench(sample("1h")).push(1).flush()
-    assert (bench.values, bench.run.pending_timers) == ([1], 0)
-    bench.push(2).finish()
-    assert bench.values == [1, 2]
-
-
-def test_a_key_that_fails_fails_its_message_only() -> None:
-    bench = Bench(sample("1s", by=lambda value: 6 // value)).push(0)
-    assert (bench.errors, bench.run.pending_timers) == (["integer division or modulo by zero"], 0)
-    bench.push(2).wait(2)
-    assert bench.values == [2]
     bench.finish()
 
 
@@ -119,35 +97,3 @@ def test_in_a_pipeline_it_takes_virtual_time_only() -> None:
     result = Pipeline("p", flow).test([10, 30, 100, 3600])
     assert result.values == [30, 100, 3600]
     assert result.outcomes == {"filtered": 1, "delivered": 3}
-
-
-def test_failures_pass_by_at_once_while_a_value_is_held() -> None:
-    bench = Bench(map(lambda value: 6 // value) | sample("1s")).push(3, 0)
-    assert (bench.values, [failure.value for failure in bench.failures]) == ([], [0])
-    bench.wait(1)
-    assert bench.values == [2]
-    bench.finish()
-
-
-def test_with_a_single_credit_every_value_is_seen_on_its_own() -> None:
-    flow = memory.items([]) | sample("1s") | memory.into([])
-    result = Pipeline("p", flow, credit=1).test([1, 2, 3])
-    assert result.values == [1, 2, 3]
-
-
-def test_more_keys_than_credit_do_not_stall_it() -> None:
-    flow = memory.items([]) | sample("1s", by=lambda value: value) | memory.into([])
-    result = Pipeline("p", flow, credit=3).test(range(10))
-    assert sorted(result.values) == list(range(10))
-
-
-@pytest.mark.parametrize(
-    ("build", "sentence"),
-    [
-        (lambda: sample(0), r"sample\(0\): give a duration longer than 0"),
-        (lambda: sample("1s", by=5), r"sample\(by=...\): 5 is not a function"),  # type: ignore[call-overload]
-    ],
-)
-def test_what_cannot_work_is_refused(build: Any, sentence: str) -> None:
-    with pytest.raises(GraphError, match=sentence):
-        build()

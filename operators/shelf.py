@@ -1,0 +1,92 @@
+"""Open windows that outlive a run: their values are kept with the state, and their messages need not be held."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from math import inf
+from typing import Any
+
+from warren.core.chunk import Chunk
+from warren.core.receipt import Kind, Outcome, Token
+from warren.core.stage import Stage
+from warren.core.state import Table
+from warren.operators.spans import OpenWindows, Span
+
+__all__ = ["Shelf"]
+
+KEPT = Outcome(Kind.DELIVERED, "state")
+_WATERMARK = "watermark"
+
+
+class Shelf:
+    """Keeps the windows of one step: under the id of each what it is of, in part 0, and its values in the parts behind."""
+
+    def __init__(self, stage: Stage, table: Table, open: OpenWindows) -> None:
+        self.stage = stage
+        self.table = table
+        self.open = open
+        self.touched = open.touched = {}
+        self.outbox = stage.run.outbox(table, stage)
+        self.watermark = -inf
+        self._written = -inf
+        self._part = 0
+        table.before = self.write
+
+    def restore(self) -> float:
+        """Open the windows that were open; returns the time up to which event time had come."""
+        self._written = self.watermark = self.table.pop(_WATERMARK, -inf)
+        parts: dict[Any, list[tuple[int, Any]]] = {}
+        for (id, part), values in self.table.parts.items():
+            self._part = max(self._part, part)
+            parts.setdefault(id, []).append((part, values))
+        spans = []
+        for id, head in self.table.items():
+            span = Span(*head)
+            span.id = id  # type: ignore[assignment]  # it was written here
+            span.values = list(
+                chain.from_iterable(values for _, values in sorted(parts.get(id, ()), key=lambda each: each[0]))
+            )
+            span.saved = len(span.values)
+            spans.append(span)
+        self.open.restore(spans)
+        self.table.parts.clear()
+        self.table.clear()
+        return self.watermark
+
+    def fresh(self, chunk: Chunk) -> Chunk:
+        """The values that are in no window yet; the messages of the others are done."""
+        counted = self.table.counted(chunk)
+        if counted is None:
+            return chunk
+        self.stage.settle([token for token, done in zip(chunk.tokens, counted, strict=True) if done], KEPT)
+        return chunk.select([not done for done in counted])
+
+    def take(self, tokens: Sequence[Token]) -> None:
+        """Values are in their windows, so their messages are done."""
+        if tokens:
+            self.table.count(tokens)
+            self.stage.settle(tokens, KEPT)
+
+    def write(self) -> None:
+        """Note for the checkpoint what has changed."""
+        table, open = self.table, self.open
+        if self.watermark > self._written:
+            self._written = self.watermark
+            table.put(_WATERMARK, 0, self.watermark)
+        table.remove(open.gone)
+        # What one checkpoint adds comes behind what those before it have.
+        self._part += 1
+        for id, span in self.touched.items():
+            if id not in table.removed:
+                table.put(id, 0, (span.key, span.start, span.end, span.number))
+                table.put(id, self._part, span.values[span.saved :])
+                span.saved = len(span.values)
+                span.segments.clear()
+        self.touched.clear()
+        open.gone.clear()
+
+    def give(self, spans: Sequence[Span], windows: Sequence[Any]) -> Chunk:
+        """Windows that have closed; they are kept until what is made of them is safe."""
+        ids = [f"{self.table.step}/{span.key}/{span.start:.6f}" for span in spans]
+        return self.outbox.chunk([span.id for span in spans], windows, ids)

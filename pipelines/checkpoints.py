@@ -1,0 +1,198 @@
+"""Checkpoints: what steps remember is made durable, and only then are the messages acknowledged that it was made of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from warren.core.chunk import Chunk
+from warren.core.errors import GraphError, StateError, shorten
+from warren.core.frozen import thaw, thaw_key
+from warren.core.graph import Inlet
+from warren.core.message import Batch
+from warren.core.receipt import Delivery, Kind, Outcome
+from warren.core.stage import Stage
+from warren.core.state import Kept, StateStore, Table
+
+if TYPE_CHECKING:
+    from warren.pipelines.endpoints import Reader
+    from warren.pipelines.runtime import Runtime
+
+__all__ = ["Keeper", "Outbox", "State"]
+
+INTERVAL = 1.0
+"""Seconds between checkpoints, unless half of the credit waits for one before."""
+_FORGOTTEN_AFTER = 2
+"""Ids are kept of so many times the credit: a source gives out no more unsettled messages than the credit once."""
+
+
+class State(NamedTuple):
+    """Where a pipeline keeps what its steps remember, and how many seconds at most lie between two checkpoints."""
+
+    store: StateStore
+    interval: float = INTERVAL
+
+
+class Keeper:
+    """Takes the checkpoints of one running pipeline.
+
+    What has been settled waits here until a checkpoint holds its effect; only then does its source hear of it. So a crash
+    at any moment leaves either the message unacknowledged, or its effect durable; and a message that comes again although
+    its effect is durable is told by its id.
+    """
+
+    def __init__(self, run: Runtime, state: State) -> None:
+        self.run = run
+        self.store = state.store
+        self.interval = state.interval
+        self.tables: dict[str, Table] = {}
+        self._kept: Mapping[str, tuple[int, Kept]] = {}
+        self._thread = ThreadPoolExecutor(1, "warren-state")
+        self._timer: Callable[[], None] | None = None
+        self._working = False
+        self._waiting: list[tuple[Reader, Delivery, Sequence[int], Outcome]] = []
+
+    async def open(self) -> None:
+        """Read what is there."""
+        self._kept = await self._call(self.store.open, self.run.name)
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+
+    def table(self, step: str, version: int, migrate: Callable[[Hashable, Any], Any] | None) -> Table:
+        """What a step remembers. Raises `StateError` where the file has it in a shape that the step does not know."""
+        if step in self.tables:
+            raise GraphError(f"{step}: another step keeps its state under this name; give one of them another")
+        had, kept = self._kept.get(step, (version, Kept({}, [])))
+        rows = {place: self._thawed(step, *place, value) for place, value in kept.rows.items()}
+        known = {(thaw_key(key), part): value for (key, part), value in rows.items()}
+        if had != version:
+            if migrate is None or had > version:
+                remedy = (
+                    "is older; run the newer program" if had > version else "is newer; give migrate=, which makes it new"
+                )
+                raise StateError(
+                    f"{step}: its state has version {had} and the pipeline has version {version}, which {remedy}, or drop "
+                    f"it: warren state drop FILE {step}"
+                )
+            known = {(key, part): migrate(key, value) for (key, part), value in known.items()}
+        table = self.tables[step] = Table(step, self.run.ledger, known, kept.counted, version)
+        if had != version:
+            table.update(dict(table))
+        return table
+
+    @staticmethod
+    def _thawed(step: str, key: bytes, part: int, value: bytes) -> Any:
+        try:
+            return thaw(value)
+        except Exception as error:
+            raise StateError(
+                f"{step}: the state of key {shorten(thaw_key(key))} cannot be read ({error}); a class in it was moved or "
+                f"changed: put it back, or drop the state: warren state drop FILE {step}"
+            ) from error
+
+    def check(self) -> None:
+        """Refuse to go on without the state of a step that is not there any more."""
+        for step in self._kept.keys() - self.tables.keys():
+            raise StateError(
+                f"pipeline {self.run.name!r}: its state has a step {step!r} that the pipeline has not, so what it remembers "
+                f"would be lost; name the step as before with state={step!r}, or drop it: warren state drop FILE {step}"
+            )
+
+    def wait(self, reader: Reader, delivery: Delivery, tokens: Sequence[int], outcome: Outcome) -> None:
+        """Have a source told of messages once the next checkpoint is durable."""
+        if not self.tables:
+            reader.tell(delivery, tokens, outcome)
+            return
+        self._waiting.append((reader, delivery, tokens, outcome))
+        self.due()
+
+    def due(self) -> None:
+        """See to it that there will be a checkpoint."""
+        run = self.run
+        if self._working:
+            return
+        if 2 * run.unacknowledged >= run.credit:
+            self._begin()
+        elif self._timer is None:
+            handle = run.scheduler.schedule_relative(self.interval, lambda *_: self._begin())
+            self._timer = handle.dispose
+
+    def _begin(self) -> None:
+        if self._timer is not None:
+            self._timer()
+            self._timer = None
+        if not self._working:
+            self._working = True
+            self.run.spawn(self._checkpoint())
+
+    async def _checkpoint(self) -> None:
+        try:
+            # What is settled in this turn of the loop goes along.
+            await asyncio.sleep(0)
+            waiting, self._waiting = self._waiting, []
+            keep = _FORGOTTEN_AFTER * self.run.credit
+            changes = [table.change(keep) for table in self.tables.values()]
+            await self._call(self.store.commit, changes)
+            for reader, delivery, tokens, outcome in waiting:
+                reader.tell(delivery, tokens, outcome)
+        finally:
+            self._working = False
+        if self._waiting:
+            self.due()
+
+    async def finish(self) -> None:
+        """A last checkpoint, after everything is settled."""
+        self._begin()
+        while self._working or self._waiting:
+            await self.run.changed()
+            if self._waiting:
+                self._begin()
+
+    async def close(self) -> None:
+        """Let go of the store, once what it is writing is written."""
+        if self._timer is not None:
+            self._timer()
+        await self._call(self.store.close)
+        self._thread.shutdown(wait=False)
+
+
+class Outbox:
+    """What a step gives of its state: it stays there until it is safe, and is given again after a restart.
+
+    Each value is a message whose source is the state, so it can be retried, routed and dead-lettered as any other.
+    """
+
+    def __init__(self, keeper: Keeper, inlet: Inlet[Any], table: Table, stage: Stage) -> None:
+        self.keeper = keeper
+        self.run = keeper.run
+        self.inlet = inlet
+        self.table = table
+        self.stage = stage
+
+    def chunk(self, keys: Sequence[Hashable], values: Sequence[Any], ids: Sequence[str]) -> Chunk:
+        """Values with their tokens; the rows of ``keys`` go when they are safe."""
+        batch = Batch(list(values), list(keys), ids=ids)
+        delivery = self.run.ledger.accept(self, batch, self.run.clock())
+        return Chunk(list(values), delivery.tokens)
+
+    def settled(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome) -> None:
+        """Some are at their end."""
+        places = [token - delivery.base for token in tokens]
+        if outcome.kind < Kind.PARKED:
+            self.table.remove(delivery.batch.handles[place] for place in places)
+            self.keeper.due()
+        elif outcome.kind is Kind.PARKED:
+            batch = delivery.batch
+            keys = [batch.handles[place] for place in places]
+            values = [batch.bodies[place] for place in places]
+            ids = [batch.columns([place]).ids[0] for place in places]  # type: ignore[index]  # a batch always has ids
+            self.run.begin()
+
+            def again(*_: object) -> None:
+                self.run.end()
+                self.stage.emit(self.chunk(keys, values, ids))
+
+            self.run.scheduler.schedule_relative(outcome.delay, again)
