@@ -118,6 +118,16 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "        if not self.open.issuperset(tokens):\n            return False\n",
         "",
     ),
+    "rows put together go on with the first of them": (
+        "operators/for_each.py",
+        "            if not self.message.left:\n",
+        "            if True:\n",
+    ),
+    "rows put together go on although one of them is parked": (
+        "operators/for_each.py",
+        "if message.made and message.rest.split.outcome.kind < Kind.PARKED:",
+        "if message.made:",
+    ),
     "a batch carries the token of its first message": (
         "operators/batch.py",
         "self.stage.ledger.merge(segments)",
