@@ -10,6 +10,7 @@ from warren.core.chunk import Chunk, Failure, apply_each
 from warren.core.errors import GraphError, HandlerError, shorten
 from warren.core.graph import Operator, name_of
 from warren.core.stage import Handler, Stage
+from warren.core.state import Table
 from warren.operators.aggregations import Aggregation, added
 from warren.operators.expressions import is_expression, of_frame
 from warren.operators.window import Window
@@ -37,9 +38,11 @@ def aggregate(*, by: Callable[[Any], Hashable] | None = None, **aggregations: An
     is computed over a frame of the values, which must then be structs, dataclasses, named tuples, pydantic models or dicts;
     with ``by`` it keeps all of them.
 
-    Keeps the delivery guarantee: the messages of a row are acknowledged when the row is safe. Running figures live in
-    memory and start anew when the pipeline is started again. A message whose key or figure cannot be computed fails, and
-    is not counted; in a window it fails the window.
+    Keeps the delivery guarantee: the messages of a row are acknowledged when the row is safe. Without
+    ``Pipeline(state=...)`` running figures live in memory and start anew when the pipeline is started again. With it they go
+    on where they were and a message with an id is counted once; the row of one that is delivered again has the figures as
+    they are by then. A message whose key or figure cannot be computed fails, and is not counted; in a window it fails the
+    window.
 
     Raises `GraphError` where there is no aggregation, or one takes the name ``key``, ``start`` or ``end``.
 
@@ -121,22 +124,26 @@ class _Running(Operator[Any, dict[str, Any]]):
 
     @property
     def guarantee(self) -> str:
-        return "running figures start anew after a restart"
+        return "running figures go on after a restart where the pipeline keeps state"
 
     def attach(self, stage: Stage) -> Handler:
         aggregations = self.figures.aggregations
+        # Other figures have another state, so they are not taken for these.
+        kept = stage.table(f"aggregate({', '.join(self.figures.fields)})")
+        states: Any = {} if kept is None else kept
         # One running total is what most pipelines keep, so it has a loop of its own.
-        table = _Totals(self.figures) if [a.fold for a in aggregations] == [added] else _Table(self.figures)
+        kind = _Totals if [a.fold for a in aggregations] == [added] else _Table
         functions = [self.by, *(a.extract for a in aggregations if a.extract is not None)]
-        return _Keyed(stage, functions, table).take
+        keyed = _Keyed(stage, functions, kind(self.figures, states))
+        return keyed.take if kept is None else lambda chunk: keyed.take_once(chunk, kept)
 
 
 class _Table:
     """The state of every key."""
 
-    def __init__(self, figures: _Figures) -> None:
+    def __init__(self, figures: _Figures, states: Any) -> None:
         self.figures = figures
-        self.states: dict[Hashable, list[Any]] = {}
+        self.states: dict[Hashable, Any] = states
         self.made: dict[Hashable, dict[str, Any]] = {}
 
     def group(self, keys: list[Any], values: list[Any], columns: list[list[Any]]) -> Groups:
@@ -172,20 +179,20 @@ class _Table:
         ]
         # Before anything is kept: a figure that cannot be made fails the message as one that cannot be added.
         self.made[key] = {"key": key} | self.figures.row(states)
-        self.states[key] = states
+        self.states.update({key: states})
 
     def rows(self, keys: Iterable[Hashable]) -> list[dict[str, Any]]:
         """A row for each of these keys, to which something has just been added."""
         made, self.made = self.made, {}
         return [made[key] for key in keys]
 
+    def known(self, keys: Iterable[Hashable]) -> list[dict[str, Any]]:
+        """A row for each of these keys, as they stand."""
+        return [{"key": key} | self.figures.row(self.states[key]) for key in keys]
+
 
 class _Totals(_Table):
     """The same for a single total, five times as fast."""
-
-    def __init__(self, figures: _Figures) -> None:
-        super().__init__(figures)
-        self.totals: defaultdict[Hashable, Any] = defaultdict(int)
 
     def group(self, keys: list[Any], values: list[Any], columns: list[list[Any]]) -> Groups:
         groups: Groups = defaultdict(list)
@@ -194,9 +201,9 @@ class _Totals(_Table):
         return groups
 
     def add(self, groups: Groups, keys: list[Any], values: list[Any], columns: list[list[Any]]) -> dict[int, Exception]:
-        totals = self.totals
+        before = self.states.get
         try:
-            totals.update([(key, sum(group, totals[key])) for key, group in groups.items()])
+            self.states.update({key: sum(group, before(key, 0)) for key, group in groups.items()})
         except Exception:
             # One of them cannot be added, or not by sum: add them one by one, and find out which.
             return self.add_each(keys, columns[0] if columns else values)
@@ -206,14 +213,16 @@ class _Totals(_Table):
         errors: dict[int, Exception] = {}
         for position, (key, value) in enumerate(zip(keys, column, strict=True)):
             try:
-                self.totals[key] = self.totals[key] + value
+                self.states.update({key: self.states.get(key, 0) + value})
             except Exception as error:
                 errors[position] = error
         return errors
 
     def rows(self, keys: Iterable[Hashable]) -> list[dict[str, Any]]:
-        field, totals = self.figures.fields[0], self.totals
+        field, totals = self.figures.fields[0], self.states
         return [{"key": key, field: totals[key]} for key in keys]
+
+    known = rows
 
 
 class _Keyed:
@@ -251,6 +260,21 @@ class _Keyed:
             return Chunk([], (), failures)
         tokens = self.stage.ledger.split(self.stage.ledger.merge([chunk.tokens]), len(distinct))
         return Chunk(self.table.rows(distinct), tokens, failures)
+
+    def take_once(self, chunk: Chunk, kept: Table) -> Chunk:
+        """The same where state is kept: what was added before is not added again, but its row may not have been safe."""
+        counted = kept.counted(chunk)
+        old = chunk.select(counted or [False] * len(chunk))
+        fresh = chunk if counted is None else chunk.select([not each for each in counted])
+        out = self.take(fresh) if fresh.values else Chunk([], ())
+        failed = {failure.token for failure in out.failures}
+        kept.count([token for token in fresh.tokens if token not in failed] if failed else fresh.tokens)
+        if not old.values:
+            return out
+        keys = dict.fromkeys(apply_each(self.functions[0], old.values)[0])
+        ledger = self.stage.ledger
+        tokens = ledger.split(ledger.merge([old.tokens]), len(keys))
+        return Chunk([*self.table.known(keys), *out.values], [*tokens, *out.tokens], out.failures)
 
     def fail(self, chunk: Chunk, errors: dict[int, Exception], failures: list[Failure]) -> list[bool]:
         failures += self.stage.failures(chunk, errors)
