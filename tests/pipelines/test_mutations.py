@@ -89,7 +89,7 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "                    elif outcome.kind is Kind.RELEASED and done.setdefault(delivery, []).append(tokens):\n",
     ),
     "everything of a delivery is acknowledged with a part of it": (
-        "core/receipt.py",
+        "core/handles.py",
         "            whole = sum(map(len, segments)) == len(handles)\n",
         "            whole = bool(segments)\n",
     ),
@@ -242,7 +242,7 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "        for reader in self._readers:\n            reader._telling and reader._telling.cancel()\n",
     ),
     "timers fire after the end": (
-        "pipelines/runtime.py",
+        "pipelines/scheduler.py",
         "return Disposable() if self.closed else super()",
         "return super()",
     ),
