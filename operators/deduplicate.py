@@ -42,8 +42,8 @@ def deduplicate(
     flight waits for that, and holds its credit: it is dropped when the first is safe, and goes on in its place when the
     first is dead-lettered or parked. So nothing is dropped on the strength of a message that failed, and a dead letter that
     is sent again passes. After ``patience`` it goes on without waiting any longer, so that the pipeline never stands still:
-    then both may be delivered. Of rows of one message with the same key, the first stands for all. What was seen is kept in
-    memory, so a message that comes again after a restart passes.
+    then both may be delivered. Of rows of one message with the same key, the first stands for all. Without
+    ``Pipeline(state=...)`` what was seen is kept in memory, so a message that comes again after a restart passes.
 
     A message whose key cannot be computed fails. Raises `GraphError` where ``by`` is no function or is ``async``, ``limit``
     is not a whole number from 1, or a time is not above zero.
@@ -108,7 +108,10 @@ class _Memory:
         self.operator = operator
         self.stage = stage
         self.clock = stage.run.clock
-        self.seen: OrderedDict[Hashable, float] = OrderedDict()
+        self.table = stage.table("deduplicate")
+        kept: dict[Hashable, float] = {} if self.table is None else self.table
+        self.seen: OrderedDict[Hashable, float] = OrderedDict(sorted(kept.items(), key=lambda item: item[1]))
+        kept.clear()
         # The newest message in flight for each key, and all keys of each message in flight; most messages have one.
         self.flying: dict[Hashable, int] = {}
         self.claims: dict[int, Hashable] = {}
@@ -189,10 +192,11 @@ class _Memory:
     def expire(self, now: float) -> None:
         seen, limit = self.seen, self.operator.limit
         oldest = now - self.operator.within
-        while seen and next(iter(seen.values())) <= oldest:
-            seen.popitem(last=False)
-        while limit is not None and len(seen) > limit:
-            seen.popitem(last=False)
+        gone: list[Hashable] = []
+        while seen and (next(iter(seen.values())) <= oldest or (limit is not None and len(seen) > limit)):
+            gone.append(seen.popitem(last=False)[0])
+        if gone and self.table is not None:
+            self.table.remove(gone)
 
     def settled(self, tokens: Sequence[int], outcome: Outcome) -> None:
         """Messages have reached their end: those that wait for them can be dropped, or go in their place."""
@@ -216,6 +220,8 @@ class _Memory:
                 if kind < Kind.DEAD_LETTERED:
                     self.seen[each] = now
                     self.seen.move_to_end(each)
+                    if self.table is not None:
+                        self.table.put(each, 0, now)
                     for waiter in list(self.waiting.get(each, ())):
                         self.unhold(waiter)
                         dropped.append(waiter.token)

@@ -27,7 +27,7 @@ def distinct(
 
     Keeps the delivery guarantee: a message is dropped, and acknowledged, only when the first of its kind is safe. One that
     comes while that is in flight waits for it, at most for ``patience``, and goes on in its place should it fail. What was
-    seen is kept in memory, and forgotten with it.
+    seen is kept in memory, or with ``Pipeline(state=...)`` in its file too.
 
     A message whose value, or what ``by`` gives, cannot be a key fails. Raises `GraphError` where ``by`` is no function or
     is ``async``, ``limit`` is not a whole number from 1, or ``patience`` not above zero.
