@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from warren.core.chunk import Chunk
 from warren.core.errors import StateError, shorten
-from warren.core.frozen import freeze, freeze_key
+from warren.core.frozen import Keys, freeze
 from warren.core.receipt import Ledger, Token
 
 __all__ = ["Change", "Kept", "Rows", "StateStore", "Table"]
@@ -80,6 +80,7 @@ class Table(dict[Hashable, Any]):
         rows: Mapping[tuple[Hashable, int], Any] = _EMPTY,
         counted: Sequence[list[str]] = (),
         version: int = 1,
+        keys: Keys | None = None,
     ) -> None:
         super().__init__((key, value) for (key, part), value in rows.items() if part == 0)
         self.step = step
@@ -87,6 +88,7 @@ class Table(dict[Hashable, Any]):
         self.before: Callable[[], None] | None = None
         self.parts = {place: value for place, value in rows.items() if place[1]}
         self._ledger = ledger
+        self._keys = keys if keys is not None else Keys()
         self._dirty: set[Hashable] = set()
         self._put: dict[tuple[Hashable, int], Any] = {}
         self.removed: set[Hashable] = set()
@@ -112,8 +114,12 @@ class Table(dict[Hashable, Any]):
             self.removed.add(key)
 
     def ids(self, tokens: Sequence[Token]) -> Sequence[str]:
-        """The ids of messages; empty where one has none."""
-        return self._ledger.columns(tokens).ids or [""] * len(tokens)
+        """The ids of messages, told apart by their sources; empty where one has none."""
+        ledger = self._ledger
+        ids = ledger.columns(tokens).ids or [""] * len(tokens)
+        if not ledger.scopes:
+            return ids
+        return [id and ledger.scope(token) + id for id, token in zip(ids, tokens, strict=True)]
 
     def counted(self, chunk: Chunk) -> list[bool] | None:
         """Which of these messages have had their effect before; ``None`` where none has, which is the usual case.
@@ -145,13 +151,16 @@ class Table(dict[Hashable, Any]):
         put: Rows = {}
         for (key, part), value in chain((((key, 0), self[key]) for key in self._dirty), self._put.items()):
             try:
-                put[freeze_key(key), part] = freeze(value)
+                put[self._keys.freeze(key), part] = freeze(value)
             except Exception as error:
                 raise StateError(
                     f"{self.step}: the state {shorten(value)} of key {shorten(key)} cannot be kept ({error}); let it be "
                     f"made of numbers, texts, lists, dicts and classes that are defined in a module"
                 ) from error
-        removed = list(map(freeze_key, self.removed))
+        removed = list(map(self._keys.freeze, self.removed))
+        for key in self.removed:
+            if key not in self:
+                self._keys.forget(key)
         counted = self._fresh
         self._dirty, self._put, self.removed, self._fresh = set(), {}, set(), []
         forgotten = 0

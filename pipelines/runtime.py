@@ -290,6 +290,10 @@ class Runtime:
     async def _source(self, source: Source[Any], path: str = "") -> Observable[Chunk]:
         if isinstance(source, Inlet):
             reader = Reader(self, source, await self.open_source(source))
+            if self._readers:
+                # Two sources may have messages of one id, and their names may be the same.
+                namesakes = sum(other.inlet.name == source.name for other in self._readers)
+                self.ledger.scopes[reader] = f"{source.name} {namesakes}: "
             self._readers.append(reader)
             return reader.chunks
         if isinstance(source, Stream):
