@@ -85,7 +85,7 @@ def _plain(key: Any) -> tuple[Any, bool]:
     return number, False
 
 
-def _compares_as(key: Any, kind: type) -> bool:
+def _compares_as(key: Any, kind: Any) -> bool:
     return type(key).__eq__ is kind.__eq__ and hash(key) == kind.__hash__(key)
 
 

@@ -14,7 +14,7 @@ from warren.core.graph import Inlet
 from warren.core.message import Batch
 from warren.core.receipt import Delivery, Kind, Outcome
 from warren.core.stage import Stage
-from warren.core.state import Kept, StateStore, Table
+from warren.core.state import TIMED, Kept, StateStore, Table
 
 if TYPE_CHECKING:
     from warren.pipelines.endpoints import Reader
@@ -77,8 +77,9 @@ class Keeper:
                     f"{step}: its state has version {had} and the pipeline has version {version}, which {remedy}, or drop "
                     f"it: warren state drop FILE {step}"
                 )
-            known = {place: self._migrated(step, migrate, place[0], value) for place, value in known.items()}
+            known = {place: self._migrated(step, migrate, *place, value) for place, value in known.items()}
         table = self.tables[step] = Table(step, self.run.ledger, known, kept.counted, version, keys)
+        table.due = self.due
         if had != version:
             table.update(dict(table))
         return table
@@ -98,9 +99,9 @@ class Keeper:
             raise _unreadable(step, f"the state of key {shorten(thaw_key(key))}", error) from error
 
     @staticmethod
-    def _migrated(step: str, migrate: Callable[[Hashable, Any], Any], key: Hashable, value: Any) -> Any:
+    def _migrated(step: str, migrate: Callable[[Hashable, Any], Any], key: Hashable, part: int, value: Any) -> Any:
         try:
-            return migrate(key, value)
+            return (migrate(key, value[0]), value[1]) if part == TIMED else migrate(key, value)
         except Exception as error:
             raise StateError(
                 f"{step}: migrate= raised {type(error).__name__} ({error}) for key {shorten(key)} with the state "
