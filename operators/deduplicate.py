@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
 from itertools import groupby
+from math import inf
 from typing import Any, TypeVar
 
 from warren.core.chunk import Chunk
@@ -25,7 +26,7 @@ _TICK = 1e-6
 
 def deduplicate(
     by: Callable[[T], Hashable] | None = None,
-    within: Duration = "1h",
+    within: Duration | None = "1h",
     *,
     limit: int | None = 1_000_000,
     patience: Duration = "1m",
@@ -33,8 +34,8 @@ def deduplicate(
     """Drop a message that has come before: one with an id that was seen ``within`` that time, or a key that ``by`` gives.
 
     Without ``by`` the id is the one in the message's metadata; messages without an id all pass. A key counts as seen from
-    the time its message is safe. At most ``limit`` keys are remembered, some 300 bytes each, the oldest are forgotten first;
-    ``None`` remembers all that came within the time.
+    the time its message is safe; with ``within=None`` it does so for ever. At most ``limit`` keys are remembered, some 300
+    bytes each, the oldest are forgotten first; ``None`` remembers all that came within the time.
 
     Keeps the delivery guarantee, and makes it effectively once for what comes again while this run lasts. A key is seen only
     when the first message that has it is delivered, or filtered out further on. One that comes while the first is still in
@@ -58,9 +59,9 @@ def deduplicate(
     if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
         raise GraphError(f"deduplicate(limit={limit!r}): limit must be a whole number of at least 1, or None")
     for time, name in ((within, "within"), (patience, "patience")):
-        if seconds(time) == 0:
+        if time is not None and seconds(time) == 0:
             raise GraphError(f"deduplicate({name}={time!r}): {name} must be longer than 0")
-    return _Deduplicate(by, seconds(within), limit, seconds(patience))
+    return _Deduplicate(by, inf if within is None else seconds(within), limit, seconds(patience))
 
 
 class _Deduplicate(Operator[Any, Any]):
@@ -72,7 +73,8 @@ class _Deduplicate(Operator[Any, Any]):
 
     @property
     def name(self) -> str:
-        return f"deduplicate({'id' if self.by is None else name_of(self.by)} within {self.within:g}s)"
+        key = "id" if self.by is None else name_of(self.by)
+        return f"deduplicate({key}{'' if self.within == inf else f' within {self.within:g}s'})"
 
     @property
     def guarantee(self) -> str:

@@ -137,6 +137,13 @@ def test_the_time_runs_from_when_the_first_was_safe() -> None:
     bench.finish()
 
 
+def test_without_a_time_a_key_counts_for_ever() -> None:
+    bench = settle(Bench(deduplicate(key, within=None)).push("a1")).wait(1e9).push("a2")
+    assert bench.kinds() == ["DELIVERED", "FILTERED"]
+    assert deduplicate(within=None).name == "deduplicate(id)"
+    bench.finish()
+
+
 def test_the_oldest_are_forgotten_beyond_the_limit() -> None:
     bench = settle(Bench(deduplicate(key, limit=2)).push("a", "b", "c"))
     bench.push("b", "c")
