@@ -6,6 +6,7 @@ import sys
 from ast import literal_eval
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,10 @@ def show(file: Path, step: str, key: str | None, limit: int) -> None:
     chosen = keys if key is None else _matching(key, keys)
     if key is not None and not chosen:
         raise StateError(f"{step} has no key {key!r} in {file}; it has {len(keys):,} keys: leave --key out to see some")
-    rows = []
+    rows: list[tuple[str, str, str]] = []
     for each, part, value in found.rows(step, chosen[:limit]):
-        text = _shown(lambda value=value: thaw(value), _timed if part == TIMED else repr)
-        rows.append((_shown(lambda each=each: thaw_key(each)), str(part) if part > 0 else "", text))
+        text = _shown(partial(thaw, value), _timed if part == TIMED else repr)
+        rows.append((_shown(partial(thaw_key, each)), str(part) if part > 0 else "", text))
     if any(part for _, part, _ in rows):
         _table(("key", "part", "value"), rows)
     else:
@@ -130,7 +131,7 @@ def _matching(text: str, keys: Sequence[bytes]) -> list[bytes]:
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         pass
     found = sorted(named & there)
-    return found or [key for key in keys if text in (_shown(lambda key=key: thaw_key(key), each) for each in (repr, str))]
+    return found or [key for key in keys if text in (_shown(partial(thaw_key, key), each) for each in (repr, str))]
 
 
 def _shown(read: Callable[[], Any], show: Callable[[Any], str] = repr) -> str:
@@ -147,7 +148,7 @@ def _timed(value: tuple[Any, float]) -> str:
     return f"{shorten(value[0], _LONGEST - 40)} (changed {when})"
 
 
-def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     widths = [max(len(row[i]) for row in (titles, *rows)) for i in range(len(titles))]
     for row in (titles, *rows):
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
