@@ -1,4 +1,4 @@
-"""The command line: ``warren run``, ``explain``, ``flows``, ``plugins``, ``partitions`` and ``demo``."""
+"""The command line: ``warren run``, ``explain``, ``flows``, ``plugins``, ``partitions``, ``state`` and ``demo``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import click
 
 from warren.apps.partitions import partitions
 from warren.apps.plugins import plugins
+from warren.apps.state import state
 from warren.core.errors import AddressError, GraphError, WarrenError
 
 __all__ = ["main"]
@@ -184,3 +185,4 @@ def demo(broker: str | None, folder: Path, limit: int | None, fresh: bool | None
 
 main.add_command(partitions)
 main.add_command(plugins)
+main.add_command(state)

@@ -206,6 +206,8 @@ class Ledger:
         self._waiting: set[int] = set()
         self._watchers: list[Callable[[Sequence[int], Outcome], None]] = []
         self.outstanding = 0
+        self.scopes: dict[object, str] = {}
+        """What tells the ids of a source from those of others, for every source but the first."""
 
     def watch(self, watcher: Callable[[Sequence[int], Outcome], None]) -> None:
         """Have ``watcher`` called with the source tokens that have just reached their end, and how.
@@ -343,6 +345,11 @@ class Ledger:
                 if type(tokens) is range or all(type(token) is int and token in run for token in tokens):
                     return delivery.batch.columns([token - base for token in tokens])  # type: ignore[operator]  # all are int
         return Columns.of(list(map(self.metadata, tokens)))
+
+    def scope(self, token: Token) -> str:
+        """What tells the ids of a value's source from those of others."""
+        delivery = self._deliveries.get(next(self.origins(token)) >> _SHIFT)
+        return self.scopes.get(delivery.source, "") if delivery is not None else ""
 
     def _derived_id(self, token: Token) -> str:
         if isinstance(token, Part):

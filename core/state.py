@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
 from itertools import chain
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from warren.core.chunk import Chunk
 from warren.core.errors import StateError, shorten
-from warren.core.frozen import freeze, freeze_key
+from warren.core.frozen import Keys, freeze
 from warren.core.receipt import Ledger, Token
 
-__all__ = ["Change", "Kept", "Rows", "StateStore", "Table"]
+__all__ = ["TIMED", "Change", "Kept", "Rows", "StateStore", "Table"]
+
+TIMED = -1
+"""The part under which a value is kept together with the time of its last change."""
 
 Rows: TypeAlias = dict[tuple[bytes, int], bytes]
 """What a step keeps: a value for each key and part, as `warren.core.frozen` has them. Most steps have one part, 0, each."""
@@ -80,13 +83,18 @@ class Table(dict[Hashable, Any]):
         rows: Mapping[tuple[Hashable, int], Any] = _EMPTY,
         counted: Sequence[list[str]] = (),
         version: int = 1,
+        keys: Keys | None = None,
     ) -> None:
         super().__init__((key, value) for (key, part), value in rows.items() if part == 0)
+        self._times: dict[Hashable, float] = {key: value[1] for (key, part), value in rows.items() if part == TIMED}
+        self._keeps_times = False
         self.step = step
         self.version = version
         self.before: Callable[[], None] | None = None
-        self.parts = {place: value for place, value in rows.items() if place[1]}
+        self.due: Callable[[], None] = _nothing
+        self.parts = {place: value for place, value in rows.items() if place[1] > 0}
         self._ledger = ledger
+        self._keys = keys if keys is not None else Keys()
         self._dirty: set[Hashable] = set()
         self._put: dict[tuple[Hashable, int], Any] = {}
         self.removed: set[Hashable] = set()
@@ -94,6 +102,23 @@ class Table(dict[Hashable, Any]):
         self._fresh: list[str] = []
         self._generations = deque(counted)
         self._counted = set(chain.from_iterable(counted))
+        super().update((key, value[0]) for (key, part), value in rows.items() if part == TIMED)
+
+    def timed(self, now: float) -> dict[Hashable, float]:
+        """Keep the time of each value's last change with it: these by key, for the step to go on with.
+
+        Values that were kept without one count as changed now.
+        """
+        plain = self.keys() - self._times.keys()
+        self._rewrite(plain)
+        self._times.update(dict.fromkeys(plain, now))
+        self._keeps_times = True
+        return self._times
+
+    def _rewrite(self, keys: Set[Hashable]) -> None:
+        """Have the rows of some keys go, and what belongs to the keys written anew."""
+        self.removed.update(keys)
+        self._dirty.update(self.keys() & keys)
 
     def update(self, changes: Mapping[Hashable, Any], /) -> None:  # type: ignore[override]  # one form of it is enough
         """Take over new values of some keys."""
@@ -113,8 +138,12 @@ class Table(dict[Hashable, Any]):
             self.removed.add(key)
 
     def ids(self, tokens: Sequence[Token]) -> Sequence[str]:
-        """The ids of messages; empty where one has none."""
-        return self._ledger.columns(tokens).ids or [""] * len(tokens)
+        """The ids of messages, told apart by their sources; empty where one has none."""
+        ledger = self._ledger
+        ids = ledger.columns(tokens).ids or [""] * len(tokens)
+        if not ledger.scopes:
+            return ids
+        return [id and ledger.scope(token) + id for id, token in zip(ids, tokens, strict=True)]
 
     def counted(self, chunk: Chunk) -> list[bool] | None:
         """Which of these messages have had their effect before; ``None`` where none has, which is the usual case.
@@ -136,6 +165,11 @@ class Table(dict[Hashable, Any]):
             self._fresh += ids
             self._counted.update(ids)
 
+    def _changed(self) -> Iterable[tuple[tuple[Hashable, int], Any]]:
+        if self._keeps_times:
+            return (((key, TIMED), (self[key], self._times[key])) for key in self._dirty)
+        return (((key, 0), self[key]) for key in self._dirty)
+
     def change(self, keep: int) -> Change:
         """What the next checkpoint has to write; the ids of the last ``keep`` messages counted are kept.
 
@@ -143,16 +177,23 @@ class Table(dict[Hashable, Any]):
         """
         if self.before is not None:
             self.before()
+        if self._times and not self._keeps_times:
+            # The step kept times before and does so no more.
+            self._rewrite(self._times.keys())
+            self._times.clear()
         put: Rows = {}
-        for (key, part), value in chain((((key, 0), self[key]) for key in self._dirty), self._put.items()):
+        for (key, part), value in chain(self._changed(), self._put.items()):
             try:
-                put[freeze_key(key), part] = freeze(value)
+                put[self._keys.freeze(key), part] = freeze(value)
             except Exception as error:
                 raise StateError(
                     f"{self.step}: the state {shorten(value)} of key {shorten(key)} cannot be kept ({error}); let it be "
                     f"made of numbers, texts, lists, dicts and classes that are defined in a module"
                 ) from error
-        removed = list(map(freeze_key, self.removed))
+        removed = list(map(self._keys.freeze, self.removed))
+        for key in self.removed:
+            if key not in self:
+                self._keys.forget(key)
         counted = self._fresh
         self._dirty, self._put, self.removed, self._fresh = set(), {}, set(), []
         forgotten = 0
@@ -165,3 +206,7 @@ class Table(dict[Hashable, Any]):
         if counted:
             self._generations.append(counted)
         return Change(self.step, self.version, removed, put, counted, forgotten)
+
+
+def _nothing() -> None:
+    pass

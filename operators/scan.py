@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from copy import deepcopy
 from itertools import accumulate, chain, islice
 from types import CoroutineType
 from typing import Any, Protocol, TypeVar
 
 from warren.core.chunk import Chunk, apply_each
-from warren.core.errors import HandlerError
+from warren.core.clock import Duration, seconds
+from warren.core.errors import GraphError, HandlerError
+from warren.core.expiry import Expiring
 from warren.core.graph import Operator, name_of
 from warren.core.stage import Handler, Stage
 from warren.operators.keys import check_function, keys_of
@@ -37,6 +40,7 @@ def scan(
     by: Callable[[T], Hashable] | None = None,
     version: int = 1,
     migrate: Callable[[Hashable, Any], S] | None = None,
+    ttl: Duration | None = None,
 ) -> Operator[T, S]:
     """Call ``function(state, value)`` for each value; its answer is the next state, and goes on with the message.
 
@@ -47,11 +51,12 @@ def scan(
     and leaves the state as it was. Without ``Pipeline(state=...)`` the states live in memory: they start anew when the
     pipeline is started again, and a message that is delivered again is counted again. With it they go on where they were,
     and a message with an id is counted once; one that is delivered again gives the state of its key as it is by then. There
-    is one state for each key that ever came.
+    is one state for each key that ever came. With ``ttl`` the state of a key that got no value for that long by the
+    pipeline's clock is forgotten, in memory and in the file, and starts from ``initial`` when the key comes again.
 
     Raise ``version`` when the state changes its shape, and give ``migrate(key, state)``, which makes a new state of an old.
 
-    Raises `GraphError` where ``function`` or ``by`` is no function, or is ``async``.
+    Raises `GraphError` where ``function`` or ``by`` is no function, or is ``async``, or ``ttl`` is not above zero.
 
     >>> from warren import Pipeline
     >>> from warren.connectors import memory
@@ -62,7 +67,9 @@ def scan(
     check_function(function, "scan", "give a function of the state so far and a value")
     if by is not None:
         check_function(by, f"scan({name_of(function)}, by=...)", "give a function of one value that gives its key")
-    return _Scan(function, initial, by, version, migrate)
+    if ttl is not None and seconds(ttl) == 0:
+        raise GraphError(f"scan({name_of(function)}, ttl={ttl!r}): ttl must be longer than 0")
+    return _Scan(function, initial, by, version, migrate, None if ttl is None else seconds(ttl))
 
 
 class _Scan(Operator[Any, Any]):
@@ -73,12 +80,14 @@ class _Scan(Operator[Any, Any]):
         by: Callable[[Any], Hashable] | None = None,
         version: int = 1,
         migrate: Callable[[Hashable, Any], Any] | None = None,
+        ttl: float | None = None,
     ) -> None:
         self.function = function
         self.initial = initial
         self.by = by
         self.version = version
         self.migrate = migrate
+        self.ttl = ttl
 
     @property
     def name(self) -> str:
@@ -90,13 +99,18 @@ class _Scan(Operator[Any, Any]):
 
     def attach(self, stage: Stage) -> Handler:
         table = stage.table("scan", version=self.version, migrate=self.migrate)
-        states: States = {} if table is None else table
+        expiring = Expiring(stage, table, self.ttl) if self.ttl is not None else None
+        states: States = expiring if expiring is not None else {} if table is None else table
         by = self.by
 
         def count(chunk: Chunk) -> Chunk:
             if by is None:
+                if expiring is not None:
+                    expiring.look((None,))
                 return self.run_on(stage, states, chunk)
             keys, rest, failures = keys_of(stage, by, chunk)
+            if expiring is not None:
+                expiring.look(keys)
             out = self.each(stage, states, keys, rest)
             out.failures = [*failures, *out.failures]
             return out
@@ -122,7 +136,7 @@ class _Scan(Operator[Any, Any]):
 
     def run_on(self, stage: Stage, states: States, chunk: Chunk) -> Chunk:
         """One state for all values."""
-        results, errors, state = _accumulated(self.function, states.get(None, self.initial), chunk.values)
+        results, errors, state = _accumulated(self.function, self.get_or_copy(states)(None, self.initial), chunk.values)
         if CoroutineType in set(map(type, results)):
             # What follows a coroutine was made of one, so none of it is a state.
             first = next(i for i, result in enumerate(results) if inspect.iscoroutine(result))
@@ -135,16 +149,27 @@ class _Scan(Operator[Any, Any]):
         states.update({None: state})
         return stage.survivors(chunk, results, errors)
 
+    def get_or_copy(self, states: States) -> Callable[[Hashable, Any], Any]:
+        """What gives the state of a key, and to each new key an initial one that it need not share with others."""
+        missing = object()
+
+        def get(key: Hashable, default: Any) -> Any:
+            state = states.get(key, missing)
+            return deepcopy(default) if state is missing else state
+
+        return get
+
     def each(self, stage: Stage, states: States, keys: Sequence[Hashable], chunk: Chunk) -> Chunk:
         """A state for each key."""
         function, initial = self.function, self.initial
+        get = states.get if isinstance(initial, Hashable) else self.get_or_copy(states)
         changes: dict[Hashable, Any] = {}
         missing = object()
 
         def step(pair: tuple[Hashable, Any]) -> Any:
             key, value = pair
             state = changes.get(key, missing)
-            state = function(states.get(key, initial) if state is missing else state, value)
+            state = function(get(key, initial) if state is missing else state, value)
             if inspect.iscoroutine(state):
                 state.close()
                 raise _unawaited(stage)

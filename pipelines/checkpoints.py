@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from warren.core.chunk import Chunk
 from warren.core.errors import GraphError, StateError, shorten
-from warren.core.frozen import thaw, thaw_key
+from warren.core.frozen import Keys, thaw, thaw_key
 from warren.core.graph import Inlet
 from warren.core.message import Batch
 from warren.core.receipt import Delivery, Kind, Outcome
 from warren.core.stage import Stage
-from warren.core.state import Kept, StateStore, Table
+from warren.core.state import TIMED, Kept, StateStore, Table
 
 if TYPE_CHECKING:
     from warren.pipelines.endpoints import Reader
@@ -51,7 +51,7 @@ class Keeper:
         self._kept: Mapping[str, tuple[int, Kept]] = {}
         self._thread = ThreadPoolExecutor(1, "warren-state")
         self._timer: Callable[[], None] | None = None
-        self._working = False
+        self._working = self._failed = False
         self._waiting: list[tuple[Reader, Delivery, Sequence[int], Outcome]] = []
 
     async def open(self) -> None:
@@ -66,8 +66,8 @@ class Keeper:
         if step in self.tables:
             raise GraphError(f"{step}: another step keeps its state under this name; give one of them another")
         had, kept = self._kept.get(step, (version, Kept({}, [])))
-        rows = {place: self._thawed(step, *place, value) for place, value in kept.rows.items()}
-        known = {(thaw_key(key), part): value for (key, part), value in rows.items()}
+        keys = Keys()
+        known = {(self._key(step, keys, key), part): self._value(step, key, data) for (key, part), data in kept.rows.items()}
         if had != version:
             if migrate is None or had > version:
                 remedy = (
@@ -77,20 +77,35 @@ class Keeper:
                     f"{step}: its state has version {had} and the pipeline has version {version}, which {remedy}, or drop "
                     f"it: warren state drop FILE {step}"
                 )
-            known = {(key, part): migrate(key, value) for (key, part), value in known.items()}
-        table = self.tables[step] = Table(step, self.run.ledger, known, kept.counted, version)
+            known = {place: self._migrated(step, migrate, *place, value) for place, value in known.items()}
+        table = self.tables[step] = Table(step, self.run.ledger, known, kept.counted, version, keys)
+        table.due = self.due
         if had != version:
             table.update(dict(table))
         return table
 
     @staticmethod
-    def _thawed(step: str, key: bytes, part: int, value: bytes) -> Any:
+    def _key(step: str, keys: Keys, key: bytes) -> Hashable:
+        try:
+            return keys.thaw(key)
+        except Exception as error:
+            raise _unreadable(step, "a key", error) from error
+
+    @staticmethod
+    def _value(step: str, key: bytes, value: bytes) -> Any:
         try:
             return thaw(value)
         except Exception as error:
+            raise _unreadable(step, f"the state of key {shorten(thaw_key(key))}", error) from error
+
+    @staticmethod
+    def _migrated(step: str, migrate: Callable[[Hashable, Any], Any], key: Hashable, part: int, value: Any) -> Any:
+        try:
+            return (migrate(key, value[0]), value[1]) if part == TIMED else migrate(key, value)
+        except Exception as error:
             raise StateError(
-                f"{step}: the state of key {shorten(thaw_key(key))} cannot be read ({error}); a class in it was moved or "
-                f"changed: put it back, or drop the state: warren state drop FILE {step}"
+                f"{step}: migrate= raised {type(error).__name__} ({error}) for key {shorten(key)} with the state "
+                f"{shorten(value)}; the file is as it was: mend the function and run again"
             ) from error
 
     def outbox(self, table: Table, stage: Stage) -> Outbox:
@@ -128,7 +143,8 @@ class Keeper:
         if self._timer is not None:
             self._timer()
             self._timer = None
-        if not self._working:
+        # What a checkpoint has failed to write is in none that follows, so there must be none.
+        if not self._working and not self._failed:
             self._working = True
             self.run.spawn(self._checkpoint())
 
@@ -142,6 +158,9 @@ class Keeper:
             await self._call(self.store.commit, changes)
             for reader, delivery, tokens, outcome in waiting:
                 reader.tell(delivery, tokens, outcome)
+        except BaseException:
+            self._failed = True
+            raise
         finally:
             self._working = False
         if self._waiting:
@@ -150,7 +169,7 @@ class Keeper:
     async def finish(self) -> None:
         """A last checkpoint, after everything is settled."""
         self._begin()
-        while self._working or self._waiting:
+        while (self._working or self._waiting) and not self._failed:
             await self.run.changed()
             if self._waiting:
                 self._begin()
@@ -161,6 +180,13 @@ class Keeper:
             self._timer()
         await self._call(self.store.close)
         self._thread.shutdown(wait=False)
+
+
+def _unreadable(step: str, what: str, error: Exception) -> StateError:
+    return StateError(
+        f"{step}: {what} cannot be read ({error}); a class in it was moved or changed: put it back, or drop the state: "
+        f"warren state drop FILE {step}"
+    )
 
 
 class Outbox:

@@ -275,6 +275,10 @@ class Runtime:
         if isinstance(source, Inlet):
             turn = None if weight is None else self._turns.add(weight)
             reader = Reader(self, source, await self.open_source(source), turn)
+            if self._readers:
+                # Two sources may have messages of one id, and their names may be the same.
+                namesakes = sum(other.inlet.name == source.name for other in self._readers)
+                self.ledger.scopes[reader] = f"{source.name} {namesakes}: "
             self._readers.append(reader)
             return reader.chunks
         if isinstance(source, Stream):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -17,6 +18,8 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _CLOSED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
 _FULL = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+_EFFECTIVE = os.access in os.supports_effective_ids
 
 
 def storage_error(error: Exception, path: str, kind: str = "queue file") -> StorageError:
@@ -34,7 +37,7 @@ def storage_error(error: Exception, path: str, kind: str = "queue file") -> Stor
             f"the {kind} {path} is damaged or is not a {kind} ({error}); restore it from a copy, or move it away "
             f"and a new one is made"
         )
-    elif code in _CLOSED or isinstance(error, PermissionError):
+    elif code in _CLOSED or isinstance(error, PermissionError) or not os.access(folder, os.W_OK, effective_ids=_EFFECTIVE):
         what = (
             f"the {kind} {path} cannot be written ({error}): SQLite must be able to create and change files in the "
             f"folder {folder}; change its permissions or name another place"

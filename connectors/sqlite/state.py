@@ -13,11 +13,10 @@ from typing import NamedTuple
 import msgspec
 
 from warren.connectors.sqlite.faults import storage_error
-from warren.connectors.sqlite.wal import use_wal
 from warren.core.errors import StateError, StorageError
 from warren.core.state import Change, Kept
 
-__all__ = ["StateFile", "StepState"]
+__all__ = ["About", "StateFile", "StepState"]
 
 _FORMAT = 1
 _TABLES = """
@@ -30,6 +29,13 @@ CREATE TABLE counted (
     step INTEGER NOT NULL, number INTEGER NOT NULL, ids BLOB NOT NULL, PRIMARY KEY (step, number)
 ) WITHOUT ROWID;
 """
+
+
+class About(NamedTuple):
+    """Of which pipeline a file is, and how many checkpoints it has taken."""
+
+    pipeline: str
+    checkpoints: int
 
 
 class StepState(NamedTuple):
@@ -72,7 +78,6 @@ class StateFile:
             if self._db is not None:
                 raise StateError(f"the state file {self.path} is in use by another run of this process; end that one first")
             self._db = self._connect()
-            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
             try:
                 self._db.execute("BEGIN EXCLUSIVE")
                 self._prepare(pipeline)
@@ -84,9 +89,19 @@ class StateFile:
 
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=1.0)
-        use_wal(db)
-        db.execute("PRAGMA synchronous = FULL")
+        try:
+            self._set_up(db)
+        except BaseException:
+            db.close()
+            raise
         return db
+
+    @staticmethod
+    def _set_up(db: sqlite3.Connection) -> None:
+        # Whoever has the file keeps it locked, so there is nothing to wait for.
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
 
     def _prepare(self, pipeline: str) -> None:
         assert self._db is not None
@@ -193,23 +208,36 @@ class StateFile:
             )
             return [StepState(*row) for row in found.fetchall()]
 
-    def rows(self, step: str, limit: int) -> Iterator[tuple[bytes, int, bytes]]:
-        """Keys, parts and values of one step, in the order of their bytes."""
+    def about(self) -> About:
+        """Whose state it is. Raises `StateError` while a run has it."""
         with self._alone() as db:
-            found = db.execute(
-                "SELECT key, part, value FROM rows JOIN steps AS s ON step = s.number WHERE s.step = ? LIMIT ?",
-                (step, limit),
-            )
-            yield from found.fetchall()
+            return _about(db)
+
+    def keys(self, step: str) -> list[bytes]:
+        """The keys of one step, in the order of their bytes. Raises `StateError` where there is no such step."""
+        with self._alone() as db:
+            found = db.execute("SELECT DISTINCT key FROM rows WHERE step = ? ORDER BY key", (self._number(db, step),))
+            return [key for (key,) in found.fetchall()]
+
+    def rows(self, step: str, keys: Sequence[bytes]) -> Iterator[tuple[bytes, int, bytes]]:
+        """Keys, parts and values of some keys of one step."""
+        with self._alone() as db:
+            number = self._number(db, step)
+            for key in keys:
+                yield from db.execute("SELECT key, part, value FROM rows WHERE step = ? AND key = ?", (number, key))
+
+    def _number(self, db: sqlite3.Connection, step: str) -> int:
+        row = db.execute("SELECT number FROM steps WHERE step = ?", (step,)).fetchone()
+        if row is None:
+            known = [name for (name,) in db.execute("SELECT step FROM steps ORDER BY number")]
+            there = f"there are {', '.join(known)}" if known else "there is none"
+            raise StateError(f"the state file {self.path} has no step {step!r}; {there}")
+        return int(row[0])
 
     def drop(self, step: str) -> int:
         """Forget what a step remembers, and which messages it has counted; returns how many keys those were."""
         with self._alone() as db:
-            row = db.execute("SELECT number FROM steps WHERE step = ?", (step,)).fetchone()
-            if row is None:
-                known = [name for (name,) in db.execute("SELECT step FROM steps ORDER BY number")]
-                there = f"there are {', '.join(known)}" if known else "there is none"
-                raise StateError(f"the state file {self.path} has no step {step!r}; {there}")
+            row = (self._number(db, step),)
             (keys,) = db.execute("SELECT count(DISTINCT key) FROM rows WHERE step = ?", row).fetchone()
             db.execute("BEGIN")
             for table, column in (("rows", "step"), ("counted", "step"), ("steps", "number")):
@@ -217,13 +245,44 @@ class StateFile:
             db.execute("COMMIT")
             return int(keys)
 
-    def copy_to(self, path: str | os.PathLike[str]) -> None:
+    def copy_to(self, path: str | os.PathLike[str]) -> About:
         """Write a copy, as it is at one moment, to a file that is not there yet: a snapshot to go back to."""
-        target = Path(path)
-        if target.exists():
-            raise StateError(f"{target} is there already; name another file for the copy, or move it away")
-        with self._alone() as db, sqlite3.connect(target) as copy:
-            db.backup(copy)
+        target = StateFile(path)
+        if Path(path).exists():
+            raise StateError(f"{target.path} is there already; name another file for the copy, or move it away")
+        with self._alone() as db:
+            target._fill(db)
+            return _about(db)
+
+    def restore(self, copy: str | os.PathLike[str], *, force: bool = False) -> tuple[About, About | None]:
+        """Become what a copy is; gives what the copy is of, and what was here before.
+
+        Raises `StateError` while a run has one of them, and where something is here already, unless ``force`` is given.
+        """
+        if not Path(self.path).exists():
+            with StateFile(copy)._alone() as source:
+                self._fill(source)
+                return _about(source), None
+        if not force:
+            raise StateError(f"{self.path} is there already, and would be overwritten; move it away, or use force")
+        with StateFile(copy)._alone() as source, self._alone() as db:
+            before = _about(db)
+            source.backup(db)
+            return _about(source), before
+
+    def _fill(self, source: sqlite3.Connection) -> None:
+        """Make the file, whole or not at all."""
+        part = Path(f"{self.path}.part")
+        with self._errors():
+            try:
+                copy = sqlite3.connect(part)
+                try:
+                    source.backup(copy)
+                finally:
+                    copy.close()
+                part.rename(self.path)
+            finally:
+                part.unlink(missing_ok=True)
 
     @contextmanager
     def _alone(self) -> Iterator[sqlite3.Connection]:
@@ -234,6 +293,8 @@ class StateFile:
                 raise StateError(f"the state file {self.path} is in use by a run of this process")
             db = self._db = self._connect()
             try:
+                db.execute("BEGIN EXCLUSIVE")
+                db.execute("COMMIT")
                 self._refuse_other_format(self._version())
                 yield db
             finally:
@@ -253,3 +314,7 @@ class StateFile:
 
     def _told(self, error: Exception) -> StorageError:
         return storage_error(error, self.path, "state file")
+
+
+def _about(db: sqlite3.Connection) -> About:
+    return About(*db.execute("SELECT pipeline, checkpoints FROM about").fetchone())

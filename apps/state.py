@@ -1,0 +1,154 @@
+"""``warren state``: look at what the steps of a pipeline remember, forget some of it, and go back to a copy."""
+
+from __future__ import annotations
+
+import sys
+from ast import literal_eval
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from warren.connectors.sqlite.state import About, StateFile
+from warren.core.errors import StateError, shorten
+from warren.core.frozen import freeze_key, thaw, thaw_key
+from warren.core.state import TIMED
+
+__all__ = ["state"]
+
+_LONGEST = 200
+_LOST = (
+    "Messages that were acknowledged after the copy was made do not come again: what they changed in the state is lost, "
+    "unless their source reads them anew."
+)
+
+
+@click.group(
+    epilog="\b\nExamples:\n  warren state ls orders.state\n  warren state show orders.state 1:scan --key eu\n"
+    "  warren state snapshot orders.state monday.state",
+)
+def state() -> None:
+    """Look at the state that a pipeline keeps in FILE, or change it.
+
+    The pipeline must not run meanwhile. A step is named as ls shows it.
+    """
+
+
+@state.command(epilog="\b\nExample:\n  warren state ls orders.state")
+@click.argument("file", type=click.Path(path_type=Path))
+def ls(file: Path) -> None:
+    """List the steps that have state in FILE: version, keys and bytes."""
+    found = StateFile(file)
+    about, steps = found.about(), found.summary()
+    click.echo(f"pipeline {about.pipeline}, {about.checkpoints:,} checkpoints")
+    rows = [(each.step, str(each.version), f"{each.keys:,}", f"{each.size:,}") for each in steps]
+    _table(("step", "version", "keys", "bytes"), rows)
+
+
+@state.command(
+    epilog="\b\nExamples:\n  warren state show orders.state 1:scan\n"
+    "  warren state show orders.state 1:scan --key \"('eu', 7)\""
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("step")
+@click.option("--key", help="Show this key alone: a text, a number, or a tuple as Python writes it.")
+@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Show so many keys at most.")
+def show(file: Path, step: str, key: str | None, limit: int) -> None:
+    """Show keys and values of STEP.
+
+    Reading them runs code that the file names, so do this only with files of your own. Classes are looked for in the
+    current folder too.
+    """
+    sys.path.insert(0, str(Path.cwd()))
+    found = StateFile(file)
+    keys = found.keys(step)
+    chosen = keys if key is None else _matching(key, keys)
+    if key is not None and not chosen:
+        raise StateError(f"{step} has no key {key!r} in {file}; it has {len(keys):,} keys: leave --key out to see some")
+    rows: list[tuple[str, str, str]] = []
+    for each, part, value in found.rows(step, chosen[:limit]):
+        text = _shown(partial(thaw, value), _timed if part == TIMED else repr)
+        rows.append((_shown(partial(thaw_key, each)), str(part) if part > 0 else "", text))
+    if any(part for _, part, _ in rows):
+        _table(("key", "part", "value"), rows)
+    else:
+        _table(("key", "value"), [(name, text) for name, _, text in rows])
+    if len(chosen) > limit:
+        click.echo(f"and {len(chosen) - limit:,} more keys; --limit shows more")
+
+
+@state.command(epilog="\b\nExample:\n  warren state drop orders.state 1:scan")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("step")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def drop(file: Path, step: str, yes: bool) -> None:
+    """Forget what STEP remembers, and which messages it has counted."""
+    found = StateFile(file)
+    count = len(found.keys(step))
+    if not yes:
+        click.confirm(f"Forget the {count:,} keys of {step} in {file}? They cannot be brought back", abort=True)
+    click.echo(f"{step} has forgotten {found.drop(step):,} keys.")
+
+
+@state.command(epilog="\b\nExample:\n  warren state snapshot orders.state monday.state")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("copy", type=click.Path(path_type=Path))
+def snapshot(file: Path, copy: Path) -> None:
+    """Copy FILE, as it is now, to the new file COPY."""
+    about = StateFile(file).copy_to(copy)
+    click.echo(f"{copy} is the state of {_of(about)}. Go back to it with: warren state restore {copy} {file}")
+
+
+@state.command(epilog="\b\nExample:\n  warren state restore monday.state orders.state --force")
+@click.argument("copy", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--force", is_flag=True, help="Overwrite FILE where it is there.")
+def restore(copy: Path, file: Path, force: bool) -> None:
+    """Make FILE what COPY is.
+
+    Messages that were acknowledged after the copy was made do not come again, so what they changed in the state is lost.
+    """
+    if file.exists() and not force:
+        raise StateError(f"{file} is there already; --force overwrites it, or move it away")
+    about, before = StateFile(file).restore(copy, force=force)
+    click.echo(f"{file} is the state of {_of(about)}." + (f" It was of {_of(before)}." if before is not None else ""))
+    click.echo(_LOST, err=True)
+
+
+def _of(about: About) -> str:
+    return f"pipeline {about.pipeline} after {about.checkpoints:,} checkpoints"
+
+
+def _matching(text: str, keys: Sequence[bytes]) -> list[bytes]:
+    """The keys that a text names: as a text, as Python writes them, or as they are shown."""
+    there = set(keys)
+    named = {freeze_key(text)}
+    try:
+        named.add(freeze_key(literal_eval(text)))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        pass
+    found = sorted(named & there)
+    return found or [key for key in keys if text in (_shown(partial(thaw_key, key), each) for each in (repr, str))]
+
+
+def _shown(read: Callable[[], Any], show: Callable[[Any], str] = repr) -> str:
+    """A value as a line; where it cannot be read, why, as an exception of a class elsewhere must not end the listing."""
+    try:
+        text = " ".join(show(read()).split())
+    except Exception as error:
+        return f"<cannot be read: {type(error).__name__}: {error}>"
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+
+
+def _timed(value: tuple[Any, float]) -> str:
+    when = datetime.fromtimestamp(value[1], UTC).isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")
+    return f"{shorten(value[0], _LONGEST - 40)} (changed {when})"
+
+
+def _table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(len(row[i]) for row in (titles, *rows)) for i in range(len(titles))]
+    for row in (titles, *rows):
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.operators.fake import Bench
+from warren.core.chunk import Chunk
+from warren.core.errors import GraphError, StateError
+from warren.core.message import Batch
+from warren.core.receipt import Ledger
+from warren.core.state import Table
+from warren.operators import scan
+
+
+def table(**given: Any) -> tuple[Table, Ledger]:
+    ledger = Ledger(lambda delivery, tokens, outcome: None)
+    return Table("1:scan", ledger, **given), ledger
+
+
+@given(st.lists(st.integers(0, 9), max_size=30), st.integers(1, 20))
+def test_as_many_ids_as_asked_for_are_kept_and_not_many_more(sizes: list[int], keep: int) -> None:
+    kept, ledger = table()
+    lists: list[list[str]] = []
+    number = 0
+    for size in sizes:
+        ids = [str(number + i) for i in range(size)]
+        number += size
+        kept.count(ledger.accept("in", Batch(ids, ids, ids=ids), 0.0).tokens)
+        change = kept.change(keep)
+        del lists[: change.forgotten]
+        lists += [list(change.counted)] if change.counted else []
+        left = [id for each in lists for id in each]
+        assert len(left) >= min(keep, number)
+        assert sum(map(len, lists[1:])) < keep
+        assert kept._counted == set(left)
+
+
+def test_only_what_is_handed_out_again_was_counted_before() -> None:
+    kept, ledger = table(counted=[["a"]])
+    for deliveries, found in ((None, None), ([2, 2], [True, False])):
+        delivery = ledger.accept("in", Batch([1, 2], [1, 2], ids=["a", "b"], deliveries=deliveries), 0.0)
+        assert kept.counted(Chunk([1, 2], delivery.tokens)) == found
+
+
+def test_what_is_removed_and_comes_again_is_written_anew() -> None:
+    kept, _ = table(rows={("a", 0): 1, ("b", 0): 2})
+    kept.remove(["a", "b"])
+    kept.update({"a": 3})
+    change = kept.change(1)
+    assert (len(change.removed), len(change.put), dict(kept)) == (2, 1, {"a": 3})
+    assert (kept.change(1).removed, kept.change(1).put) == ([], {})
+
+
+def test_a_state_that_cannot_be_kept() -> None:
+    kept, _ = table()
+    kept.update({"a": lambda: 0})
+    with pytest.raises(StateError, match=r"1:scan: the state .* of key 'a' cannot be kept"):
+        kept.change(1)
+
+
+def test_ttl_in_memory() -> None:
+    bench = Bench(scan(lambda n, _: n + 1, 0, by=str, ttl="10s"))
+    bench.push("a", "b").wait(6).push("a").wait(6).push("a", "b")
+    assert bench.values == [1, 1, 2, 3, 1]
+    bench.wait(100).push("a")
+    assert bench.values[-1] == 1
+    with pytest.raises(GraphError, match="ttl must be longer than 0"):
+        scan(lambda n, _: n, 0, ttl=0)
