@@ -10,6 +10,7 @@ WarrenError
 │   ├── TopologyError     a queue or an exchange that is missing, or is there and differs
 │   └── PartialWriteError some messages of one write could not be written; the others are safe
 ├── CircuitOpenError      a call that was not made, as those before it failed; one message's failure, worth a retry
+├── RetryBudgetError      a message that was not tried again, as too many others were; one message's failure
 ├── StateError            what steps remember and the pipeline do not fit each other, or cannot be kept
 ├── StalledError          every credit is held by steps that wait for more messages
 ├── ShutdownError         the deadline passed with messages still in flight; they went back to their source
@@ -46,6 +47,7 @@ __all__ = [
     "PluginError",
     "PoisonError",
     "RejectedError",
+    "RetryBudgetError",
     "ShutdownError",
     "StalledError",
     "StateError",
@@ -105,6 +107,10 @@ class PartialWriteError(ConnectorError):
 
 class CircuitOpenError(WarrenError):
     """A call was not made, because those before it failed; `retry` tries the message again, as after any exception."""
+
+
+class RetryBudgetError(WarrenError):
+    """A message was not tried again, because too many others were; what it failed with is the cause."""
 
 
 class StalledError(WarrenError):

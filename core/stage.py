@@ -17,7 +17,17 @@ from warren.core.state import Table
 if TYPE_CHECKING:
     from warren.core.graph import Operator, Outlet
 
-__all__ = ["FailureHandler", "Handler", "Outbox", "Run", "RxOperator", "Stage", "compile_operator", "compile_steps"]
+__all__ = [
+    "FailureHandler",
+    "Handler",
+    "Keeper",
+    "Outbox",
+    "Run",
+    "RxOperator",
+    "Stage",
+    "compile_operator",
+    "compile_steps",
+]
 
 Handler = Callable[[Chunk], "Chunk | None"]
 FailureHandler = Callable[["Sequence[Failure]"], "Sequence[Failure]"]
@@ -29,6 +39,18 @@ class Outbox(Protocol):
 
     def chunk(self, keys: Sequence[Hashable], values: Sequence[Any], ids: Sequence[str]) -> Chunk:
         """Values with tokens of their own; the rows of ``keys`` go from the table when they are safe."""
+        ...
+
+
+class Keeper(Protocol):
+    """Has what steps remember between runs."""
+
+    def table(self, step: str, version: int, migrate: Callable[[Hashable, Any], Any] | None) -> Table:
+        """What one step remembers."""
+        ...
+
+    def outbox(self, table: Table, stage: Stage) -> Outbox:
+        """What gives values of a table that stay there until they are safe."""
         ...
 
 
@@ -67,15 +89,13 @@ class Run(Protocol):
         """Have ``close`` called when the run has ended, however it ends; it must not wait."""
 
     @property
-    def exhausted(self) -> bool:
-        """Whether the sources have ended for good: nothing will ever come behind what has come."""
+    def keeper(self) -> Keeper | None:
+        """Has what steps remember between runs; ``None`` where nothing is kept."""
         ...
 
-    def table(self, step: str, version: int, migrate: Callable[[Hashable, Any], Any] | None) -> Table | None:
-        """What a step remembers between runs; ``None`` where the pipeline keeps no state."""
-
-    def outbox(self, table: Table, stage: Stage) -> Outbox:
-        """What gives values of a table that stay there until they are safe."""
+    @property
+    def exhausted(self) -> bool:
+        """Whether the sources have ended for good: nothing will ever come behind what has come."""
         ...
 
     def dead_letter(self, failures: Sequence[Failure], queue: str | None = None) -> None:
@@ -188,7 +208,13 @@ class Stage:
 
     def table(self, kind: str, *, version: int = 1, migrate: Callable[[Hashable, Any], Any] | None = None) -> Table | None:
         """What this step remembers between runs, under its place in the pipeline; ``None`` where nothing is kept."""
-        return self.run.table(f"{self.path}:{kind}", version, migrate)
+        keeper = self.run.keeper
+        return None if keeper is None else keeper.table(f"{self.path}:{kind}", version, migrate)
+
+    def outbox(self, table: Table) -> Outbox:
+        """What gives values of this step's table."""
+        assert self.run.keeper is not None
+        return self.run.keeper.outbox(table, self)
 
     def later(
         self, delay: float, action: Callable[[], None], *, busy: bool = False, idle: bool = False

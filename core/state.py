@@ -101,7 +101,7 @@ class Table(dict[Hashable, Any]):
         self._dirty.update(changes)
 
     def put(self, key: Hashable, part: int, value: Any) -> None:
-        """Note one part of what belongs to a key; it is not kept in memory here."""
+        """Note one part of what belongs to a key, which the step has in memory itself; parts but 0 amid ``before`` alone."""
         self._put[key, part] = value
 
     def remove(self, keys: Iterable[Hashable]) -> None:
@@ -109,6 +109,7 @@ class Table(dict[Hashable, Any]):
         for key in keys:
             self.pop(key, None)
             self._dirty.discard(key)
+            self._put.pop((key, 0), None)
             self.removed.add(key)
 
     def ids(self, tokens: Sequence[Token]) -> Sequence[str]:

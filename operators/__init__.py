@@ -2,11 +2,28 @@
 
 import typing
 
-from warren.operators.aggregate import aggregate, collect, count, custom, largest, mean, quantile, smallest, total
-from warren.operators.backoff import Backoff, constant, exponential, linear
+from warren.operators.aggregate import aggregate
+from warren.operators.aggregations import (
+    collect,
+    count,
+    custom,
+    deviation,
+    distinct_count,
+    first,
+    largest,
+    last,
+    mean,
+    quantile,
+    smallest,
+    top,
+    total,
+    variance,
+)
+from warren.operators.backoff import Backoff, constant, decorrelated, exponential, linear
 from warren.operators.batch import batch
 from warren.operators.bisect import bisect
 from warren.operators.broadcast import broadcast
+from warren.operators.budget import budget
 from warren.operators.circuit_breaker import circuit_breaker
 from warren.operators.columns import columns
 from warren.operators.dead_letter import dead_letter
@@ -14,6 +31,7 @@ from warren.operators.debounce import debounce
 from warren.operators.deduplicate import deduplicate
 from warren.operators.delay import delay
 from warren.operators.discard import discard
+from warren.operators.distinct import distinct
 from warren.operators.distinct_until_changed import distinct_until_changed
 from warren.operators.encode import encode
 from warren.operators.enrich import enrich
@@ -21,6 +39,7 @@ from warren.operators.explode import explode
 from warren.operators.fallback import fallback
 from warren.operators.filter import filter
 from warren.operators.flat_map import flat_map
+from warren.operators.for_each import for_each
 from warren.operators.frames import frames
 from warren.operators.map import map
 from warren.operators.merge import merge
@@ -29,6 +48,7 @@ from warren.operators.route import route
 from warren.operators.rx import rx
 from warren.operators.sample import sample
 from warren.operators.scan import scan
+from warren.operators.split import split
 from warren.operators.tap import tap
 from warren.operators.throttle import throttle
 from warren.operators.timeout import timeout
@@ -42,6 +62,7 @@ __all__ = [
     "batch",
     "bisect",
     "broadcast",
+    "budget",
     "circuit_breaker",
     "collect",
     "columns",
@@ -50,9 +71,13 @@ __all__ = [
     "custom",
     "dead_letter",
     "debounce",
+    "decorrelated",
     "deduplicate",
     "delay",
+    "deviation",
     "discard",
+    "distinct",
+    "distinct_count",
     "distinct_until_changed",
     "encode",
     "enrich",
@@ -60,10 +85,13 @@ __all__ = [
     "exponential",
     "fallback",
     "filter",
+    "first",
     "flat_map",
+    "for_each",
     "frames",
     "hopping",
     "largest",
+    "last",
     "linear",
     "map",
     "mean",
@@ -76,12 +104,15 @@ __all__ = [
     "scan",
     "session",
     "smallest",
+    "split",
     "tap",
     "throttle",
     "timeout",
+    "top",
     "total",
     "tumbling",
     "validate",
+    "variance",
     "window",
 ]
 

@@ -2,137 +2,53 @@
 
 from __future__ import annotations
 
-import functools
-from builtins import sum as add_up
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable
-from itertools import chain
-from typing import Any, Generic, TypeAlias, TypeVar, overload
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 from warren.core.chunk import Chunk, Failure, apply_each
 from warren.core.errors import GraphError, HandlerError, shorten
 from warren.core.graph import Operator, name_of
 from warren.core.stage import Handler, Stage
+from warren.core.state import Table
+from warren.operators.aggregations import Aggregation, added
+from warren.operators.expressions import is_expression, of_frame
 from warren.operators.window import Window
 
-__all__ = ["Aggregation", "aggregate", "collect", "count", "custom", "largest", "mean", "quantile", "smallest", "total"]
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["aggregate"]
 
 T = TypeVar("T")
 Groups: TypeAlias = "defaultdict[Hashable, list[Any]]"
-T_contra = TypeVar("T_contra", contravariant=True)
-S = TypeVar("S")
-
-
-class Aggregation(Generic[T_contra]):
-    """How to make one figure of many values; made by `count`, `total`, `mean` and the like.
-
-    ``extract`` says what to take of each value (``None`` for the value itself). ``fold(state, column)`` gives the state
-    after a list of what was extracted, without changing the old one; ``result`` makes the figure of a state.
-    """
-
-    __slots__ = ("extract", "fold", "initial", "result")
-
-    def __init__(
-        self,
-        initial: Any,
-        fold: Callable[[Any, list[Any]], Any],
-        result: Callable[[Any], Any] | None = None,
-        extract: Callable[[T_contra], Any] | None = None,
-    ) -> None:
-        if extract is not None and not callable(extract):
-            raise GraphError(f"aggregate: {shorten(extract)} is not a function of one value")
-        self.initial = initial
-        self.fold = fold
-        self.result: Callable[[Any], Any] = result or (lambda state: state)
-        self.extract = extract
-
-
-def count() -> Aggregation[object]:
-    """How many values."""
-    return Aggregation(0, lambda state, column: state + len(column))
-
-
-def total(of: Callable[[T], Any] | None = None) -> Aggregation[T]:
-    """The sum of what ``of`` gives for each value, or of the values themselves."""
-    return Aggregation(0, _add, extract=of)
-
-
-def mean(of: Callable[[T], Any] | None = None) -> Aggregation[T]:
-    """The arithmetic mean."""
-
-    def fold(state: tuple[Any, int], column: list[Any]) -> tuple[Any, int]:
-        return state[0] + add_up(column), state[1] + len(column)
-
-    return Aggregation((0, 0), fold, lambda state: state[0] / state[1], of)
-
-
-def smallest(of: Callable[[T], Any] | None = None) -> Aggregation[T]:
-    """The smallest."""
-    return Aggregation((), lambda state, column: (min(chain(state, column)),), lambda state: state[0], of)
-
-
-def largest(of: Callable[[T], Any] | None = None) -> Aggregation[T]:
-    """The largest."""
-    return Aggregation((), lambda state, column: (max(chain(state, column)),), lambda state: state[0], of)
-
-
-def quantile(q: float, of: Callable[[T], Any] | None = None) -> Aggregation[T]:
-    """The value below which the share ``q`` lies, exactly, interpolated linearly; keeps every value in memory.
-
-    Raises `GraphError` unless ``q`` lies between 0 and 1.
-
-    >>> quantile(0.5).result([1, 2, 10, 20])
-    6.0
-    """
-    if not isinstance(q, int | float) or not 0 <= q <= 1:
-        raise GraphError(f"quantile({q!r}): the share must be a number from 0 to 1, such as 0.5 for the median")
-
-    def result(ordered: list[Any]) -> Any:
-        whole, part = divmod(q * (len(ordered) - 1), 1)
-        low = ordered[int(whole)]
-        return low + (ordered[int(whole) + 1] - low) * part if part else low
-
-    return Aggregation([], lambda state, column: sorted(state + column), result, of)
-
-
-def collect(of: Callable[[T], Any] | None = None) -> Aggregation[T]:
-    """All of them in a list, in order of arrival."""
-    return Aggregation([], lambda state, column: state + column, None, of)
-
-
-def custom(initial: S, step: Callable[[S, T], S]) -> Aggregation[T]:
-    """What ``step(state, value)`` makes of the values one after the other; it must not change the state it is given.
-
-    >>> custom(1, lambda product, value: product * value).fold(1, [2, 3])
-    6
-    """
-    if not callable(step):
-        raise GraphError(f"custom(step={step!r}): give a function of the state so far and a value")
-    return Aggregation(initial, lambda state, column: functools.reduce(step, column, state))
-
-
-def _add(state: Any, column: list[Any]) -> Any:
-    return state + add_up(column)
 
 
 @overload
-def aggregate(*, by: None = None, **aggregations: Aggregation[T]) -> Operator[Window[Any, T], dict[str, Any]]: ...
+def aggregate(*, by: None = None, **aggregations: Aggregation[T] | pl.Expr) -> Operator[Window[Any, T], dict[str, Any]]: ...
 @overload
-def aggregate(*, by: Callable[[T], Hashable], **aggregations: Aggregation[T]) -> Operator[T, dict[str, Any]]: ...
+def aggregate(*, by: Callable[[T], Hashable], **aggregations: Aggregation[T] | pl.Expr) -> Operator[T, dict[str, Any]]: ...
 def aggregate(*, by: Callable[[Any], Hashable] | None = None, **aggregations: Any) -> Operator[Any, dict[str, Any]]:
     """Make one row of each window: a dict with its ``key``, ``start``, ``end`` and one field for each aggregation.
 
     With ``by``, which takes values that are in no window, keep running figures for each key: every chunk of values gives
     one row with ``key`` and the figures so far for each key in it, in the order the keys first came.
 
-    Keeps the delivery guarantee: the messages of a row are acknowledged when the row is safe. Running figures live in
-    memory and start anew when the pipeline is started again. A message whose key or figure cannot be computed fails, and
-    is not counted; in a window it fails the window.
+    An aggregation may be a Polars expression that makes one figure of a column, such as ``polars.col("price").mean()``. It
+    is computed over a frame of the values, which must then be structs, dataclasses, named tuples, pydantic models or dicts;
+    with ``by`` it keeps all of them.
+
+    Keeps the delivery guarantee: the messages of a row are acknowledged when the row is safe. Without
+    ``Pipeline(state=...)`` running figures live in memory and start anew when the pipeline is started again. With it they go
+    on where they were and a message with an id is counted once; the row of one that is delivered again has the figures as
+    they are by then. A message whose key or figure cannot be computed fails, and is not counted; in a window it fails the
+    window.
 
     Raises `GraphError` where there is no aggregation, or one takes the name ``key``, ``start`` or ``end``.
 
     >>> from warren import Pipeline
     >>> from warren.connectors import memory
+    >>> from warren.operators import count, largest
     >>> longest = aggregate(by=len, words=count(), last=largest())
     >>> Pipeline("longest", memory.items([]) | longest | memory.into([])).test(["on", "it"]).values
     [{'key': 2, 'words': 2, 'last': 'on'}]
@@ -144,19 +60,42 @@ def aggregate(*, by: Callable[[Any], Hashable] | None = None, **aggregations: An
     for field, aggregation in aggregations.items():
         if field in ("key", "start", "end"):
             raise GraphError(f"aggregate({field}=...): every row has a {field} already; choose another name")
-        if not isinstance(aggregation, Aggregation):
+        if not isinstance(aggregation, Aggregation) and not is_expression(aggregation):
             hint = f"{field}={name_of(aggregation)}()" if callable(aggregation) else f"{field}=count()"
             raise GraphError(f"aggregate({field}={aggregation!r}): this is not an aggregation; write {hint}")
-    return _OfWindows(aggregations) if by is None else _Running(by, aggregations)
+    figures = _Figures(aggregations)
+    return _OfWindows(figures) if by is None else _Running(by, figures)
+
+
+class _Figures:
+    """The fields of a row. All expressions are computed together, as one aggregation that has no name."""
+
+    def __init__(self, given: Mapping[str, Any]) -> None:
+        self.fields = tuple(given)
+        named: dict[str | None, Aggregation[Any]] = {f: a for f, a in given.items() if isinstance(a, Aggregation)}
+        if len(named) < len(given):
+            named[None] = of_frame({field: each for field, each in given.items() if field not in named})
+        self.names = tuple(named)
+        self.aggregations = tuple(named.values())
+
+    def row(self, states: Iterable[Any]) -> dict[str, Any]:
+        """The figures of some states, in the order they were asked for."""
+        found: dict[Any, Any] = {
+            name: a.result(state) for name, a, state in zip(self.names, self.aggregations, states, strict=True)
+        }
+        if None in found:
+            found |= found.pop(None)
+            return {field: found[field] for field in self.fields}
+        return found
 
 
 class _OfWindows(Operator[Any, dict[str, Any]]):
-    def __init__(self, aggregations: dict[str, Aggregation[Any]]) -> None:
-        self.aggregations = aggregations
+    def __init__(self, figures: _Figures) -> None:
+        self.figures = figures
 
     @property
     def name(self) -> str:
-        return f"aggregate({', '.join(self.aggregations)})"
+        return f"aggregate({', '.join(self.figures.fields)})"
 
     def attach(self, stage: Stage) -> Handler:
         def row(window: Any) -> dict[str, Any]:
@@ -165,43 +104,47 @@ class _OfWindows(Operator[Any, dict[str, Any]]):
                     f"{stage}: got {shorten(window)}, which is not a window; put window(...) before it, "
                     "or give by= for running figures"
                 )
-            figures = {"key": window.key, "start": window.start, "end": window.end}
-            for field, a in self.aggregations.items():
-                column = window.values if a.extract is None else list(map(a.extract, window.values))
-                figures[field] = a.result(a.fold(a.initial, column))
-            return figures
+            states = [
+                a.fold(a.initial, window.values if a.extract is None else list(map(a.extract, window.values)))
+                for a in self.figures.aggregations
+            ]
+            return {"key": window.key, "start": window.start, "end": window.end} | self.figures.row(states)
 
         return lambda chunk: stage.survivors(chunk, *apply_each(row, chunk.values))
 
 
 class _Running(Operator[Any, dict[str, Any]]):
-    def __init__(self, by: Callable[[Any], Hashable], aggregations: dict[str, Aggregation[Any]]) -> None:
+    def __init__(self, by: Callable[[Any], Hashable], figures: _Figures) -> None:
         self.by = by
-        self.aggregations = aggregations
+        self.figures = figures
 
     @property
     def name(self) -> str:
-        return f"aggregate({', '.join(self.aggregations)} by {name_of(self.by)})"
+        return f"aggregate({', '.join(self.figures.fields)} by {name_of(self.by)})"
 
     @property
     def guarantee(self) -> str:
-        return "running figures start anew after a restart"
+        return "running figures go on after a restart where the pipeline keeps state"
 
     def attach(self, stage: Stage) -> Handler:
-        aggregations = list(self.aggregations.values())
+        aggregations = self.figures.aggregations
+        # Other figures have another state, so they are not taken for these.
+        kept = stage.table(f"aggregate({', '.join(self.figures.fields)})")
+        states: Any = {} if kept is None else kept
         # One running total is what most pipelines keep, so it has a loop of its own.
-        table = _Totals(self.aggregations) if [a.fold for a in aggregations] == [_add] else _Table(self.aggregations)
+        kind = _Totals if [a.fold for a in aggregations] == [added] else _Table
         functions = [self.by, *(a.extract for a in aggregations if a.extract is not None)]
-        return _Keyed(stage, functions, table).take
+        keyed = _Keyed(stage, functions, kind(self.figures, states))
+        return keyed.take if kept is None else lambda chunk: keyed.take_once(chunk, kept)
 
 
 class _Table:
     """The state of every key."""
 
-    def __init__(self, aggregations: dict[str, Aggregation[Any]]) -> None:
-        self.fields = list(aggregations)
-        self.aggregations = list(aggregations.values())
-        self.states: dict[Hashable, list[Any]] = {}
+    def __init__(self, figures: _Figures, states: Any) -> None:
+        self.figures = figures
+        self.states: dict[Hashable, Any] = states
+        self.made: dict[Hashable, dict[str, Any]] = {}
 
     def group(self, keys: list[Any], values: list[Any], columns: list[list[Any]]) -> Groups:
         """What `add` needs, by key. Raises `TypeError` where a key cannot be one."""
@@ -213,7 +156,7 @@ class _Table:
     def add(self, groups: Groups, keys: list[Any], values: list[Any], columns: list[list[Any]]) -> dict[int, Exception]:
         """Add what was extracted; give the exceptions by position. A value is added to all figures or to none."""
         extracted = iter(columns)
-        columns = [values if a.extract is None else next(extracted) for a in self.aggregations]
+        columns = [values if a.extract is None else next(extracted) for a in self.figures.aggregations]
         errors: dict[int, Exception] = {}
         for key, positions in groups.items():
             try:
@@ -228,27 +171,28 @@ class _Table:
         return errors
 
     def fold(self, key: Hashable, columns: list[list[Any]], positions: list[int]) -> None:
-        states = self.states.get(key) or [a.initial for a in self.aggregations]
-        self.states[key] = [
+        aggregations = self.figures.aggregations
+        states = self.states.get(key) or [a.initial for a in aggregations]
+        states = [
             a.fold(state, [column[i] for i in positions])
-            for a, state, column in zip(self.aggregations, states, columns, strict=True)
+            for a, state, column in zip(aggregations, states, columns, strict=True)
         ]
+        # Before anything is kept: a figure that cannot be made fails the message as one that cannot be added.
+        self.made[key] = {"key": key} | self.figures.row(states)
+        self.states.update({key: states})
 
     def rows(self, keys: Iterable[Hashable]) -> list[dict[str, Any]]:
-        """A row for each of these keys."""
-        named = list(zip(self.fields, self.aggregations, strict=True))
-        return [
-            {"key": key} | {field: a.result(state) for (field, a), state in zip(named, self.states[key], strict=True)}
-            for key in keys
-        ]
+        """A row for each of these keys, to which something has just been added."""
+        made, self.made = self.made, {}
+        return [made[key] for key in keys]
+
+    def known(self, keys: Iterable[Hashable]) -> list[dict[str, Any]]:
+        """A row for each of these keys, as they stand."""
+        return [{"key": key} | self.figures.row(self.states[key]) for key in keys]
 
 
 class _Totals(_Table):
     """The same for a single total, five times as fast."""
-
-    def __init__(self, aggregations: dict[str, Aggregation[Any]]) -> None:
-        super().__init__(aggregations)
-        self.totals: defaultdict[Hashable, Any] = defaultdict(int)
 
     def group(self, keys: list[Any], values: list[Any], columns: list[list[Any]]) -> Groups:
         groups: Groups = defaultdict(list)
@@ -257,9 +201,9 @@ class _Totals(_Table):
         return groups
 
     def add(self, groups: Groups, keys: list[Any], values: list[Any], columns: list[list[Any]]) -> dict[int, Exception]:
-        totals = self.totals
+        before = self.states.get
         try:
-            totals.update([(key, sum(group, totals[key])) for key, group in groups.items()])
+            self.states.update({key: sum(group, before(key, 0)) for key, group in groups.items()})
         except Exception:
             # One of them cannot be added, or not by sum: add them one by one, and find out which.
             return self.add_each(keys, columns[0] if columns else values)
@@ -269,14 +213,16 @@ class _Totals(_Table):
         errors: dict[int, Exception] = {}
         for position, (key, value) in enumerate(zip(keys, column, strict=True)):
             try:
-                self.totals[key] = self.totals[key] + value
+                self.states.update({key: self.states.get(key, 0) + value})
             except Exception as error:
                 errors[position] = error
         return errors
 
     def rows(self, keys: Iterable[Hashable]) -> list[dict[str, Any]]:
-        field, totals = self.fields[0], self.totals
+        field, totals = self.figures.fields[0], self.states
         return [{"key": key, field: totals[key]} for key in keys]
+
+    known = rows
 
 
 class _Keyed:
@@ -314,6 +260,21 @@ class _Keyed:
             return Chunk([], (), failures)
         tokens = self.stage.ledger.split(self.stage.ledger.merge([chunk.tokens]), len(distinct))
         return Chunk(self.table.rows(distinct), tokens, failures)
+
+    def take_once(self, chunk: Chunk, kept: Table) -> Chunk:
+        """The same where state is kept: what was added before is not added again, but its row may not have been safe."""
+        counted = kept.counted(chunk)
+        old = chunk.select(counted or [False] * len(chunk))
+        fresh = chunk if counted is None else chunk.select([not each for each in counted])
+        out = self.take(fresh) if fresh.values else Chunk([], ())
+        failed = {failure.token for failure in out.failures}
+        kept.count([token for token in fresh.tokens if token not in failed] if failed else fresh.tokens)
+        if not old.values:
+            return out
+        keys = dict.fromkeys(apply_each(self.functions[0], old.values)[0])
+        ledger = self.stage.ledger
+        tokens = ledger.split(ledger.merge([old.tokens]), len(keys))
+        return Chunk([*self.table.known(keys), *out.values], [*tokens, *out.tokens], out.failures)
 
     def fail(self, chunk: Chunk, errors: dict[int, Exception], failures: list[Failure]) -> list[bool]:
         failures += self.stage.failures(chunk, errors)

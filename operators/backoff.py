@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError
 
-__all__ = ["Backoff", "constant", "exponential", "linear"]
+__all__ = ["Backoff", "constant", "decorrelated", "exponential", "linear"]
 
 Backoff: TypeAlias = Callable[[int], "float | None"]
 """Given how many attempts have failed (from 1), the seconds to wait before the next, or ``None`` to give up.
@@ -94,3 +94,26 @@ def exponential(
             return limit
 
     return _Policy(f"exponential({initial})", wait, attempts, limit, jitter)
+
+
+def decorrelated(base: Duration, *, maximum: Duration = "5m", attempts: int = 5) -> Backoff:
+    """Wait by chance from ``base`` to three times the wait before, up to ``maximum``; ``attempts`` counts the first try.
+
+    "Decorrelated jitter" (Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015). A policy knows how many
+    attempts have failed, and not how long a message waited before each; so the waits before are drawn anew each time. Each
+    wait is spread as in the original, only it does not depend on those that the message itself had.
+
+    >>> policy = decorrelated("100ms", attempts=3)
+    >>> 0.1 <= policy(1) <= 0.3, 0.1 <= policy(2) <= 0.9, policy(3)
+    (True, True, None)
+    """
+    first, limit = seconds(base), seconds(maximum)
+
+    def wait(failed: int) -> float:
+        delay = first
+        # By then the waits have long reached the limit, or what is the longest by chance.
+        for _ in range(min(failed, 100)):
+            delay = min(limit, random.uniform(first, 3 * delay))
+        return delay
+
+    return _Policy(f"decorrelated({base})", wait, attempts, limit, "none")

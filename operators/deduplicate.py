@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Sequence
 from itertools import groupby
+from math import inf
 from typing import Any, TypeVar
 
 from warren.core.chunk import Chunk
@@ -25,7 +26,7 @@ _TICK = 1e-6
 
 def deduplicate(
     by: Callable[[T], Hashable] | None = None,
-    within: Duration = "1h",
+    within: Duration | None = "1h",
     *,
     limit: int | None = 1_000_000,
     patience: Duration = "1m",
@@ -33,16 +34,16 @@ def deduplicate(
     """Drop a message that has come before: one with an id that was seen ``within`` that time, or a key that ``by`` gives.
 
     Without ``by`` the id is the one in the message's metadata; messages without an id all pass. A key counts as seen from
-    the time its message is safe. At most ``limit`` keys are remembered, some 300 bytes each, the oldest are forgotten first;
-    ``None`` remembers all that came within the time.
+    the time its message is safe; with ``within=None`` it does so for ever. At most ``limit`` keys are remembered, some 300
+    bytes each, the oldest are forgotten first; ``None`` remembers all that came within the time.
 
     Keeps the delivery guarantee, and makes it effectively once for what comes again while this run lasts. A key is seen only
     when the first message that has it is delivered, or filtered out further on. One that comes while the first is still in
     flight waits for that, and holds its credit: it is dropped when the first is safe, and goes on in its place when the
     first is dead-lettered or parked. So nothing is dropped on the strength of a message that failed, and a dead letter that
     is sent again passes. After ``patience`` it goes on without waiting any longer, so that the pipeline never stands still:
-    then both may be delivered. Of rows of one message with the same key, the first stands for all. What was seen is kept in
-    memory, so a message that comes again after a restart passes.
+    then both may be delivered. Of rows of one message with the same key, the first stands for all. Without
+    ``Pipeline(state=...)`` what was seen is kept in memory, so a message that comes again after a restart passes.
 
     A message whose key cannot be computed fails. Raises `GraphError` where ``by`` is no function or is ``async``, ``limit``
     is not a whole number from 1, or a time is not above zero.
@@ -58,9 +59,9 @@ def deduplicate(
     if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
         raise GraphError(f"deduplicate(limit={limit!r}): limit must be a whole number of at least 1, or None")
     for time, name in ((within, "within"), (patience, "patience")):
-        if seconds(time) == 0:
+        if time is not None and seconds(time) == 0:
             raise GraphError(f"deduplicate({name}={time!r}): {name} must be longer than 0")
-    return _Deduplicate(by, seconds(within), limit, seconds(patience))
+    return _Deduplicate(by, inf if within is None else seconds(within), limit, seconds(patience))
 
 
 class _Deduplicate(Operator[Any, Any]):
@@ -72,7 +73,8 @@ class _Deduplicate(Operator[Any, Any]):
 
     @property
     def name(self) -> str:
-        return f"deduplicate({'id' if self.by is None else name_of(self.by)} within {self.within:g}s)"
+        key = "id" if self.by is None else name_of(self.by)
+        return f"deduplicate({key}{'' if self.within == inf else f' within {self.within:g}s'})"
 
     @property
     def guarantee(self) -> str:
@@ -106,7 +108,10 @@ class _Memory:
         self.operator = operator
         self.stage = stage
         self.clock = stage.run.clock
-        self.seen: OrderedDict[Hashable, float] = OrderedDict()
+        self.table = stage.table("deduplicate")
+        kept: dict[Hashable, float] = {} if self.table is None else self.table
+        self.seen: OrderedDict[Hashable, float] = OrderedDict(sorted(kept.items(), key=lambda item: item[1]))
+        kept.clear()
         # The newest message in flight for each key, and all keys of each message in flight; most messages have one.
         self.flying: dict[Hashable, int] = {}
         self.claims: dict[int, Hashable] = {}
@@ -187,10 +192,11 @@ class _Memory:
     def expire(self, now: float) -> None:
         seen, limit = self.seen, self.operator.limit
         oldest = now - self.operator.within
-        while seen and next(iter(seen.values())) <= oldest:
-            seen.popitem(last=False)
-        while limit is not None and len(seen) > limit:
-            seen.popitem(last=False)
+        gone: list[Hashable] = []
+        while seen and (next(iter(seen.values())) <= oldest or (limit is not None and len(seen) > limit)):
+            gone.append(seen.popitem(last=False)[0])
+        if gone and self.table is not None:
+            self.table.remove(gone)
 
     def settled(self, tokens: Sequence[int], outcome: Outcome) -> None:
         """Messages have reached their end: those that wait for them can be dropped, or go in their place."""
@@ -214,6 +220,8 @@ class _Memory:
                 if kind < Kind.DEAD_LETTERED:
                     self.seen[each] = now
                     self.seen.move_to_end(each)
+                    if self.table is not None:
+                        self.table.put(each, 0, now)
                     for waiter in list(self.waiting.get(each, ())):
                         self.unhold(waiter)
                         dropped.append(waiter.token)

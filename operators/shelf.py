@@ -27,7 +27,7 @@ class Shelf:
         self.table = table
         self.open = open
         self.touched = open.touched = {}
-        self.outbox = stage.run.outbox(table, stage)
+        self.outbox = stage.outbox(table)
         self.watermark = -inf
         self._written = -inf
         self._part = 0

@@ -93,6 +93,10 @@ class Keeper:
                 f"changed: put it back, or drop the state: warren state drop FILE {step}"
             ) from error
 
+    def outbox(self, table: Table, stage: Stage) -> Outbox:
+        """What gives values of a table."""
+        return Outbox(self, next(self.run.pipeline.flow.source.inlets()), table, stage)
+
     def check(self) -> None:
         """Refuse to go on without the state of a step that is not there any more."""
         for step in self._kept.keys() - self.tables.keys():

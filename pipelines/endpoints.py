@@ -17,6 +17,7 @@ from warren.core.message import Batch, Columns, Metadata, Outgoing
 from warren.core.receipt import Delivery, Kind, Outcome
 from warren.core.stage import Stage
 from warren.pipelines.letters import ROW, Content, Contents
+from warren.pipelines.turns import Turn
 
 if TYPE_CHECKING:
     from warren.pipelines.runtime import Runtime
@@ -34,10 +35,11 @@ _LETTERS = 1024
 class Reader:
     """Reads one source as far as the credit allows, and tells it what was settled, many messages at a time."""
 
-    def __init__(self, run: Runtime, inlet: Inlet[Any], connection: SourceConnection) -> None:
+    def __init__(self, run: Runtime, inlet: Inlet[Any], connection: SourceConnection, turn: Turn | None = None) -> None:
         self.run = run
         self.inlet = inlet
         self.connection = connection
+        self.turn = turn
         self.chunks: Subject[Chunk] = Subject()
         self.accepted = 0
         self._decoders: dict[str, Callable[[bytes], Any]] = {}
@@ -50,17 +52,25 @@ class Reader:
 
     async def read(self) -> None:
         """Read until the source ends or the task is cancelled."""
-        run, limit = self.run, _FIRST_CHUNK
-        while True:
-            while run.unacknowledged >= run.credit:
-                await self._credit()
-            batch = await self.connection.receive(min(limit, run.credit - run.unacknowledged))
-            if batch is None:
-                return
-            if len(batch):
-                self.take(batch)
-                limit = _chunk_limit(batch.bodies[-1])
-            await asyncio.sleep(0)
+        run, turn, limit = self.run, self.turn, _FIRST_CHUNK
+        try:
+            while True:
+                while (turn is not None and not turn.come()) or run.unacknowledged >= run.credit:
+                    await self._credit()
+                asked = min(limit, run.credit - run.unacknowledged)
+                receiving = self.connection.receive(asked)
+                batch = await (receiving if turn is None else turn.read(receiving))
+                if batch is None:
+                    return
+                if len(batch):
+                    self.take(batch)
+                    limit = _chunk_limit(batch.bodies[-1])
+                if turn is not None:
+                    turn.took(len(batch), asked)
+                await asyncio.sleep(0)
+        finally:
+            if turn is not None:
+                turn.rest()
 
     async def _credit(self) -> None:
         run = self.run

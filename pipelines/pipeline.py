@@ -21,9 +21,10 @@ from warren.core.hooks import FlowObserver
 from warren.core.state import StateStore
 from warren.pipelines.checkpoints import INTERVAL, State
 from warren.pipelines.explain import Explanation
+from warren.pipelines.given import Script, arrivals_of
 from warren.pipelines.plan import check_flow, derive_credit
 from warren.pipelines.runtime import Runtime
-from warren.pipelines.trial import Trial, try_out
+from warren.pipelines.trial import Ends, Trial, try_out
 
 __all__ = ["Pipeline", "Running"]
 
@@ -125,13 +126,19 @@ class Pipeline:
     def _repr_markdown_(self) -> str:
         return self.explain()._repr_markdown_()
 
-    def test(self, values: Iterable[Any], *, start: float = 0.0) -> Trial:
+    def test(
+        self, values: Iterable[Any], *, at: Iterable[Duration] | None = None, start: float = 0.0, faults: Ends | None = None
+    ) -> Trial:
         """Run on these values in virtual time, with no broker and no waiting; see what came out.
 
         Each source is replaced by the values (``bytes`` are decoded as the source would), each sink and dead-letter queue
         by a list. Time starts at ``start`` seconds since 1970. Works inside a running event loop too.
+
+        - ``at``: when each value comes, from the start; all come at once unless given
+        - ``faults``: what goes wrong meanwhile, such as ``warren.testing.Faults``
         """
-        return try_out(self, list(values), start)
+        script = Script(arrivals_of(values, at, f"pipeline {self.name!r}, test(at=...)"))
+        return try_out(self, lambda source: script, start, () if faults is None else (faults,))
 
     def start(self, *, until_empty: bool = False, clock: Clock = clock.system) -> Running:
         """Start on the running event loop, in a notebook or a service; ``await`` what it returns to wait for the end."""

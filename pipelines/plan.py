@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from warren.core.arrow import is_frame
 from warren.core.errors import GraphError
-from warren.core.graph import Ended, Flow, Operator, Sink, Source, Step, Stream
+from warren.core.graph import Ended, Flow, Operator, Outlet, Sink, Source, Step, Stream
 
-__all__ = ["credit_reason", "derive_credit", "required_credit"]
+__all__ = ["credit_reason", "derive_credit", "outlets", "required_credit"]
 
 _DEFAULT_CREDIT = 8_192
 _WINDOW_CREDIT = 65_536
@@ -122,3 +122,14 @@ def _derived(flow: Flow) -> tuple[int, str]:
     return max(
         usual, (2 * need, f"twice the {need:,} that batches hold before the last one fills"), key=lambda each: each[0]
     )
+
+
+def outlets(step: Step) -> list[Outlet[Any]]:
+    """The leaves that are written to. A queue can be both a source and a sink, so its place decides."""
+    found: list[Outlet[Any]] = []
+    for place, (_, inner) in enumerate(step.branches()):
+        is_read = isinstance(step, Source) or (isinstance(step, Flow) and place == 0)
+        if isinstance(inner, Outlet) and not is_read:
+            found.append(inner)
+        found += outlets(inner)
+    return found

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import reactivex
-from reactivex import Observable, abc
-from reactivex.disposable import Disposable
-from reactivex.scheduler.eventloop import AsyncIOScheduler
+from reactivex import Observable
 
 from warren.core.chunk import Chunk, Failure
 from warren.core.clock import Clock
 from warren.core.errors import ShutdownError, StalledError, WarrenError
-from warren.core.graph import Flow, Inlet, Outlet, SinkConnection, Source, SourceConnection, Step, Stream
+from warren.core.graph import Inlet, Outlet, SinkConnection, Source, SourceConnection, Stream
 from warren.core.health import HasHealth, Health
 from warren.core.hooks import FlowObserver
 from warren.core.receipt import Delivery, Ledger, Outcome
-from warren.core.stage import Stage, compile_steps
-from warren.core.state import Table
-from warren.pipelines.checkpoints import Keeper, Outbox
+from warren.core.stage import compile_steps
+from warren.operators.merge import Merged
+from warren.pipelines.checkpoints import Keeper
 from warren.pipelines.endpoints import DeadLetters, Reader, Writer
+from warren.pipelines.plan import outlets
+from warren.pipelines.scheduler import Scheduler
+from warren.pipelines.turns import Turns
 
 if TYPE_CHECKING:
     from warren.pipelines.pipeline import Pipeline
@@ -32,15 +33,6 @@ E = TypeVar("E")
 
 # Seconds for what must still be done after the deadline: tasks take their cancellation, each connection closes.
 _GRACE = 5.0
-
-
-class _Scheduler(AsyncIOScheduler):
-    """Fires no timer once the pipeline has ended: what a timer held has gone back to its source."""
-
-    closed = False
-
-    def invoke_action(self, action: Any, state: Any = None) -> abc.DisposableBase:
-        return Disposable() if self.closed else super().invoke_action(action, state)
 
 
 class Runtime:
@@ -61,7 +53,7 @@ class Runtime:
         self.observers = observers
         self.until_empty = until_empty
         self.ledger = Ledger(self._settled)
-        self.scheduler = _Scheduler(asyncio.get_running_loop())
+        self.scheduler = Scheduler(asyncio.get_running_loop())
         self.depth: int | None = None
         self._busy = 0
         self._timers = 0
@@ -74,6 +66,7 @@ class Runtime:
         self._halted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._error: BaseException | None = None
         self._readers: list[Reader] = []
+        self._turns = Turns(self.notify)
         self._sinks: dict[int, SinkConnection] = {}
         self._writers: dict[int, Writer] = {}
         self._dead: dict[tuple[int, str], DeadLetters] = {}
@@ -174,15 +167,6 @@ class Runtime:
         """Whether the sources have ended for good."""
         return not self._halted.done() and all(reader.inlet.bounded for reader in self._readers)
 
-    def table(self, step: str, version: int, migrate: Callable[[Hashable, Any], Any] | None) -> Table | None:
-        """What a step remembers between runs."""
-        return self.keeper.table(step, version, migrate) if self.keeper is not None else None
-
-    def outbox(self, table: Table, stage: Stage) -> Outbox:
-        """What gives values of a table."""
-        assert self.keeper is not None
-        return Outbox(self.keeper, next(self.pipeline.flow.source.inlets()), table, stage)
-
     def terminal(self, outlet: Outlet[Any], path: str) -> Callable[[Chunk], None]:
         """Where a branch ends."""
         # One writer for each sink, however many branches lead there: a connection is never written to twice at a time.
@@ -275,7 +259,7 @@ class Runtime:
     async def _open(self) -> None:
         flow = self.pipeline.flow
         await self.open_state()
-        for outlet in _outlets(flow):
+        for outlet in outlets(flow):
             if id(outlet) not in self._sinks:
                 self._sinks[id(outlet)] = await self.open_sink(outlet)
         source = await self._source(flow.source)
@@ -287,15 +271,18 @@ class Runtime:
             self.keeper.check()
         self._opened = True
 
-    async def _source(self, source: Source[Any], path: str = "") -> Observable[Chunk]:
+    async def _source(self, source: Source[Any], path: str = "", weight: float | None = None) -> Observable[Chunk]:
         if isinstance(source, Inlet):
-            reader = Reader(self, source, await self.open_source(source))
+            turn = None if weight is None else self._turns.add(weight)
+            reader = Reader(self, source, await self.open_source(source), turn)
             self._readers.append(reader)
             return reader.chunks
         if isinstance(source, Stream):
-            return compile_steps(self, path, source.steps)(await self._source(source.source, path))
+            return compile_steps(self, path, source.steps)(await self._source(source.source, path, weight))
+        parts = [(label, part) for label, part in source.branches() if isinstance(part, Source)]
+        weights = source.weights(weight) if isinstance(source, Merged) else [weight] * len(parts)
         return reactivex.merge(
-            *[await self._source(part, f"{path}{label}/") for label, part in source.branches() if isinstance(part, Source)]
+            *[await self._source(part, f"{path}{label}/", each) for (label, part), each in zip(parts, weights, strict=True)]
         )
 
     async def _read(self) -> None:
@@ -407,14 +394,3 @@ class Runtime:
                 observer.close()
             except Exception as error:
                 self.crash(error)
-
-
-def _outlets(step: Step) -> list[Outlet[Any]]:
-    """The leaves that are written to. A queue can be both a source and a sink, so its place decides."""
-    found: list[Outlet[Any]] = []
-    for place, (_, inner) in enumerate(step.branches()):
-        is_read = isinstance(step, Source) or (isinstance(step, Flow) and place == 0)
-        if isinstance(inner, Outlet) and not is_read:
-            found.append(inner)
-        found += _outlets(inner)
-    return found

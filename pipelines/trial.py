@@ -4,23 +4,53 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Hashable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from warren.core.codecs import decoder, encode
+from warren.core.codecs import decoder
 from warren.core.errors import EncodeError
-from warren.core.graph import Inlet, Outlet, SinkConnection
-from warren.core.message import Batch, Metadata, Outgoing
+from warren.core.graph import Inlet, Outlet, SinkConnection, SourceConnection
+from warren.core.message import Metadata, Outgoing
 from warren.core.receipt import Delivery, Kind, Outcome
+from warren.pipelines.given import Arrival, Given, Script
 from warren.pipelines.runtime import Runtime
 from warren.pipelines.virtual import VirtualLoop
 
 if TYPE_CHECKING:
     from warren.pipelines.pipeline import Pipeline
 
-__all__ = ["Letter", "Trial"]
+__all__ = ["Ends", "Letter", "Trial", "TrialRuntime", "alone", "try_out"]
+
+T = TypeVar("T")
+
+
+class Ends:
+    """What a trial puts around the ends of a pipeline: faults, or something that watches. This one changes nothing."""
+
+    def __repr__(self) -> str:
+        """What it is called."""
+        return type(self).__name__
+
+    def begin(self) -> Ends:
+        """What stands around the ends of one trial; a new one where it remembers anything."""
+        return self
+
+    def arrivals(self, source: str, arrivals: Sequence[Arrival]) -> Sequence[Arrival]:
+        """What comes to a source instead of these."""
+        return arrivals
+
+    def source(self, name: str, connection: SourceConnection) -> SourceConnection:
+        """What the pipeline reads from instead of this."""
+        return connection
+
+    def sink(self, name: str, connection: SinkConnection, *, dead: bool) -> SinkConnection:
+        """What the pipeline writes to instead of this sink, or this queue of dead letters."""
+        return connection
+
+    def finish(self, error: BaseException | None) -> None:
+        """The trial is over, or ended with an error; raises where something is not as it must be."""
 
 
 class Letter(msgspec.Struct, frozen=True):
@@ -47,43 +77,6 @@ class Trial(msgspec.Struct):
         return [value for values in self.outputs.values() for value in values]
 
 
-class _Given:
-    """A source connection over given values."""
-
-    def __init__(self, inlet: Inlet[Any], values: Sequence[Any]) -> None:
-        bodies = list(values)
-        if inlet.type is not None:
-            bodies = [value if isinstance(value, bytes) else encode(value)[0] for value in bodies]
-        self.given = list(values)
-        self.bodies = bodies
-        self.waiting: list[tuple[float, int, int]] = [(0.0, i, 1) for i in range(len(bodies))]
-        self.unsettled: set[int] = set()
-
-    async def receive(self, limit: int) -> Batch | None:
-        loop = asyncio.get_running_loop()
-        if not self.waiting:
-            return None
-        self.waiting.sort()
-        await asyncio.sleep(max(0.0, self.waiting[0][0] - loop.time()))
-        now = max(loop.time(), self.waiting[0][0])
-        ready = [item for item in self.waiting[:limit] if item[0] <= now]
-        del self.waiting[: len(ready)]
-        handles = [i for _, i, _ in ready]
-        self.unsettled.update(handles)
-        return Batch(bodies=[self.bodies[i] for i in handles], handles=handles, attempts=[n for _, _, n in ready])
-
-    async def acknowledge(self, handles: Sequence[Hashable]) -> None:
-        self.unsettled.difference_update(handles)
-
-    async def release(self, handles: Sequence[Hashable], delay: float = 0.0, attempts: int | None = None) -> None:
-        when = asyncio.get_running_loop().time() + delay
-        self.waiting += [(when, h, attempts or 1) for h in handles if isinstance(h, int) and h in self.unsettled]
-        self.unsettled.difference_update(handles)
-
-    async def close(self) -> None:
-        pass
-
-
 class _Collected:
     """A sink connection into a list."""
 
@@ -100,7 +93,7 @@ class _Collected:
 class _Letters:
     """A dead-letter connection into a list."""
 
-    def __init__(self, letters: list[Letter], given: _Given) -> None:
+    def __init__(self, letters: list[Letter], given: Given) -> None:
         self.letters = letters
         self.given = given
 
@@ -108,8 +101,10 @@ class _Letters:
         for i in range(len(messages)):
             metadata = messages.metadata(i)
             headers = metadata.headers
-            place, _, part = metadata.id.partition("/")
-            value = decoder(Any, metadata.content_type)(messages.values[i]) if part else self.given.given[int(place)]
+            if metadata.id in self.given.values:
+                value = self.given.values[metadata.id]
+            else:
+                value = decoder(Any, metadata.content_type)(messages.values[i])
             self.letters.append(
                 Letter(value, headers["warren-error"], headers["warren-reason"], headers["warren-stage"], metadata)
             )
@@ -118,33 +113,60 @@ class _Letters:
         pass
 
 
-class _Trial(Runtime):
-    """A runtime with lists for ends."""
+class TrialRuntime(Runtime):
+    """A runtime whose sources give what a script says, by their names, and whose sinks are lists."""
 
-    given: Sequence[Any]
-    trial: Trial
-
-    def prepare(self, given: Sequence[Any]) -> Trial:
-        self.given = given
+    def __init__(
+        self, pipeline: Pipeline, script: Callable[[str], Script], start: float = 0.0, ends: Sequence[Ends] = ()
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(pipeline, clock=lambda: start + loop.time(), observers=pipeline.observers)
+        self.script = script
+        self.ends = [each.begin() for each in ends]
         self.trial = Trial({}, {}, {}, 0.0)
-        return self.trial
+        self.given: list[tuple[Inlet[Any], Given]] = []
 
-    async def open_source(self, inlet: Inlet[Any]) -> _Given:
+    async def execute(self) -> None:
+        """Run to the end, and have what stood around the ends say whether all was well."""
+        failed: BaseException | None = None
         try:
-            return _Given(inlet, self.given)
+            await super().execute()
+        except BaseException as error:
+            failed = error
+            raise
+        finally:
+            self.trial.elapsed = asyncio.get_running_loop().time()
+            for each in self.ends:
+                each.finish(failed)
+
+    async def open_source(self, inlet: Inlet[Any]) -> SourceConnection:
+        arrivals, end = self.script(inlet.name)
+        for each in self.ends:
+            arrivals = each.arrivals(inlet.name, arrivals)
+        try:
+            given = Given(inlet, Script(arrivals, end))
         except EncodeError as error:
             raise EncodeError(f"pipeline {self.name!r}: a test value cannot come from {inlet.name}: {error}") from error
+        self.given.append((inlet, given))
+        connection: SourceConnection = given
+        for each in self.ends:
+            connection = each.source(inlet.name, connection)
+        return connection
 
     async def open_state(self) -> None:
         pass
 
     async def open_sink(self, outlet: Outlet[Any]) -> SinkConnection:
-        return _Collected(self.trial.outputs.setdefault(outlet.name, []))
+        return self._around(outlet.name, _Collected(self.trial.outputs.setdefault(outlet.name, [])), False)
 
     async def open_dead_letters(self, inlet: Inlet[Any], queue: str) -> SinkConnection:
-        reader = next(reader for reader in self._readers if reader.inlet is inlet)
-        assert isinstance(reader.connection, _Given)
-        return _Letters(self.trial.dead_letters.setdefault(queue, []), reader.connection)
+        given = next(given for each, given in self.given if each is inlet)
+        return self._around(queue, _Letters(self.trial.dead_letters.setdefault(queue, []), given), True)
+
+    def _around(self, name: str, connection: SinkConnection, dead: bool) -> SinkConnection:
+        for each in self.ends:
+            connection = each.sink(name, connection, dead=dead)
+        return connection
 
     def _settled(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome) -> None:
         name = Kind(outcome.kind).name.lower().replace("_", "-")
@@ -152,37 +174,39 @@ class _Trial(Runtime):
         super()._settled(delivery, tokens, outcome)
 
 
-def try_out(pipeline: Pipeline, values: Sequence[Any], start: float) -> Trial:
-    """Run a pipeline on given values in virtual time."""
+def try_out(pipeline: Pipeline, script: Callable[[str], Script], start: float = 0.0, ends: Sequence[Ends] = ()) -> Trial:
+    """Run a pipeline on what a script says, in virtual time."""
 
     async def main() -> Trial:
-        loop = asyncio.get_running_loop()
-        runtime = _Trial(pipeline, clock=lambda: start + loop.time(), observers=pipeline.observers)
-        trial = runtime.prepare(values)
+        runtime = TrialRuntime(pipeline, script, start, ends)
         await runtime.execute()
-        trial.elapsed = loop.time()
-        return trial
+        return runtime.trial
 
     def run() -> Trial:
         with asyncio.Runner(loop_factory=VirtualLoop) as runner:
             return runner.run(main())
 
+    return alone(run)
+
+
+def alone(run: Callable[[], T]) -> T:
+    """Call a function that runs an event loop: here, or, where one is running, as in a notebook, in a thread of its own."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return run()
-    # An event loop cannot run inside another, so a notebook's test gets a thread of its own.
-    answer: list[Trial | BaseException] = []
+    answers: list[T] = []
+    errors: list[BaseException] = []
 
     def in_thread() -> None:
         try:
-            answer.append(run())
+            answers.append(run())
         except BaseException as error:
-            answer.append(error)
+            errors.append(error)
 
     thread = threading.Thread(target=in_thread)
     thread.start()
     thread.join()
-    if isinstance(answer[0], BaseException):
-        raise answer[0]
-    return answer[0]
+    if errors:
+        raise errors[0]
+    return answers[0]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import selectors
+from collections.abc import Callable
 from typing import Any
 
 __all__ = ["VirtualLoop"]
@@ -15,12 +17,22 @@ class _JumpingSelector(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self.limit = math.inf
+        self.reached: Callable[[], None] = _nothing
 
     def select(self, timeout: float | None = None) -> Any:
-        events = super().select(0 if timeout is not None else None)
-        if not events and timeout is not None and timeout > 0:
+        limited = self.limit < math.inf
+        events = super().select(0 if timeout is not None or limited else None)
+        if not events and limited and (timeout is None or self.now + timeout > self.limit):
+            self.now = max(self.now, self.limit)
+            self.reached()
+        elif not events and timeout is not None and timeout > 0:
             self.now += timeout
         return events
+
+
+def _nothing() -> None:
+    pass
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
@@ -41,3 +53,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         """Virtual seconds since the loop was made."""
         return self._virtual.now
+
+    def advance(self, until: float) -> None:
+        """Run everything that is due up to that time, and stop there; what a thread still works on is not waited for.
+
+        >>> loop, seen = VirtualLoop(), []
+        >>> timers = [loop.call_at(time, seen.append, time) for time in (1, 2, 3)]
+        >>> loop.advance(2); seen, loop.time()
+        ([1, 2], 2.0)
+        >>> loop.close()
+        """
+        self._virtual.limit, self._virtual.reached = until, self.stop
+        try:
+            self.run_forever()
+        finally:
+            self._virtual.limit = math.inf

@@ -139,6 +139,22 @@ class Broker:
     management: str | None = None
     servers: tuple[Server, ...] = field(init=False, compare=False)
 
+    @classmethod
+    def given(cls, broker: object) -> Broker:
+        """The one that was given, or the usual one. Raises `GraphError` for what is none.
+
+        >>> Broker.given("amqp://mq.example")
+        Traceback (most recent call last):
+        warren.core.errors.GraphError: broker= takes a rabbitmq.Broker, not a str; write broker=rabbitmq.Broker(address)
+        """
+        if broker is None:
+            return cls()
+        if not isinstance(broker, Broker):
+            # What was given may have a password in it, so it is not shown.
+            kind = type(broker).__name__
+            raise GraphError(f"broker= takes a rabbitmq.Broker, not a {kind}; write broker=rabbitmq.Broker(address)")
+        return broker
+
     def __post_init__(self) -> None:
         """Check the values, and take the addresses apart."""
         given = (self.addresses,) if isinstance(self.addresses, str) else tuple(self.addresses)

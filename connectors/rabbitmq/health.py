@@ -37,7 +37,7 @@ async def health(*queues: str, broker: Broker | None = None, over: Duration = "1
     >>> print(seen.live, *seen.reasons)
     False the broker at amqp://me@localhost:1 cannot be reached: ...
     """
-    broker = broker if broker is not None else Broker()
+    broker = Broker.given(broker)
     link = Link.acquire(broker, "consume")
     try:
         await link.session()

@@ -53,7 +53,7 @@ class Queue(Inlet[T], Outlet[T]):
     ) -> None:
         self.queue = queue
         self.type = type
-        self.broker = broker if broker is not None else Broker()
+        self.broker = Broker.given(broker)
         given = dict(arguments or {})
         if single_active:
             given["x-single-active-consumer"] = True
@@ -156,7 +156,7 @@ class Exchange(Outlet[T]):
         headers: Callable[[T], Mapping[str, str]] | None = None,
     ) -> None:
         self.exchange = exchange
-        self.broker = broker if broker is not None else Broker()
+        self.broker = Broker.given(broker)
         self.declaration = ExchangeDeclaration(exchange, kind, dict(arguments or {}), passive)
         self.routing_key = routing_key
         self.persistent = persistent

@@ -59,7 +59,7 @@ async def delete(*queues: str, broker: Broker | None = None) -> None:
     ...
     warren.core.errors.BrokerError: the broker at amqp://me@localhost:1 cannot be reached: ...
     """
-    broker = broker if broker is not None else Broker()
+    broker = Broker.given(broker)
     for queue in queues:
         async with _linked(broker, "publish", queue) as link:
             async with link.channel() as channel:

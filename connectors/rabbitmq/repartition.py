@@ -57,7 +57,7 @@ async def repartition(
     """
     if to < 1:
         raise GraphError(f"partition {name!r}: {to} partitions cannot be; give 1 or more")
-    broker = broker if broker is not None else Broker()
+    broker = Broker.given(broker)
     change = _Change(Layout(name, to, broker), time.monotonic() + seconds(deadline), progress)
     try:
         await change.run()

@@ -56,7 +56,7 @@ async def replay(
 
     Raises `TopologyError` where there is no such queue, and `BrokerError` where the broker cannot be reached.
     """
-    broker = broker if broker is not None else Broker()
+    broker = Broker.given(broker)
     found = await look(queue, broker)
     if found is None:
         raise TopologyError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Hashable, Sequence
 
 from warren.connectors.rabbitmq.acks import LINGER, Acks
@@ -20,8 +21,12 @@ from warren.connectors.rabbitmq.receiver import PATIENCE, Receiver
 from warren.connectors.rabbitmq.topology import QueueDeclaration
 from warren.core.message import Batch
 
-__all__ = ["RabbitSource"]
+__all__ = ["SILENCE", "RabbitSource"]
 
+log = logging.getLogger("warren.rabbitmq")
+
+SILENCE = 10.0
+"""Seconds without a message after which it is looked whether there are any."""
 _SURELY_TAKEN = 30
 """Acknowledgements that a broker takes at once."""
 
@@ -55,6 +60,8 @@ class RabbitSource(Receiver):
         self._acks = Acks()
         self._lingering: asyncio.Task[None] | None = None
         self._outliving: set[asyncio.Task[None]] = set()
+        self._waits_its_turn = bool(declaration.arguments.get("x-single-active-consumer"))
+        self._neglected = False
         self.on_settled: Callable[[], None] = lambda: None
         """Called when messages are settled later than they were released."""
         watched = credit is not None and max_deliveries is not None and declaration.counts
@@ -93,9 +100,34 @@ class RabbitSource(Receiver):
                 if not await self._change(ALONE) and self.unsettled:
                     await self._work(self._consume(1))
                 continue
-            if not await self._change(PATIENCE if self.until_empty else None) and await self._exhausted():
-                return None
+            if self.until_empty:
+                if not await self._change(PATIENCE) and await self._exhausted():
+                    return None
+            elif await self._change(SILENCE if self.credit is not None and not self._waits_its_turn else None):
+                self._neglected = False
+            elif not self.unsettled:
+                await self._work(self._look_after())
         return None
+
+    async def _look_after(self) -> None:
+        """Begin anew where messages are ready, and the broker has twice been seen to deliver none of them.
+
+        After a queue was deleted and declared again at once, RabbitMQ 3.10 keeps the consumer and drops what it sends to it.
+        """
+        port = self._port
+        if port is None or port.lost is not None:
+            return
+        try:
+            with asking():
+                found = await looked(port.channel, self.queue)
+        except Exception as error:
+            port.lose(ConnectionError(str(error)))
+            return
+        waits = found is not None and found.ready > 0 and not port.arrivals.tags
+        if waits and self._neglected:
+            log.warning("queue %r has messages, and the broker delivers none; consuming starts again", self.queue)
+            await port.close("the broker delivered nothing")
+        self._neglected = waits and not self._neglected
 
     def _hand_out(self, limit: int) -> Batch:
         if self._held.returned:

@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from warren.core.errors import WarrenError
     from warren.core.message import Metadata
-    from warren.operators.backoff import constant, exponential, linear
+    from warren.operators.backoff import constant, decorrelated, exponential, linear
     from warren.pipelines.observe import observe
     from warren.pipelines.pipeline import Pipeline
 
-__all__ = ["Metadata", "Pipeline", "WarrenError", "constant", "exponential", "linear", "observe"]
+__all__ = ["Metadata", "Pipeline", "WarrenError", "constant", "decorrelated", "exponential", "linear", "observe"]
 
 _HOMES = {
     "Metadata": "warren.core.message",
     "Pipeline": "warren.pipelines.pipeline",
     "WarrenError": "warren.core.errors",
     "constant": "warren.operators.backoff",
+    "decorrelated": "warren.operators.backoff",
     "exponential": "warren.operators.backoff",
     "linear": "warren.operators.backoff",
     "observe": "warren.pipelines.observe",

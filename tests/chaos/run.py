@@ -19,8 +19,9 @@ from tests.chaos.stage import Stage
 
 __all__ = ["Account", "play"]
 
-PATIENCE = 60.0
-"""Seconds after a scenario in which everything has to come out."""
+PATIENCE = 180.0
+"""Seconds after a scenario in which everything has to come out: a killed node may have left several delay queues without a
+leader, and a message waits ten seconds for each before it is put into the next one."""
 
 
 class Account(NamedTuple):

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("core", "operators", "connectors", "pipelines", "analytics", "apps")
+FOLDERS = ("core", "operators", "connectors", "pipelines", "analytics", "testing", "apps")
 
 
 def sources(folder: str) -> list[Path]:

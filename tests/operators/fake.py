@@ -63,11 +63,7 @@ class FakeRun:
 
     exhausted = True
 
-    def table(self, step: str, version: int, migrate: Any) -> None:
-        return None
-
-    def outbox(self, table: Any, emit: Any) -> Any:
-        raise NotImplementedError
+    keeper: Any = None
 
     def dead_letter(self, failures: Sequence[Failure], queue: str | None = None) -> None:
         raise NotImplementedError
@@ -84,7 +80,7 @@ class Bench:
     """One operator in a fake run: push values, turn the clock, look at what came out and what was settled."""
 
     def __init__(self, operator: Operator[Any, Any], start: float = 0.0) -> None:
-        self.run = FakeRun(start)
+        self.run = self.make_run(start)
         self.out: list[Chunk] = []
         self.at: list[float] = []
         self.stages = []
@@ -101,6 +97,9 @@ class Bench:
             self.stages.append(stage)
         self._forward = forward
         self.pushed: list[int] = []
+
+    def make_run(self, start: float) -> FakeRun:
+        return FakeRun(start)
 
     def _collect(self, chunk: Chunk) -> None:
         assert len(chunk.values) == len(chunk.tokens)

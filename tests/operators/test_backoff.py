@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import statistics
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warren.core.errors import GraphError
-from warren.operators import constant, exponential, linear
+from warren.operators import constant, decorrelated, exponential, linear
 
 
 def test_the_policies() -> None:
@@ -29,6 +30,21 @@ def test_jitter_stays_in_its_part_and_a_wait_never_overflows(failed: int) -> Non
     assert full is not None and equal is not None and plain is not None
     assert 0 <= full <= plain <= 60
     assert plain / 2 <= equal <= plain
+
+
+@given(st.integers(1, 5000), st.sampled_from([0, 1, 60, 90]))
+def test_decorrelated_waits_lie_between_the_base_and_what_three_times_the_one_before_can_be(failed: int, base: int) -> None:
+    found = decorrelated(base, attempts=9999, maximum=60)(failed)
+    assert found is not None
+    assert min(base, 60) <= found <= min(60, base * 3 ** min(failed, 10))
+
+
+def test_decorrelated_waits_are_spread_as_in_a_chain_of_waits() -> None:
+    policy = decorrelated(1, attempts=9, maximum="1h")
+    draws = [[policy(n) or 0.0 for _ in range(4000)] for n in (1, 2, 3)]
+    # The mean of a wait is half the base and three times the wait before.
+    assert [statistics.fmean(each) for each in draws] == pytest.approx([2, 3.5, 5.75], rel=0.1)
+    assert len(set(draws[0])) > 1000
 
 
 @pytest.mark.parametrize(

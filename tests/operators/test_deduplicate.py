@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.operators.fake import Bench
+from tests.operators.kept import KeptBench, Rows
 from warren import Pipeline, linear
 from warren.connectors import memory
 from warren.core.chunk import Chunk
@@ -134,6 +135,13 @@ def test_the_time_runs_from_when_the_first_was_safe() -> None:
     assert bench.kinds() == ["DELIVERED", "FILTERED"]
     bench.wait(0.1).push("a3")
     assert bench.values == ["a3"]
+    bench.finish()
+
+
+def test_without_a_time_a_key_counts_for_ever() -> None:
+    bench = settle(Bench(deduplicate(key, within=None)).push("a1")).wait(1e9).push("a2")
+    assert bench.kinds() == ["DELIVERED", "FILTERED"]
+    assert deduplicate(within=None).name == "deduplicate(id)"
     bench.finish()
 
 
@@ -344,3 +352,33 @@ def test_of_rows_that_are_tried_again_the_first_stands_for_all() -> None:
     bench.hand(Chunk(["a1", "a2", "b"], rows, (), 2))
     assert bench.values == ["a1", "b"]
     bench.finish()
+
+
+def test_what_was_safe_is_known_in_the_next_run() -> None:
+    rows: Rows = {}
+    once = deduplicate(lambda n: n % 10, within="1m")
+    first = KeptBench(once, rows).push(1, 2)
+    first.checkpoint()
+    assert rows == {}
+    first.deliver().checkpoint()
+    assert len(rows) == 2
+    again = KeptBench(once, rows).push(11, 3)
+    assert (again.values, again.kinds()) == ([3], ["FILTERED", ""])
+
+
+def test_what_is_forgotten_goes_from_the_state() -> None:
+    rows: Rows = {}
+    once = deduplicate(lambda n: n % 10, within="1m")
+    bench = KeptBench(once, rows).push(1).deliver().checkpoint()
+    bench.wait(61)
+    bench.push(2)
+    bench.checkpoint()
+    assert rows == {}
+
+
+def test_what_is_seen_and_forgotten_between_two_checkpoints_is_never_written() -> None:
+    rows: Rows = {}
+    bench = KeptBench(deduplicate(lambda n: n % 10, limit=1), rows).push(1, 2).deliver()
+    bench.push(3)
+    bench.checkpoint()
+    assert len(rows) == 1

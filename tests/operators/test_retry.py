@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -111,6 +112,59 @@ def test_a_custom_policy_is_any_function() -> None:
     assert asked == [1, 2, 3]
 
 
+class Fails:
+    """Fails for ever, each value with an error of its own."""
+
+    def __init__(self, errors: Mapping[Any, Exception]) -> None:
+        self.errors = errors
+        self.calls: Counter[Any] = Counter()
+
+    def __call__(self, value: Any) -> Any:
+        self.calls[value] += 1
+        raise self.errors[value]
+
+
+def test_each_type_of_exception_has_its_policy_and_the_first_that_fits_counts() -> None:
+    fails = Fails(
+        {1: ConnectionError(), 2: TimeoutError(), 3: OSError(), 4: ValueError(), 5: HandlerError("x"), 6: KeyError()}
+    )
+    policies = {
+        ConnectionError: constant("1s", attempts=2),
+        (TimeoutError, HandlerError): constant("1s", attempts=3),
+        OSError: constant("1s", attempts=4),
+        LookupError: constant("1s", attempts=5),
+    }
+    trial(map(fails) | retry(policies), 1, 2, 3, 4, 5, 6)
+    assert fails.calls == {1: 2, 2: 3, 3: 4, 4: 1, 5: 3, 6: 5}
+
+
+def test_the_attempts_of_a_message_are_counted_whatever_it_failed_with() -> None:
+    errors = iter([ConnectionError(), TimeoutError(), ConnectionError(), ConnectionError()])
+
+    def fails(value: int) -> int:
+        raise next(errors)
+
+    policies = {ConnectionError: constant("1s", attempts=3), TimeoutError: constant("10s", attempts=9)}
+    result = trial(map(fails) | retry(policies), 1)
+    assert result.dead_letters["p.dead"][0].metadata.headers["warren-attempts"] == "3"
+    assert result.elapsed == pytest.approx(11)
+
+
+def test_each_type_of_message_has_its_policy() -> None:
+    fails = Fails({1: ConnectionError(), "a": ConnectionError(), "b": ValueError(), 2.5: ConnectionError(), None: OSError()})
+    of = {str: {ConnectionError: constant("1s", attempts=4)}, (float, list): constant("1s", attempts=1)}
+    trial(map(fails) | retry(constant("1s", attempts=2), on=OSError, of=of), 1, "a", "b", 2.5, None)
+    assert fails.calls == {1: 2, "a": 4, "b": 1, 2.5: 1, None: 2}
+    fails.calls.clear()
+    trial(map(fails) | retry(of={str: constant("1s", attempts=3)}, on=ValueError), 1, "a", "b")
+    assert fails.calls == {1: 1, "a": 1, "b": 3}
+
+
+def test_it_says_its_policies_in_its_name() -> None:
+    each = {ConnectionError: exponential("1s"), TimeoutError: constant("1m"), OSError: constant("1m")}
+    assert retry(each, of={str: linear("2s")}).name == "retry(exponential(1s), constant(1m), linear(2s))"
+
+
 def test_others_pass_while_one_waits() -> None:
     tries = iter([ConnectionError("busy")])
 
@@ -130,6 +184,13 @@ def test_others_pass_while_one_waits() -> None:
         (lambda: retry(constant(1), on=()), "give an exception type or a tuple of them"),
         (lambda: retry(constant(1), on=KeyboardInterrupt), "give an exception type or a tuple of them"),
         (lambda: retry(constant(1), park="x"), "'x' is not a duration"),
+        (retry, "give a policy such as exponential"),
+        (lambda: retry({}), "give a policy such as exponential"),
+        (lambda: retry({OSError: 3}), r"retry\(3\): give a policy such as exponential"),
+        (lambda: retry({"OSError": constant(1)}), "give an exception type or a tuple of them"),
+        (lambda: retry({OSError: constant(1)}, on=ValueError), "the mapping says which exceptions are tried again"),
+        (lambda: retry(constant(1), of=str), "give the policy of each type of message"),
+        (lambda: retry(constant(1), of={"str": constant(1)}), "give a type of messages, or a tuple of them"),
     ],
 )
 def test_what_cannot_work_is_refused(build: Any, sentence: str) -> None:

@@ -30,6 +30,7 @@ from warren.operators.enrich import enrich
 from warren.operators.fallback import fallback
 from warren.operators.filter import filter
 from warren.operators.flat_map import flat_map
+from warren.operators.for_each import for_each
 from warren.operators.map import map
 from warren.operators.retry import retry
 from warren.operators.route import route
@@ -220,6 +221,7 @@ class Story:
             "async",
             "filter",
             "flat_map",
+            "for_each",
             "batch",
             "window",
             "retry",
@@ -289,6 +291,30 @@ class Story:
             return made
 
         return flat_map(self.handler(copies))
+
+    def some_for_each(self, depth: int) -> Operator[Any, Any]:
+        number = self.steps
+
+        def rows(item: Item) -> list[Item]:
+            count = self.draw.choice([1, 2, 3])
+            made = [Item(tuple((*leaf, number, i) for leaf in item.leaves)) for i in range(count)]
+            self.book.replace(item, made)
+            return made
+
+        def mark(item: Item) -> Item:
+            # Where another row of its message is parked it is dropped, as it comes again.
+            self.book.fail(item)
+            return item
+
+        def whole(items: list[Item]) -> Item:
+            made = Item(tuple(leaf for item in items for leaf in item.leaves))
+            self.book.try_again(made)
+            return made
+
+        inner = self.draw.choice([self.some_map, self.some_async, self.some_filter])(depth)
+        if self.draw.random() < 0.5:
+            inner = inner | retry(constant(self.draw.choice([0.2, 5.0]), attempts=2), park=1.0)
+        return map(self.handler(rows)) | for_each(inner | map(mark)) | map(whole)
 
     def some_batch(self, depth: int) -> Operator[Any, Any]:
         count = self.draw.choice([None, 1, 2, 5])

@@ -89,7 +89,7 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "                    elif outcome.kind is Kind.RELEASED and done.setdefault(delivery, []).append(tokens):\n",
     ),
     "everything of a delivery is acknowledged with a part of it": (
-        "core/receipt.py",
+        "core/handles.py",
         "            whole = sum(map(len, segments)) == len(handles)\n",
         "            whole = bool(segments)\n",
     ),
@@ -117,6 +117,16 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "core/receipt.py",
         "        if not self.open.issuperset(tokens):\n            return False\n",
         "",
+    ),
+    "rows put together go on with the first of them": (
+        "operators/for_each.py",
+        "            if not self.message.left:\n",
+        "            if True:\n",
+    ),
+    "rows put together go on although one of them is parked": (
+        "operators/for_each.py",
+        "if message.made and message.rest.split.outcome.kind < Kind.PARKED:",
+        "if message.made:",
     ),
     "a batch carries the token of its first message": (
         "operators/batch.py",
@@ -232,7 +242,7 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "        for reader in self._readers:\n            reader._telling and reader._telling.cancel()\n",
     ),
     "timers fire after the end": (
-        "pipelines/runtime.py",
+        "pipelines/scheduler.py",
         "return Disposable() if self.closed else super()",
         "return super()",
     ),

@@ -49,3 +49,42 @@ def test_what_a_thread_answers_is_waited_for() -> None:
 
 async def _in_thread() -> int:
     return await asyncio.to_thread(lambda: 42)
+
+
+def test_it_advances_to_a_time_and_stops_there() -> None:
+    loop = VirtualLoop()
+    seen: list[float] = []
+    for due in (1, 2, 2, 3):
+        loop.call_at(due, seen.append, due)
+    loop.advance(1.5)
+    assert (seen, loop.time()) == ([1], 1.5)
+    loop.advance(2)
+    assert (seen, loop.time()) == ([1, 2, 2], 2)
+    loop.advance(10)
+    assert (seen, loop.time()) == ([1, 2, 2, 3], 10)
+    loop.close()
+
+
+def test_what_follows_at_the_same_instant_is_done_before_it_stops() -> None:
+    loop = VirtualLoop()
+    seen: list[str] = []
+
+    async def chain() -> None:
+        await asyncio.sleep(1)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        seen.append("done")
+
+    task = loop.create_task(chain())
+    loop.advance(1)
+    assert seen == ["done"]
+    loop.run_until_complete(task)
+    loop.close()
+
+
+def test_time_goes_on_by_itself_after_it_was_advanced() -> None:
+    loop = VirtualLoop()
+    loop.advance(5)
+    loop.run_until_complete(asyncio.sleep(10))
+    assert loop.time() == 15
+    loop.close()

@@ -6,7 +6,22 @@ from typing import Any, assert_type
 
 from warren.connectors import memory
 from warren.core.graph import Flow, Operator, Sink, Source
-from warren.operators import broadcast, circuit_breaker, debounce, delay, fallback, map, sample, timeout
+from warren.operators import (
+    broadcast,
+    budget,
+    circuit_breaker,
+    constant,
+    debounce,
+    decorrelated,
+    delay,
+    fallback,
+    map,
+    merge,
+    retry,
+    sample,
+    split,
+    timeout,
+)
 
 
 def size(text: str) -> int:
@@ -51,3 +66,20 @@ def test_what_stands_around_steps_leaves_their_types() -> None:
     assert_type(circuit_breaker(map(fetch), failures=3), Operator[str, bytes])
     assert_type(timeout(map(size) | map(str), "1s"), Operator[str, str])
     assert_type(texts | circuit_breaker(map(fetch)) | timeout(map(len), 5), Source[int])
+
+
+def test_a_split_is_a_sink_where_both_branches_are() -> None:
+    assert_type(split(size, memory.into(list[str]()), map(size) | memory.into(list[int]())), Sink[str])
+    assert_type(split(size, map(size), map(len)), Operator[str, int])
+    assert_type(texts | split(size, map(size), map(len)), Source[int])
+
+
+def test_priorities_leave_the_types_of_sources() -> None:
+    numbers: Source[int] = memory.queue("numbers", int)
+    assert_type(merge(texts, numbers, priorities=[9, 1]), Source[str | int])
+
+
+def test_policies_by_type() -> None:
+    by_error = {ConnectionError: decorrelated("200ms"), TimeoutError: constant("1s")}
+    assert_type(retry(by_error, budget=budget(0.1)), Operator[Any, Any])
+    assert_type(retry(constant("1s"), of={str: constant("1m"), (int, float): by_error}), Operator[Any, Any])

@@ -5,9 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, assert_type
 
+import polars as pl
+
 from warren.connectors import memory
 from warren.core.graph import Operator, Source
-from warren.operators import deduplicate, distinct_until_changed, enrich, map, scan, validate
+from warren.operators import (
+    aggregate,
+    count,
+    deduplicate,
+    distinct,
+    distinct_until_changed,
+    enrich,
+    for_each,
+    map,
+    mean,
+    scan,
+    top,
+    tumbling,
+    validate,
+    window,
+)
 
 
 @dataclass
@@ -48,3 +65,9 @@ assert_type(enrich(names, key=number, into="name"), Operator[Order, Any])
 assert_type(validate(Order), Operator[Any, Order])
 assert_type(orders | validate(valid), Source[Order])
 assert_type(map(amount, executor="process", workers=2), Operator[Order, float])
+assert_type(distinct(number), Operator[Order, Order])
+assert_type(for_each(map(amount), Order), Operator[Any, list[float]])
+assert_type(
+    orders | window(tumbling("1m")) | aggregate(n=count(), m=mean(amount), e=pl.col("amount").max()), Source[dict[str, Any]]
+)
+assert_type(aggregate(by=number, best=top(3, amount)), Operator[Order, dict[str, Any]])

@@ -24,7 +24,7 @@ POSITION = attrgetter("position")
 class Consumer:
     """One consumer of a queue."""
 
-    __slots__ = ("channel", "encoded", "exclusive", "held", "limit", "no_ack", "queue", "tag")
+    __slots__ = ("channel", "encoded", "exclusive", "forgotten", "held", "limit", "no_ack", "queue", "tag")
 
     def __init__(self, channel: ServerChannel, tag: str, queue: Queue, no_ack: bool, limit: int, exclusive: bool) -> None:
         self.channel = channel
@@ -35,11 +35,13 @@ class Consumer:
         self.limit = 0 if no_ack else limit
         self.exclusive = exclusive
         self.held = 0
+        self.forgotten = False
+        """Whether the broker has forgotten to serve it."""
 
     @property
     def free(self) -> bool:
         """Whether it may be given one more."""
-        return not self.limit or self.held < self.limit
+        return not self.forgotten and (not self.limit or self.held < self.limit)
 
 
 class Queue:

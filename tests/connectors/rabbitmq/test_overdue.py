@@ -1,4 +1,4 @@
-"""What a broker never confirms is sent again over another channel, or to another queue where that will do."""
+"""What a broker never confirms is sent again over another channel or to another queue; what it forgets is asked for."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from tests.brokers.model import ModelBroker, Schedule, play
 from warren.connectors import rabbitmq
 from warren.connectors.rabbitmq.sink import OVERDUE
+from warren.connectors.rabbitmq.source import SILENCE
 from warren.core.message import Outgoing
 
 
@@ -45,6 +46,27 @@ def test_a_delay_queue_that_confirms_nothing_is_left_for_a_longer_one(lane: bool
             model.queue("in.delay.1s").leaderless = True
         found = [await connection.receive(1), await connection.receive(1)]
         assert sorted(batch.bodies[0] for batch in found if batch is not None) == [b"first", b"second"]
+        await connection.close()
+
+    play(main, Schedule.calm())
+
+
+@pytest.mark.parametrize("lane", [True, False])
+def test_a_consumer_that_the_broker_forgets_to_serve_is_registered_anew(lane: bool) -> None:
+    async def main(model: ModelBroker) -> None:
+        queue = rabbitmq.queue("in", broker=rabbitmq.Broker(model.url, lane=lane))
+        connection = await queue.open_ahead(10)
+        waiting = asyncio.ensure_future(connection.receive(1))
+        await asyncio.sleep(3 * SILENCE)
+        consumers = model.consumers()
+        for consumer in consumers:
+            consumer.forgotten = True
+        await connection.write(Outgoing([b"a"]))
+        async with asyncio.timeout(3 * SILENCE):
+            batch = await waiting
+        assert batch is not None
+        assert list(batch.bodies) == [b"a"]
+        assert model.consumers() != consumers
         await connection.close()
 
     play(main, Schedule.calm())

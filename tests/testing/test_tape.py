@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from warren import Pipeline, constant
+from warren.connectors import memory
+from warren.core.errors import GraphError, StorageError
+from warren.operators import map, retry
+from warren.testing import Faults, Tape, fail, recorded
+from warren.testing.tape import Line
+
+
+def lines(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_it_keeps_payloads_times_and_metadata(tmp_path: Path) -> None:
+    file = tmp_path / "orders.jsonl"
+    pipeline = Pipeline("p", memory.queue("in", dict) | memory.into([])).observed(Tape(file))
+    pipeline.test([{"a": 1}, b"\xff\x00"], at=[0, "2s"], start=1.7e9)
+    assert lines(file) == [
+        {"at": 1.7e9, "body": '{"a":1}', "id": "0", "source": "memory:in"},
+        {"at": 1.7e9 + 2, "base64": "/wA=", "id": "1", "source": "memory:in"},
+    ]
+    assert [each.value for each in recorded(file).arrivals] == [b'{"a":1}', b"\xff\x00"]
+
+
+def test_values_that_are_not_bytes_are_kept_as_json(tmp_path: Path) -> None:
+    file = tmp_path / "orders.jsonl"
+    Pipeline("p", memory.items([]) | memory.into([])).observed(Tape(file)).test([{"a": 1}, "text", None])
+    assert [line["value"] for line in lines(file)] == [{"a": 1}, "text", None]
+    assert [each.value for each in recorded(file).arrivals] == [{"a": 1}, "text", None]
+
+
+def test_a_message_that_comes_again_is_kept_once(tmp_path: Path) -> None:
+    file = tmp_path / "orders.jsonl"
+    steps = map(fail(nth=1)(str)) | retry(constant("2h"))
+    pipeline = Pipeline("p", memory.items([]) | steps | memory.into([])).observed(Tape(file))
+    assert pipeline.test("abc", faults=Faults().drop_connection(nth=2)).outcomes["parked"] == 1
+    assert [line["value"] for line in lines(file)] == ["a", "b", "c"]
+
+
+def test_it_keeps_so_many_and_begins_anew_with_each_run(tmp_path: Path) -> None:
+    file = tmp_path / "orders.jsonl"
+    pipeline = Pipeline("p", memory.items([]) | memory.into([])).observed(Tape(file, limit=3))
+    for values in ("abcdef", "xy"):
+        pipeline.test(values)
+        assert [line["value"] for line in lines(file)] == list(values[:3])
+
+
+def test_nothing_is_an_empty_file(tmp_path: Path) -> None:
+    file = tmp_path / "orders.jsonl"
+    Pipeline("p", memory.items([]) | memory.into([])).observed(Tape(file)).test([])
+    assert file.read_text() == ""
+    assert recorded(file).arrivals == []
+
+
+def test_what_cannot_work_is_told(tmp_path: Path) -> None:
+    with pytest.raises(GraphError, match=r"Tape\(limit=0\): it must be at least 1"):
+        Tape(tmp_path / "x", limit=0)
+    tape = Tape(tmp_path / "missing" / "x.jsonl")
+    assert repr(tape) == f"Tape('{tmp_path}/missing/x.jsonl')"
+    with pytest.raises(StorageError, match=r"Tape\(.*\) cannot be written: No such file"):
+        Pipeline("p", memory.items([]) | memory.into([])).observed(tape).test("a")
+
+
+def test_a_line_holds_one_payload() -> None:
+    assert Line(0, value=None).payload() is None
+    assert Line(0, body="ü").payload() == "ü".encode()
+    assert Line(0, base64="AA==").payload() == b"\0"
+    with pytest.raises(ValueError, match="it holds no payload"):
+        Line(0).payload()
+    with pytest.raises(ValueError, match="base64"):
+        Line(0, base64="?").payload()
+    assert msgspec.json.encode(Line(1.5, value=[1])) == b'{"at":1.5,"value":[1]}'
