@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench chaos wheel clean
+.PHONY: help demo test check bench soak chaos wheel clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -46,6 +46,9 @@ bench: $(VENV)/.bench  ## Measure warren beside what else there is
 	$(BIN)/python -m benchmarks.sqlite
 	$(BIN)/python -m benchmarks.recording
 	$(BIN)/python -m benchmarks.rabbitmq
+
+soak: $(VENV)/.bench  ## Run ten million messages through keyed windows; is the memory flat?
+	$(BIN)/python -m benchmarks.steps.soak
 
 chaos: $(VENV)/.dev  ## Kill, cut, stall and fill everything, often; prints what became of every message
 	$(BIN)/python -m tests.chaos.schedules

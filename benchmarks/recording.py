@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import Bar, Benchmark, Case, Subject, main
-from benchmarks.operators import Order, large, messages, priced
+from benchmarks.steps.sums import Order, large, messages, priced
 
 __all__ = ["BENCHMARK"]
 

@@ -12,6 +12,8 @@ from benchmarks import operators
 from benchmarks.amqp import limit, trial
 from benchmarks.amqp.wire import Wire
 from benchmarks.harness import ROOT, Benchmark, main
+from benchmarks.steps import sums
+from benchmarks.steps.readings import checked
 
 NAMES = sorted(
     module.name for module in pkgutil.iter_modules(benchmarks.__path__) if module.name != "harness" and not module.ispkg
@@ -104,9 +106,11 @@ def test_a_side_that_relays_something_else_is_refused(relay, sentence, rabbitmq,
 
 
 def test_a_side_that_computes_something_else_is_refused():
-    wrong = operators.timed(operators.messages, lambda bodies: {"eu": 1.0})
+    wrong = sums.timed(sums.messages, lambda bodies: {"eu": 1.0})
     with pytest.raises(ValueError, match="should be"):
         wrong(100)
+    with pytest.raises(ValueError, match="should be"):
+        checked(range, lambda given: [0], list)(100)
 
 
 def test_a_run_with_its_own_processes(tmp_path, capsys):

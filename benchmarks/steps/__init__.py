@@ -1,0 +1,1 @@
+"""What `benchmarks.operators` measures, piece by piece."""

@@ -1,0 +1,61 @@
+"""How each side runs: warren as a pipeline, reactivex as a subscription, Bytewax as a dataflow; each gives its results."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+__all__ = ["TALK", "in_bytewax", "in_reactivex", "in_warren"]
+
+TALK = 1_000
+"""Messages Bytewax takes from its source at a time: the fastest of 1, 100, 1,000 and 10,000."""
+
+
+def in_warren(values: Iterable[Any], step: Any, type: Any = None, *, state: bool = False) -> list[Any]:
+    """With ``state`` in a file, and a checkpoint every second."""
+    from warren import Pipeline
+    from warren.connectors import memory
+
+    found: list[Any] = []
+    flow = memory.items(values, type=type) | step | memory.into(found)
+    if not state:
+        Pipeline("bench", flow).run()
+        return found
+    with tempfile.TemporaryDirectory() as folder:
+        Pipeline("bench", flow, state=Path(folder) / "bench.state", checkpoint="1s").run()
+    return found
+
+
+def in_reactivex(values: Iterable[Any], *steps: Any) -> list[Any]:
+    """One value at a time, as it always is there."""
+    import reactivex
+
+    found: list[Any] = []
+    reactivex.from_iterable(values).pipe(*steps).subscribe(found.append, on_error=_raise)
+    return found
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def in_bytewax(values: list[Any], build: Callable[[Any, Any], Any], *, state: bool = False) -> list[Any]:
+    """With ``state`` with its recovery store, which is SQLite too, and a snapshot every second."""
+    import bytewax.operators as op
+    from bytewax.dataflow import Dataflow
+    from bytewax.recovery import RecoveryConfig, init_db_dir
+    from bytewax.testing import TestingSink, TestingSource, run_main
+
+    found: list[Any] = []
+    flow = Dataflow("bench")
+    op.output("out", build(op, op.input("in", flow, TestingSource(values, batch_size=TALK))), TestingSink(found))
+    if not state:
+        run_main(flow)
+        return found
+    with tempfile.TemporaryDirectory() as folder:
+        init_db_dir(Path(folder), 1)
+        run_main(flow, epoch_interval=timedelta(seconds=1), recovery_config=RecoveryConfig(folder))
+    return found
