@@ -38,7 +38,11 @@ class Explanation(str):
 
 
 def _text(pipeline: Pipeline) -> Iterator[str]:
-    derived = f"derived: {credit_reason(pipeline.flow)}" if pipeline.credit_is_derived else "as given"
+    derived = (
+        f"derived: {credit_reason(pipeline.flow, keeps=pipeline.state is not None)}"
+        if pipeline.credit_is_derived
+        else "as given"
+    )
     yield f"pipeline {pipeline.name}: at least once"
     yield f"  credit {pipeline.credit:,} ({derived}), shutdown within {pipeline.shutdown:g} s"
     yield from _tree(pipeline.flow, pipeline.credit, "  ")

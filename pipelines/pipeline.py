@@ -83,7 +83,7 @@ class Pipeline:
         values = {
             "name": name,
             "flow": flow,
-            "credit": derive_credit(name, flow, credit),
+            "credit": derive_credit(name, flow, credit, keeps=state is not None),
             "_credit_is_derived": credit is None,
             "dead_letters": dead_letters or f"{name}.dead",
             "shutdown": seconds(shutdown),

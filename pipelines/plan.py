@@ -13,6 +13,8 @@ __all__ = ["credit_reason", "derive_credit", "outlets", "required_credit"]
 
 _DEFAULT_CREDIT = 8_192
 _WINDOW_CREDIT = 65_536
+# Acknowledgements wait for a checkpoint, which is the dearer the more often it is taken.
+_STATE_CREDIT = 131_072
 # A data frame is often a million times as large as a struct.
 _FRAME_CREDIT = 128
 
@@ -83,10 +85,13 @@ def _steps(step: Step) -> tuple[Operator[Any, Any], ...]:
     return ()
 
 
-def derive_credit(name: str, flow: Flow, credit: int | None) -> int:
-    """How many messages may be unsettled at once: as given, if every batch can fill with it, or derived."""
+def derive_credit(name: str, flow: Flow, credit: int | None, *, keeps: bool = False) -> int:
+    """How many messages may be unsettled at once: as given, if every batch can fill with it, or derived.
+
+    ``keeps`` says that the pipeline keeps state.
+    """
     if credit is None:
-        return _derived(flow)[0]
+        return _derived(flow, keeps)[0]
     need, _ = required_credit(flow)
     if not isinstance(credit, int) or isinstance(credit, bool) or credit < 1:
         raise GraphError(f"pipeline {name!r}: credit={credit!r} must be a whole number of at least 1")
@@ -99,7 +104,7 @@ def derive_credit(name: str, flow: Flow, credit: int | None) -> int:
     return credit
 
 
-def credit_reason(flow: Flow) -> str:
+def credit_reason(flow: Flow, *, keeps: bool = False) -> str:
     """What a derived credit is derived from.
 
     >>> from warren import Pipeline
@@ -108,15 +113,17 @@ def credit_reason(flow: Flow) -> str:
     >>> credit_reason(Pipeline("p", memory.queue("a") | batch(9_000) | memory.queue("b")).flow)
     'twice the 9,000 that batches hold before the last one fills'
     """
-    return _derived(flow)[1]
+    return _derived(flow, keeps)[1]
 
 
-def _derived(flow: Flow) -> tuple[int, str]:
+def _derived(flow: Flow, keeps: bool) -> tuple[int, str]:
     need, unbounded = required_credit(flow)
-    if unbounded:
-        usual = _WINDOW_CREDIT, "the usual where something is held for a time"
-    elif any(is_frame(inlet.type) for inlet in flow.source.inlets()):
+    if any(is_frame(inlet.type) for inlet in flow.source.inlets()) and not unbounded:
         usual = _FRAME_CREDIT, "the usual for frames"
+    elif keeps:
+        usual = _STATE_CREDIT, "the usual where state is kept"
+    elif unbounded:
+        usual = _WINDOW_CREDIT, "the usual where something is held for a time"
     else:
         usual = _DEFAULT_CREDIT, "the usual"
     return max(

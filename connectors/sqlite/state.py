@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,6 +37,12 @@ class About(NamedTuple):
 
     pipeline: str
     checkpoints: int
+
+
+_TOGETHER = 1000
+"""Rows in one statement: between two statements the thread has to wait for its turn beside a busy pipeline."""
+_PUT = "INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)"
+_PUT_MANY = _PUT + ", (?, ?, ?, ?)" * (_TOGETHER - 1)
 
 
 class StepState(NamedTuple):
@@ -175,7 +182,10 @@ class StateFile:
         db.executemany("DELETE FROM rows WHERE step = ? AND key = ?", [(number, key) for key in change.removed])
         # In the order of the file, so that neighbours are written together.
         put = [(number, key, part, value) for (key, part), value in sorted(change.put.items())]
-        db.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)", put)
+        whole = len(put) - len(put) % _TOGETHER
+        for first in range(0, whole, _TOGETHER):
+            db.execute(_PUT_MANY, list(chain.from_iterable(put[first : first + _TOGETHER])))
+        db.executemany(_PUT, put[whole:])
         if change.forgotten:
             db.execute(
                 "DELETE FROM counted WHERE step = ?1 AND number IN "
