@@ -1,8 +1,9 @@
 """What the operators cost: one by one, as whole pipelines, and with their state in a file.
 
 Every side uses the same decoder and the same functions, and what it gives is compared with a plain computation, so no side
-can be fast by being wrong. The rivals stand in the fastest form their documentation offers; the README says which were
-tried.
+can be fast by being wrong. Of the sums by key the rivals stand in the fastest form their documentation offers, elsewhere in
+the plain one; the README says which were tried.
+
 The pieces are in `benchmarks.steps`; `benchmarks.steps.growth` and `benchmarks.steps.soak` have a command of their own.
 """
 
