@@ -256,12 +256,10 @@ class Ledger:
         self._settle_mixed(tokens, outcome)
 
     def _settle_mixed(self, tokens: Sequence[Token], outcome: Outcome) -> None:
-        plain: dict[Delivery, list[int]] = {}
+        ended: list[int] = []
         for token in tokens:
             if isinstance(token, int):
-                delivery = self._deliveries.get(token >> _SHIFT)
-                if delivery is not None and delivery.take((token,)):
-                    plain.setdefault(delivery, []).append(token)
+                ended.append(token)
             elif not token.settled:
                 token.settled = True
                 if isinstance(token, Merge):
@@ -273,9 +271,18 @@ class Ledger:
                     if outcome.kind > split.outcome.kind:
                         split.outcome = outcome
                     if not split.pending:
-                        self.settle((split.parent,), split.outcome)
+                        if split.outcome is outcome and type(split.parent) is int:
+                            ended.append(split.parent)
+                        else:
+                            self.settle((split.parent,), split.outcome)
+        plain: dict[Delivery, list[int]] = {}
+        for token in dict.fromkeys(ended):
+            delivery = self._deliveries.get(token >> _SHIFT)
+            if delivery is not None:
+                plain.setdefault(delivery, []).append(token)
         for delivery, taken in plain.items():
-            self._close(delivery, taken, outcome)
+            if delivery.take(taken) or (taken := [token for token in taken if delivery.take((token,))]):
+                self._close(delivery, taken, outcome)
 
     def _close(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome) -> None:
         self.outstanding -= len(tokens)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import typing
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 from warren.core.chunk import Chunk, apply_each
 from warren.core.errors import GraphError, HandlerError, UnroutableError, shorten
 from warren.core.graph import Operator, Sink, Step, name_of
-from warren.core.receipt import Token
 from warren.core.stage import Handler, Stage
 from warren.operators.branches import Branching, Entry, checked, ended_if_closed
 from warren.operators.dead_letter import DeadLetter
@@ -140,10 +140,9 @@ class Route(Branching):
 
 
 def _deal(found: Sequence[Callable[[Chunk], None]], chunk: Chunk) -> None:
-    hands: dict[Callable[[Chunk], None], tuple[list[Any], list[Token]]] = {}
-    for entry, value, token in zip(found, chunk.values, chunk.tokens, strict=True):
-        values, tokens = hands.setdefault(entry, ([], []))
-        values.append(value)
-        tokens.append(token)
-    for entry, (values, tokens) in hands.items():
-        entry(Chunk(values, tokens, (), chunk.attempt))
+    hands: defaultdict[Callable[[Chunk], None], list[int]] = defaultdict(list)
+    for place, entry in enumerate(found):
+        hands[entry].append(place)
+    values, tokens = chunk.values, chunk.tokens
+    for entry, places in hands.items():
+        entry(Chunk([values[place] for place in places], [tokens[place] for place in places], (), chunk.attempt))
