@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable
@@ -107,17 +109,18 @@ def bytewax_windows(bodies: list[bytes]) -> Totals:
 
 
 def lines(size: int) -> Any:
-    """The messages as lines of a file, which is how Polars and DuckDB read JSON; it goes with the folder."""
-    folder = tempfile.TemporaryDirectory()
-    path = Path(folder.name) / "trades.jsonl"
+    """The messages as lines of a file, which is how Polars and DuckDB read JSON; it goes with the program."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder) / "trades.jsonl"
     path.write_bytes(b"\n".join(trades(size)) + b"\n")
-    return folder, str(path), size
+    return str(path), size
 
 
 def polars_windows(given: Any) -> Totals:
     import polars as pl
 
-    trades = pl.scan_ndjson(given[1], schema={"key": pl.String, "time": pl.Float64, "amount": pl.Float64})
+    trades = pl.scan_ndjson(given[0], schema={"key": pl.String, "time": pl.Float64, "amount": pl.Float64})
     totals = (
         trades.filter(pl.col("amount") >= FLOOR)
         .with_columns(pl.col("amount") * 1.25, (pl.col("time") // LENGTH).alias("window"))
@@ -136,7 +139,7 @@ def duckdb_windows(given: Any) -> Totals:
         "columns={key: 'VARCHAR', time: 'DOUBLE', amount: 'DOUBLE'}) WHERE amount >= ? GROUP BY key, floor(time / ?)"
     )
     with duckdb.connect() as db:
-        return db.execute(query, [given[1], FLOOR, LENGTH]).fetchall()
+        return db.execute(query, [given[0], FLOOR, LENGTH]).fetchall()
 
 
 def expected_running(bodies: list[bytes]) -> list[float]:
@@ -245,9 +248,9 @@ WINDOWS = Case(
         Subject("warren", checked(trades, warren_windows(state=True), expected_windows, sorted)),
         Subject("warren-memory", checked(trades, warren_windows(state=False), expected_windows, sorted)),
         Subject("bytewax", checked(trades, bytewax_windows, expected_windows, sorted), needs="bytewax"),
-        Subject("polars", checked(lines, polars_windows, lambda given: expected_windows(trades(given[2])), sorted)),
+        Subject("polars", checked(lines, polars_windows, lambda given: expected_windows(trades(given[1])), sorted)),
         Subject(
-            "duckdb", checked(lines, duckdb_windows, lambda given: expected_windows(trades(given[2])), sorted), "duckdb"
+            "duckdb", checked(lines, duckdb_windows, lambda given: expected_windows(trades(given[1])), sorted), "duckdb"
         ),
     ],
     size=1_000_000,
