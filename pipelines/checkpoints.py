@@ -117,7 +117,7 @@ class Keeper:
         for step in self._kept.keys() - self.tables.keys():
             raise StateError(
                 f"pipeline {self.run.name!r}: its state has a step {step!r} that the pipeline has not, so what it remembers "
-                f"would be lost; name the step as before with state={step!r}, or drop it: warren state drop FILE {step}"
+                f"would be lost; put the step back in its place, or drop it: warren state drop FILE {step}"
             )
 
     def wait(self, reader: Reader, delivery: Delivery, tokens: Sequence[int], outcome: Outcome) -> None:
