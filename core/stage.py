@@ -27,6 +27,7 @@ __all__ = [
     "Stage",
     "compile_operator",
     "compile_steps",
+    "wired",
 ]
 
 Handler = Callable[[Chunk], "Chunk | None"]
@@ -265,7 +266,11 @@ def _unsubscribed(chunk: Chunk) -> None:
 
 def compile_operator(operator: Operator[Any, Any], stage: Stage) -> RxOperator:
     """Make a reactivex operator over chunks from an operator's handler. Failures pass it by."""
-    handle = stage.serve(operator.attach(stage), operator.attach_failures(stage))
+    return wired(stage, stage.serve(operator.attach(stage), operator.attach_failures(stage)))
+
+
+def wired(stage: Stage, handle: Callable[[Chunk], None]) -> RxOperator:
+    """A reactivex operator that hands each chunk to ``handle``, and passes on what the stage emits."""
 
     def compiled(source: Observable[Chunk]) -> Observable[Chunk]:
         def subscribe(observer: abc.ObserverBase[Chunk], scheduler: abc.SchedulerBase | None = None) -> abc.DisposableBase:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from typing import Any, TypeVar
 
-from reactivex import Observable, abc
 from reactivex.subject import Subject
 
 from warren.core.arrow import frame_of
@@ -14,7 +13,7 @@ from warren.core.chunk import Chunk, Failure, apply_each
 from warren.core.errors import GraphError, HandlerError, shorten
 from warren.core.graph import Operator, Step
 from warren.core.receipt import FILTERED, Kind, Part, Token
-from warren.core.stage import Handler, RxOperator, Stage, compile_steps
+from warren.core.stage import Handler, RxOperator, Stage, compile_steps, wired
 from warren.operators.holding import together
 from warren.operators.rows import Rows, numbered, read_rows
 
@@ -77,16 +76,7 @@ class _ForEach(Operator[Any, Any]):
         inlet: Subject[Chunk] = Subject()
         gatherer = _Gatherer(self, stage, inlet)
         compile_steps(stage.run, stage.child(".row"), self.inner.steps)(inlet).subscribe(gatherer.leave, stage.run.crash)
-        handle = stage.serve(gatherer.take)
-
-        def compiled(source: Observable[Chunk]) -> Observable[Chunk]:
-            def subscribe(observer: abc.ObserverBase[Chunk], scheduler: abc.SchedulerBase | None = None) -> Any:
-                stage.connect(observer.on_next)
-                return source.subscribe(handle, observer.on_error, observer.on_completed, scheduler=scheduler)
-
-            return Observable(subscribe)
-
-        return compiled
+        return wired(stage, stage.serve(gatherer.take))
 
 
 class _Items:

@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from reactivex import Observable, abc
 from reactivex.subject import Subject
 
 from warren.core.chunk import Chunk, Failure
@@ -14,7 +13,7 @@ from warren.core.clock import Duration
 from warren.core.errors import GraphError, shorten
 from warren.core.graph import Operator, Step
 from warren.core.receipt import FILTERED, Merge, Part, Token
-from warren.core.stage import Handler, RxOperator, Stage, compile_steps
+from warren.core.stage import Handler, RxOperator, Stage, compile_steps, wired
 from warren.operators.holding import Alarm, period
 
 __all__ = ["timeout"]
@@ -77,16 +76,7 @@ class _Timeout(Operator[Any, Any]):
         compile_steps(stage.run, stage.child(".within"), self.inner.steps)(inlet).subscribe(clock.leave, stage.run.crash)
         # After the steps inside, which let go of what they hold at a flush first.
         stage.run.on_flush(clock.forget)
-        handle = stage.serve(clock.take)
-
-        def compiled(source: Observable[Chunk]) -> Observable[Chunk]:
-            def subscribe(observer: abc.ObserverBase[Chunk], scheduler: abc.SchedulerBase | None = None) -> Any:
-                stage.connect(observer.on_next)
-                return source.subscribe(handle, observer.on_error, observer.on_completed, scheduler=scheduler)
-
-            return Observable(subscribe)
-
-        return compiled
+        return wired(stage, stage.serve(clock.take))
 
 
 class _Ticket(Merge):
