@@ -67,7 +67,7 @@ class Table(dict[Hashable, Any]):
     """The state of one step by key, in memory; it notes what the next checkpoint has to write.
 
     Change it by `update`, `put` and `remove` alone. ``before`` is called before a checkpoint looks at it. Messages whose
-    effect it has are named by `count`; of those that come once more, after a restart or a lost connection, `counted` tells.
+    effect it has are named by `count`; of those that come once more, after a restart or a lost connection, `parted` tells.
     ``rows`` are those of a file, thawed: what they have under other parts than 0 is in ``parts``, for the step to take over.
 
     >>> table = Table("1:scan", Ledger(lambda delivery, tokens, outcome: None), {("a", 0): 5})
@@ -145,18 +145,20 @@ class Table(dict[Hashable, Any]):
             return ids
         return [id and ledger.scope(token) + id for id, token in zip(ids, tokens, strict=True)]
 
-    def counted(self, chunk: Chunk) -> list[bool] | None:
-        """Which of these messages have had their effect before; ``None`` where none has, which is the usual case.
+    def parted(self, chunk: Chunk) -> tuple[Chunk | None, Chunk]:
+        """The messages of a chunk that have had their effect before (usually ``None``), and the others.
 
-        Only of what is handed out once more, so that two messages to which their publisher gave one id both count.
+        Only what is handed out once more can have had it, so two messages to which their publisher gave one id both count.
         """
         repeated: Sequence[bool] | None = [True] * len(chunk) if chunk.attempt > 1 else None
         if repeated is None and chunk.values:
             repeated = self._ledger.repeated(chunk.tokens)
         if repeated is None:
-            return None
-        found = [again and id in self._counted for again, id in zip(repeated, self.ids(chunk.tokens), strict=True)]
-        return found if any(found) else None
+            return None, chunk
+        counted = [again and id in self._counted for again, id in zip(repeated, self.ids(chunk.tokens), strict=True)]
+        if not any(counted):
+            return None, chunk
+        return chunk.select(counted), chunk.select([not each for each in counted])
 
     def count(self, tokens: Sequence[Token]) -> None:
         """Say that these messages have had their effect."""

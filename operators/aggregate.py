@@ -263,13 +263,11 @@ class _Keyed:
 
     def take_once(self, chunk: Chunk, kept: Table) -> Chunk:
         """The same where state is kept: what was added before is not added again, but its row may not have been safe."""
-        counted = kept.counted(chunk)
-        old = chunk.select(counted or [False] * len(chunk))
-        fresh = chunk if counted is None else chunk.select([not each for each in counted])
+        old, fresh = kept.parted(chunk)
         out = self.take(fresh) if fresh.values else Chunk([], ())
         failed = {failure.token for failure in out.failures}
         kept.count([token for token in fresh.tokens if token not in failed] if failed else fresh.tokens)
-        if not old.values:
+        if old is None:
             return out
         keys = dict.fromkeys(apply_each(self.functions[0], old.values)[0])
         ledger = self.stage.ledger

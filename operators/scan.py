@@ -95,7 +95,7 @@ class _Scan(Operator[Any, Any]):
 
     @property
     def guarantee(self) -> str:
-        return "states start anew after a restart"
+        return "states go on after a restart where the pipeline keeps state"
 
     def attach(self, stage: Stage) -> Handler:
         table = stage.table("scan", version=self.version, migrate=self.migrate)
@@ -117,18 +117,15 @@ class _Scan(Operator[Any, Any]):
 
         def handle(chunk: Chunk) -> Chunk:
             assert table is not None
-            counted = table.counted(chunk)
-            if counted is None:
-                out = count(chunk)
-                table.count(out.tokens)
+            old, fresh = table.parted(chunk)
+            out = count(fresh)
+            table.count(out.tokens)
+            if old is None:
                 return out
             # Their results may not have been safe, so they are given once more, as the states are now.
-            old = chunk.select(counted)
             keys: Sequence[Hashable] = [None] * len(old.values)
             if by is not None:
                 keys, old, _ = keys_of(stage, by, old)
-            out = count(chunk.select([not each for each in counted]))
-            table.count(out.tokens)
             values = [table.get(key, self.initial) for key in keys]
             return Chunk([*values, *out.values], [*old.tokens, *out.tokens], out.failures, chunk.attempt)
 

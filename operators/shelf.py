@@ -56,11 +56,10 @@ class Shelf:
 
     def fresh(self, chunk: Chunk) -> Chunk:
         """The values that are in no window yet; the messages of the others are done."""
-        counted = self.table.counted(chunk)
-        if counted is None:
-            return chunk
-        self.stage.settle([token for token, done in zip(chunk.tokens, counted, strict=True) if done], KEPT)
-        return chunk.select([not done for done in counted])
+        counted, fresh = self.table.parted(chunk)
+        if counted is not None:
+            self.stage.settle(counted.tokens, KEPT)
+        return fresh
 
     def take(self, tokens: Sequence[Token]) -> None:
         """Values are in their windows, so their messages are done."""

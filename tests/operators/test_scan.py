@@ -181,4 +181,4 @@ def test_what_cannot_work_is_refused() -> None:
 def test_names() -> None:
     assert scan(add, 0).name == "scan(add)"
     assert scan(add, 0, by=first).name == "scan(add by first)"
-    assert "start anew" in scan(add, 0).guarantee
+    assert "where the pipeline keeps state" in scan(add, 0).guarantee
