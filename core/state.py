@@ -101,7 +101,8 @@ class Table(dict[Hashable, Any]):
         """The keys that go with the next checkpoint."""
         self._fresh: list[str] = []
         self._generations = deque(counted)
-        self._counted = set(chain.from_iterable(counted))
+        # Made when something comes again, which may be never.
+        self._counted: set[str] | None = None
         super().update((key, value[0]) for (key, part), value in rows.items() if part == TIMED)
 
     def timed(self, now: float) -> dict[Hashable, float]:
@@ -155,7 +156,10 @@ class Table(dict[Hashable, Any]):
             repeated = self._ledger.repeated(chunk.tokens)
         if repeated is None:
             return None, chunk
-        counted = [again and id in self._counted for again, id in zip(repeated, self.ids(chunk.tokens), strict=True)]
+        if self._counted is None:
+            self._counted = set(chain(self._fresh, *self._generations))
+        known = self._counted
+        counted = [again and id in known for again, id in zip(repeated, self.ids(chunk.tokens), strict=True)]
         if not any(counted):
             return None, chunk
         return chunk.select(counted), chunk.select([not each for each in counted])
@@ -165,7 +169,8 @@ class Table(dict[Hashable, Any]):
         if tokens:
             ids = [id for id in self.ids(tokens) if id]
             self._fresh += ids
-            self._counted.update(ids)
+            if self._counted is not None:
+                self._counted.update(ids)
 
     def _changed(self) -> Iterable[tuple[tuple[Hashable, int], Any]]:
         if self._keeps_times:
@@ -203,7 +208,8 @@ class Table(dict[Hashable, Any]):
         while self._generations and rest - len(self._generations[0]) >= keep:
             oldest = self._generations.popleft()
             rest -= len(oldest)
-            self._counted.difference_update(oldest)
+            if self._counted is not None:
+                self._counted.difference_update(oldest)
             forgotten += 1
         if counted:
             self._generations.append(counted)

@@ -181,7 +181,7 @@ class StateFile:
         )
         db.executemany("DELETE FROM rows WHERE step = ? AND key = ?", [(number, key) for key in change.removed])
         # In the order of the file, so that neighbours are written together.
-        put = [(number, key, part, value) for (key, part), value in sorted(change.put.items())]
+        put = [(number, *place, change.put[place]) for place in sorted(change.put)]
         whole = len(put) - len(put) % _TOGETHER
         for first in range(0, whole, _TOGETHER):
             db.execute(_PUT_MANY, list(chain.from_iterable(put[first : first + _TOGETHER])))
