@@ -11,12 +11,14 @@ __all__ = ["BARS", "CASES", "MARKS"]
 
 BAR = 200_000
 """Updates a second over 100,000 keys."""
+CREDIT = 500_000
+"""Enough for a checkpoint every second at that rate: half of it may wait for one, the rest comes while it is written."""
 
 
 def with_warren(values: list[Reading]) -> list[int]:
     from warren.operators import scan
 
-    return in_warren(values, scan(add, 0, by=key), state=True)
+    return in_warren(values, scan(add, 0, by=key), state=True, credit=CREDIT)
 
 
 def with_bytewax(values: list[Reading]) -> list[int]:

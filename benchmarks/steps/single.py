@@ -10,13 +10,13 @@ from typing import Any
 
 from benchmarks.harness import Bar, Case, Subject
 from benchmarks.steps.readings import EPOCH, Reading, checked, readings, sessions, windows
-from benchmarks.steps.sides import in_bytewax, in_reactivex, in_warren
+from benchmarks.steps.sides import WINDOW_TALK, in_bytewax, in_reactivex, in_warren
 
 __all__ = ["BARS", "CASES", "bytewax_windows"]
 
 KEYS = 100
 RATE = 1_000.0
-LATENESS = 1.0
+LATENESS = 5.0
 TIMES = 1.5
 """How many times as many messages as Bytewax we want."""
 
@@ -216,7 +216,9 @@ def windowed(name: str, kind: Callable[[Any], Any], windower: Any, make: Any, mo
         model,
         {
             "warren": ours,
-            "bytewax": lambda values: in_bytewax(values, lambda op, s: bytewax_windows(op, s, windower, total)),
+            "bytewax": lambda values: in_bytewax(
+                values, lambda op, s: bytewax_windows(op, s, windower, total), talk=WINDOW_TALK
+            ),
         },
         form=totals if total else lists,
         size=500_000,
