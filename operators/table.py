@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime as dt
 import functools
@@ -90,6 +91,10 @@ def _columns(values: Sequence[Any], schema: Mapping[str, Any] | None) -> dict[st
 def _series(name: str, column: list[Any], dtype: Any) -> pl.Series:
     import polars as pl
 
+    if dtype in (pl.String, pl.Int64, pl.Float64, pl.Boolean):
+        # Polars refuses what is not of these types, so the values are looked at once and not twice.
+        with contextlib.suppress(Exception):
+            return pl.Series(name, column, dtype=dtype, strict=True)
     if not _PLAIN.issuperset(map(type, column)):
         column = list(map(_builtins, column))
     try:
