@@ -197,6 +197,14 @@ class Node:
         """The value of an Erlang expression on the node; takes 0.4 s or more."""
         return self.ctl("eval", expression)
 
+    def sync(self) -> None:
+        """Have it write down which queues it has.
+
+        RabbitMQ leaves that for a second or two after a queue was declared; a node that is killed before has lost the
+        queue, confirmed messages included.
+        """
+        self.eval("[dets:sync(Table) || Table <- dets:all()].")
+
     def api(self, method: str, path: str, body: object = None) -> Any:
         """The answer of the management API, whose plugin has to be enabled; `path` is what follows `/api/`."""
         return management.call(self.management_port, method, path, body)

@@ -48,6 +48,7 @@ def own(rabbitmq_version: str) -> Iterator[Node]:
 def test_a_durable_queue_outlives_a_kill(own: Node) -> None:
     ports = dict(own.ports)
     asyncio.run(put(own.url, b"safe"))
+    own.sync()
     own.kill()
     assert not own.running
     own.start()

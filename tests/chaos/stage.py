@@ -55,8 +55,7 @@ class Stage:
             stage = cls(nodes, proxies, lane, slow)
             await stage.clear()
             for node in nodes:
-                # A node that is killed within a second forgets queues that were just declared, and all they had confirmed.
-                await asyncio.to_thread(node.eval, "[ok = dets:sync(T) || T <- dets:all()].")
+                await asyncio.to_thread(node.sync)
             try:
                 yield stage
             finally:

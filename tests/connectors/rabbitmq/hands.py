@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import aio_pika
 
-from tests.brokers.rabbitmq import Node
 from warren.connectors import rabbitmq
 from warren.connectors.conformance.kit import Got, unpack
 from warren.core.message import Outgoing
@@ -74,15 +73,6 @@ async def eventually(condition: Callable[[], Coroutine[Any, Any, T]], patience: 
         assert time.monotonic() < end, "it did not come true in time"
         await asyncio.sleep(0.02)
     return answer
-
-
-def on_disk(node: Node) -> None:
-    """Have a node write down which quorum queues it has.
-
-    RabbitMQ leaves that for a second or two after a queue was declared; a node that is killed before has lost the queue,
-    confirmed messages included.
-    """
-    node.eval("[dets:sync(Table) || Table <- dets:all()].")
 
 
 class Foreign:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.brokers.rabbitmq import VERSIONS, Node
-from tests.connectors.rabbitmq.hands import Foreign, broker, drain, eventually, on_disk, opened, run, take, write
+from tests.connectors.rabbitmq.hands import Foreign, broker, drain, eventually, opened, run, take, write
 from warren.connectors import rabbitmq
 from warren.connectors.rabbitmq.delays import LEVELS, beside, delay_queue, level
 from warren.core.errors import GraphError
@@ -99,7 +99,7 @@ def test_a_delayed_message_survives_a_broker_that_is_killed(version: str, start_
             got = await take(connection, 2)
             await connection.release([got[0].handle], 1.0, 2)
             await connection.release([got[1].handle], 1800.0, 3)
-        await asyncio.to_thread(on_disk, node)
+        await asyncio.to_thread(node.sync)
         await asyncio.to_thread(node.restart)
         (late,) = await take_late(queue)
         assert (late.body, late.metadata.attempt) == (b"a", 2)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.brokers.rabbitmq import Node
 from tests.connectors.rabbitmq.crew import Crew, in_order
-from tests.connectors.rabbitmq.hands import broker, drain, on_disk, opened, run, take, write
+from tests.connectors.rabbitmq.hands import broker, drain, opened, run, take, write
 from warren.connectors import rabbitmq as connector
 from warren.connectors.conformance import Conformance
 from warren.core.errors import GraphError, TopologyError
@@ -172,7 +172,7 @@ def test_keys_keep_their_partition_over_a_restart(start_node: Callable[..., Node
 
     before = run(places)
     assert set(before.values()) == {0, 1, 2, 3}
-    on_disk(node)
+    node.sync()
     node.terminate()
     node.start()
     assert run(places) == before

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.brokers.rabbitmq import VERSIONS, Node
-from tests.connectors.rabbitmq.hands import broker, drain, on_disk, opened, run, write
+from tests.connectors.rabbitmq.hands import broker, drain, opened, run, write
 from warren.connectors import rabbitmq
 from warren.operators import exponential, map, retry
 from warren.pipelines.pipeline import Pipeline
@@ -49,7 +49,7 @@ def test_a_thousand_messages_fail_three_times_while_the_broker_is_killed(
 
     async def kill() -> None:
         await half.wait()
-        await asyncio.to_thread(on_disk, node)
+        await asyncio.to_thread(node.sync)
         await asyncio.to_thread(node.restart)
 
     async def main() -> None:
