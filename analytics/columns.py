@@ -74,7 +74,7 @@ def _sizes(bodies: Sequence[Any]) -> Sequence[int] | Ints | None:
     return [len(body) if isinstance(body, bytes) else -1 for body in bodies]
 
 
-def trips(pipeline: str, segments: Sequence[Segment]) -> pa.RecordBatch:
+def trips(segments: Sequence[Segment]) -> pa.RecordBatch:
     """One row for each message of these segments, in their order."""
     seen, tokens, outcomes, times = zip(*segments, strict=True)
     counts = np.fromiter(map(len, tokens), np.int64, len(segments))
@@ -90,7 +90,6 @@ def trips(pipeline: str, segments: Sequence[Segment]) -> pa.RecordBatch:
     known: dict[object, str] = {}
     received = np.fromiter((arrival.received for arrival in arrivals), np.float64, len(arrivals))
     columns: dict[str, pa.Array] = {
-        "pipeline": _constant(pipeline, total),
         "source": _spread(_names([arrival.source for arrival in arrivals]), arrival_of, counts),
         "received": _array(_TIME, np.repeat(_micros(received)[arrival_of], counts)),
         "settled": _array(_TIME, np.repeat(_micros(np.array(times, np.float64)), counts)),
@@ -109,12 +108,11 @@ def trips(pipeline: str, segments: Sequence[Segment]) -> pa.RecordBatch:
     return _batch(TRIPS, columns, total)
 
 
-def stages(pipeline: str, handlings: Sequence[Handling]) -> pa.RecordBatch:
+def stages(handlings: Sequence[Handling]) -> pa.RecordBatch:
     """One row for each of these."""
     stage, taken, given, failed, start, end, credit, depth = zip(*handlings, strict=True)
     total = len(handlings)
     columns = {
-        "pipeline": _constant(pipeline, total),
         "stage": _words(stage),
         "taken": _array(_INT, _ints(taken)),
         "given": _array(_INT, _ints(given)),

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from warren.analytics.schema import KIND, STAGES, TRIPS
+from warren.analytics.layout import Recording, Recordings
+from warren.analytics.quantiles import with_quantiles
+from warren.analytics.schema import STAGES, TRIPS
 from warren.core.errors import GraphError, StorageError
 from warren.core.receipt import Kind
 
 __all__ = ["Flows"]
 
 _OUTCOMES = [kind.name.lower() for kind in sorted(Kind, key=lambda kind: (kind is not Kind.DELIVERED, kind))]
-_QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+_TIMES = {"latency": pl.col("settled") - pl.col("enqueued"), "transit": pl.col("settled") - pl.col("received")}
 
 
 class Flows:
@@ -35,34 +37,21 @@ class Flows:
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
-        self._known: set[Path] = set()
         if not self.folder.is_dir():
             what = "is a file, not a folder" if self.folder.exists() else "does not exist"
             raise StorageError(f"{self.folder} {what}; name the folder that a Recorder writes to")
+        self._trips = Recordings(self.folder, "trips")
+        self._stages = Recordings(self.folder, "stages")
 
     @property
     def trips(self) -> pl.LazyFrame:
         """One row for each trip of a message."""
-        return self._scan("trips", TRIPS)
+        return _scan(self._trips.files(), TRIPS, "settled")
 
     @property
     def stages(self) -> pl.LazyFrame:
         """One row for each chunk a stage took."""
-        return self._scan("stages", STAGES)
-
-    def _scan(self, table: str, schema: pa.Schema) -> pl.LazyFrame:
-        frame = pl.from_arrow(schema.empty_table())
-        assert isinstance(frame, pl.DataFrame)
-        # Files in the making begin with a dot.
-        files = sorted(file for file in (self.folder / table).glob("*.parquet") if not file.name.startswith("."))
-        for file in files:
-            if file not in self._known:
-                _check(file, schema.metadata[KIND].decode())
-                self._known.add(file)
-        if not files:
-            return frame.lazy()
-        # A newer recorder may have added a column, an older one may lack it.
-        return pl.scan_parquet(files, schema=frame.schema, missing_columns="insert", extra_columns="ignore")
+        return _scan(self._stages.files(), STAGES, "end")
 
     def summary(self) -> pl.DataFrame:
         """For each pipeline and route: messages by outcome, attempts, bytes, and how long messages took.
@@ -72,25 +61,26 @@ class Flows:
         """
         outcomes = [(pl.col("outcome") == name).sum().alias(name) for name in _OUTCOMES]
         return (
-            self.trips.with_columns(_words("pipeline", "route", "outcome"))
-            .group_by("pipeline", "route")
-            .agg(
-                pl.len().alias("messages"),
-                *outcomes,
-                pl.col("attempts").cast(pl.Int64).sum(),
-                pl.col("size").sum().alias("bytes"),
-                *_milliseconds("latency", pl.col("settled") - pl.col("enqueued")),
-                *_milliseconds("transit", pl.col("settled") - pl.col("received")),
+            with_quantiles(
+                self.trips.with_columns(_words("route", "outcome")),
+                ["pipeline", "route"],
+                _TIMES,
+                [
+                    pl.len().alias("messages"),
+                    *outcomes,
+                    pl.col("attempts").cast(pl.Int64).sum(),
+                    pl.col("size").sum().alias("bytes"),
+                ],
             )
             .sort("pipeline", "route", nulls_last=True)
-            .collect()
+            .collect(engine="streaming")
         )
 
     def errors(self) -> pl.DataFrame:
         """Dead letters by pipeline, error, fingerprint and stage, the most frequent first."""
         return (
             self.trips.filter(pl.col("outcome").cast(pl.String) == Kind.DEAD_LETTERED.name.lower())
-            .with_columns(_words("pipeline", "error", "fingerprint", "stage"))
+            .with_columns(_words("error", "fingerprint", "stage"))
             .group_by("pipeline", "error", "fingerprint", "stage")
             .agg(
                 pl.len().alias("messages"),
@@ -110,7 +100,7 @@ class Flows:
         outcomes = [(pl.col("outcome") == name).sum().alias(name) for name in _OUTCOMES]
         try:
             return (
-                self.trips.with_columns(_words("pipeline", "outcome"), pl.col("settled").dt.truncate(every).alias("at"))
+                self.trips.with_columns(_words("outcome"), pl.col("settled").dt.truncate(every).alias("at"))
                 .group_by("pipeline", "at")
                 .agg(pl.len().alias("messages"), *outcomes, pl.col("size").sum().alias("bytes"))
                 .sort("pipeline", "at")
@@ -121,19 +111,22 @@ class Flows:
 
     def stage_times(self) -> pl.DataFrame:
         """For each pipeline and stage: chunks, messages taken, given and failed, and the time that chunks took."""
+        took = pl.col("end") - pl.col("start")
         return (
-            self.stages.with_columns(_words("pipeline", "stage"))
-            .group_by("pipeline", "stage")
-            .agg(
-                pl.len().alias("chunks"),
-                pl.col("taken", "given", "failed").sum(),
-                (pl.col("end") - pl.col("start")).dt.total_microseconds().sum().truediv(1e6).alias("busy_s"),
-                *_milliseconds("chunk", pl.col("end") - pl.col("start")),
-                pl.col("credit").max().alias("credit_max"),
-                pl.col("depth").max().alias("depth_max"),
+            with_quantiles(
+                self.stages.with_columns(_words("stage")),
+                ["pipeline", "stage"],
+                {"chunk": took},
+                [
+                    pl.len().alias("chunks"),
+                    pl.col("taken", "given", "failed").sum(),
+                    took.dt.total_microseconds().sum().truediv(1e6).alias("busy_s"),
+                    pl.col("credit").max().alias("credit_max"),
+                    pl.col("depth").max().alias("depth_max"),
+                ],
             )
             .sort("pipeline", "stage")
-            .collect()
+            .collect(engine="streaming")
         )
 
     def __repr__(self) -> str:
@@ -148,21 +141,29 @@ def _words(*names: str) -> pl.Expr:
     return pl.col(*names).cast(pl.String)
 
 
-def _milliseconds(name: str, length: pl.Expr) -> list[pl.Expr]:
-    return [
-        length.dt.total_microseconds().quantile(q, "nearest").truediv(1e3).alias(f"{name}_{label}_ms")
-        for label, q in _QUANTILES.items()
-    ]
-
-
-def _check(file: Path, expected: str) -> None:
-    remedy = f"move it out of {file.parent}, where only recorders write"
-    try:
-        metadata = pq.read_schema(file).metadata or {}
-    except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"{file} cannot be read as Parquet ({str(error).splitlines()[0]}); {remedy}") from error
-    kind = metadata.get(KIND, b"").decode("utf-8", "replace")
-    if not kind:
-        raise StorageError(f"{file} is Parquet, but no recording of flows; {remedy}")
-    if kind != expected:
-        raise StorageError(f"{file} holds {kind!r} where {expected!r} is expected: another table or version; {remedy}")
+def _scan(files: Sequence[Recording], schema: pa.Schema, time: str) -> pl.LazyFrame:
+    """All rows, with the pipeline and the day that their folders name; of other days and pipelines nothing is read."""
+    rows = pl.from_arrow(schema.empty_table())
+    assert isinstance(rows, pl.DataFrame)
+    names = {"pipeline": pl.String, "day": pl.Date}
+    empty = rows.lazy().select(*(pl.lit(None, dtype).alias(name) for name, dtype in names.items()), pl.all()).head(0)
+    parts = [empty]
+    new = [file.path for file in files if file.partition is not None]
+    if new:
+        # A newer recorder may have added a column, an older one may lack it.
+        frame = pl.scan_parquet(
+            new,
+            schema=rows.schema,
+            hive_partitioning=True,
+            hive_schema=names,
+            missing_columns="insert",
+            extra_columns="ignore",
+        )
+        parts.append(frame.select(*names, *rows.columns))
+    old = [file.path for file in files if file.partition is None]
+    if old:
+        frame = pl.scan_parquet(
+            old, schema={"pipeline": pl.Categorical(), **rows.schema}, missing_columns="insert", extra_columns="ignore"
+        )
+        parts.append(frame.select(_words("pipeline"), pl.col(time).dt.date().alias("day"), *rows.columns))
+    return pl.concat(parts)

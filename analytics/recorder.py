@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from warren.analytics import columns
 from warren.analytics.columns import Arrival, Handling, Segment
+from warren.analytics.layout import folder_of
 from warren.analytics.rolling import Rolling
 from warren.analytics.schema import STAGES, TRIPS
 from warren.core.atomic import PREFIX
@@ -119,8 +120,9 @@ class Recorder:
         folders = self.folder / "trips", self.folder / "stages"
         try:
             for folder in folders:
-                folder.mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryFile(dir=folder, prefix=PREFIX):
+                mine = folder / folder_of(pipeline)
+                mine.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=mine, prefix=PREFIX):
                     pass
                 _tidy(folder, 2 * self._roll_seconds + 3600)
         except OSError as error:
@@ -131,7 +133,7 @@ class Recorder:
         # The number of a process is not unique: in a container it is often 1.
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{os.getpid()}-{secrets.token_hex(4)}"
         trips, stages = (
-            Rolling(folder, name, schema, self._roll_rows, self._roll_seconds)
+            Rolling(folder, pipeline, name, schema, self._roll_rows, self._roll_seconds)
             for folder, schema in zip(folders, (TRIPS, STAGES), strict=True)
         )
         self._tables = trips, stages
@@ -228,12 +230,12 @@ class Recorder:
             self._make(columns.stages, handlings, len(handlings), self._stages)
 
     def _make(
-        self, make: Callable[[str, Any], pa.RecordBatch], noted: Sequence[Any], rows: int, batches: list[pa.RecordBatch]
+        self, make: Callable[[Any], pa.RecordBatch], noted: Sequence[Any], rows: int, batches: list[pa.RecordBatch]
     ) -> None:
         if not noted or self._pipeline is None:
             return
         try:
-            batches.append(make(self._pipeline, noted))
+            batches.append(make(noted))
         except Exception as error:
             self._lose(rows, f"{type(error).__name__}: {error}")
         else:
@@ -281,7 +283,7 @@ def _take(noted: list[Any]) -> list[Any]:
 
 def _tidy(folder: Path, age: float) -> None:
     """Remove unfinished files that nobody can be writing any more; a process of another machine may share the folder."""
-    for file in folder.glob(f"{PREFIX}*"):
+    for file in folder.rglob(f"{PREFIX}*"):
         try:
             if time.time() - file.stat().st_mtime > age:
                 file.unlink()

@@ -1,25 +1,32 @@
-"""A table that rolls from one Parquet file to the next; each file appears whole, or not at all."""
+"""A table that rolls from one Parquet file to the next, and with each day; each file appears whole, or not at all."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warren.core.atomic import writing
+from warren.analytics.layout import Partition
+from warren.core.atomic import sync_folder, writing
 
-__all__ = ["Rolling"]
+__all__ = ["GROUP", "Rolling", "options"]
 
-_GROUP = 131_072
+GROUP = 131_072
+"""Rows that are compressed together."""
 _ROLL_BYTES = 64 << 20
 # Measured, in processor time: a dictionary costs least where values repeat, differences where times rise from row to row,
 # and nothing at all before the compression where a value stands in long runs.
 _RISING = {"enqueued", "start", "end"}
 _PLAIN = {"trace", "received", "settled", "attempts"}
 _TIMES = {"settled", "end"}
+_DAY = 86_400_000_000
 
 
 class Rolling:
@@ -28,8 +35,13 @@ class Rolling:
     What is in memory is compressed, 64 MiB at most, so a file goes to the disk in one short write.
     """
 
-    def __init__(self, folder: Path, name: str, schema: pa.Schema, roll_rows: int, roll_seconds: float) -> None:
+    def __init__(
+        self, folder: Path, pipeline: str, name: str, schema: pa.Schema, roll_rows: int, roll_seconds: float
+    ) -> None:
         self._folder = folder
+        self._pipeline = pipeline
+        (self._time,) = _TIMES.intersection(schema.names)
+        self._day: date | None = None
         self._name = name
         self._schema = schema
         self._roll_rows = roll_rows
@@ -43,13 +55,30 @@ class Rolling:
         self.rows = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Take rows; roll to the next file where this one is full. Raises `OSError` as `roll` does."""
+        """Take rows; roll to the next file where this one is full, or a day begins. Raises `OSError` as `roll` does."""
+        for day, rows in self._by_day(batch):
+            if day != self._day:
+                self.roll()
+                self._day = day
+            self._add(rows)
+
+    def _by_day(self, batch: pa.RecordBatch) -> Iterator[tuple[date, pa.RecordBatch]]:
+        """Rows that follow each other and ended on one day."""
+        times = batch.column(self._time)
+        # By Arrow's own conversion pandas would be loaded, which takes longer than all else here.
+        days = np.frombuffer(times.buffers()[1], np.int64)[times.offset : times.offset + len(times)] // _DAY
+        starts = [0, *(np.flatnonzero(np.diff(days)) + 1).tolist(), len(batch)]
+        for start, end in pairwise(starts):
+            if end > start:
+                yield date(1970, 1, 1) + timedelta(int(days[start])), batch.slice(start, end - start)
+
+    def _add(self, batch: pa.RecordBatch) -> None:
         if not self.rows:
             self._since = time.monotonic()
         self._group.append(batch)
         self._group_rows += len(batch)
         self.rows += len(batch)
-        if self._group_rows >= _GROUP or self.rows >= self._roll_rows:
+        if self._group_rows >= GROUP or self.rows >= self._roll_rows:
             self._compress()
         if self.rows >= self._roll_rows or (self._buffer is not None and self._buffer.tell() >= _ROLL_BYTES):
             self.roll()
@@ -57,7 +86,7 @@ class Rolling:
     def _compress(self) -> None:
         if self._writer is None:
             self._buffer = pa.BufferOutputStream()
-            self._writer = pq.ParquetWriter(self._buffer, self._schema, **_options(self._schema))
+            self._writer = pq.ParquetWriter(self._buffer, self._schema, **options(self._schema))
         # Each batch has dictionaries of its own; one for all is written as it is, others would be spelled out.
         table = pa.Table.from_batches(self._group).unify_dictionaries()
         self._group, self._group_rows = [], 0
@@ -78,7 +107,13 @@ class Rolling:
             assert self._writer is not None and self._buffer is not None
             self._writer.close()
             data = self._buffer.getvalue()
-            with writing(self._folder / f"{self._name}-{self._files:06d}.parquet") as temporary:
+            assert self._day is not None
+            folder = self._folder / Partition(self._pipeline, self._day).path
+            if not folder.is_dir():
+                folder.mkdir(parents=True, exist_ok=True)
+                sync_folder(folder.parent)
+                sync_folder(self._folder)
+            with writing(folder / f"{self._name}-{self._files:06d}.parquet") as temporary:
                 temporary.write_bytes(data)
             self._files += 1
         finally:
@@ -91,7 +126,7 @@ class Rolling:
         return rows
 
 
-def _options(schema: pa.Schema) -> dict[str, Any]:
+def options(schema: pa.Schema) -> dict[str, Any]:
     """The cheapest way to store each column; time ranges are kept so that readers can skip groups."""
     names = set(schema.names)
     return {

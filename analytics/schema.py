@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-__all__ = ["KIND", "STAGES", "TRIPS", "VERSION"]
+__all__ = ["KIND", "KNOWN", "STAGES", "TRIPS", "VERSION"]
 
-VERSION = "1"
+VERSION = "2"
 """Grows when a column changes its meaning or goes away; a new column alone does not change it."""
+
+KNOWN = ("1", VERSION)
+"""The versions that can be read. Files of version 1 have the pipeline as a column, and no folders by pipeline and day."""
 
 KIND = b"warren.flows"
 """The key in a file's metadata whose value names the table and the version, such as ``trips/1``."""
@@ -17,7 +20,6 @@ _TIME = pa.timestamp("us", tz="UTC")
 
 TRIPS = pa.schema(
     [
-        pa.field("pipeline", _WORD, nullable=False),
         pa.field("source", _WORD, nullable=False),
         pa.field("route", _WORD),
         pa.field("tenant", _WORD),
@@ -39,7 +41,6 @@ TRIPS = pa.schema(
 
 STAGES = pa.schema(
     [
-        pa.field("pipeline", _WORD, nullable=False),
         pa.field("stage", _WORD, nullable=False),
         pa.field("taken", pa.int64(), nullable=False),
         pa.field("given", pa.int64(), nullable=False),

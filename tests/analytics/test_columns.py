@@ -100,16 +100,14 @@ def test_rows_equal_what_was_fed(data: st.DataObject) -> None:
 
 def test_bytes_between_other_values_keep_their_sizes() -> None:
     ledger = Ledger(lambda delivery, tokens, outcome: None)
-    batch = columns.trips(
-        "p", [(Arrival(ledger.accept("s", Batch([b"a", 5, b"ccc"], range(3)), NOW)), range(3), DELIVERED, NOW)]
-    )
+    batch = columns.trips([(Arrival(ledger.accept("s", Batch([b"a", 5, b"ccc"], range(3)), NOW)), range(3), DELIVERED, NOW)])
     assert batch["size"].to_pylist() == [1, None, 3]
 
 
 def test_times_are_exact_to_the_microsecond() -> None:
     ledger = Ledger(lambda delivery, tokens, outcome: None)
     arrival = Arrival(ledger.accept("s", Batch([b"a"], [0]), 1_700_000_000.123456))
-    settled = columns.trips("p", [(arrival, range(1), DELIVERED, 1_700_000_001.654321)])["settled"][0].as_py()
+    settled = columns.trips([(arrival, range(1), DELIVERED, 1_700_000_001.654321)])["settled"][0].as_py()
     assert settled == dt.datetime.fromtimestamp(1_700_000_001, dt.UTC).replace(microsecond=654321)
 
 
@@ -117,7 +115,7 @@ def test_odd_headers_and_texts_are_recorded_as_text() -> None:
     ledger = Ledger(lambda delivery, tokens, outcome: None)
     headers = [{TENANT: 7, TRACE: 12}, {TENANT: "\ud800"}, {TRACE: "short"}]
     delivery = ledger.accept("s", Batch([1, 2, 3], range(3), headers=headers, keys=["\ud800", 8, None]), NOW)  # type: ignore[list-item, arg-type]
-    batch = columns.trips("p", [(Arrival(delivery), delivery.tokens, DELIVERED, NOW)])
+    batch = columns.trips([(Arrival(delivery), delivery.tokens, DELIVERED, NOW)])
     assert batch["tenant"].to_pylist() == ["7", "?", None]
     assert batch["trace"].to_pylist() == [None, None, None]
     assert batch["key_hash"].to_pylist()[2] is None
@@ -129,22 +127,15 @@ def test_fingerprints_are_those_of_the_errors() -> None:
     delivery = ledger.accept("s", Batch([1, 2, 3], range(3)), NOW)
     arrival = Arrival(delivery)
     segments = [(arrival, (token,), failed(token, errors[token]), NOW) for token in range(3)]
-    assert columns.trips("p", segments)["fingerprint"].to_pylist() == [fingerprint(error) for error in errors]
+    assert columns.trips(segments)["fingerprint"].to_pylist() == [fingerprint(error) for error in errors]
 
 
 def test_stages_keep_their_numbers() -> None:
-    batch = columns.stages("p", [("1:map", 3, 2, 1, NOW, NOW + 0.5, 9, None), ("2:batch", 2, 0, 0, NOW, NOW, 9, 40)])
+    batch = columns.stages([("1:map", 3, 2, 1, NOW, NOW + 0.5, 9, None), ("2:batch", 2, 0, 0, NOW, NOW, 9, 40)])
     assert isinstance(batch, pa.RecordBatch)
     rows = batch.to_pylist()
-    assert [rows[0][name] for name in ("pipeline", "stage", "taken", "given", "failed", "credit", "depth")] == [
-        "p",
-        "1:map",
-        3,
-        2,
-        1,
-        9,
-        None,
-    ]
+    shown = [rows[0][name] for name in ("stage", "taken", "given", "failed", "credit", "depth")]
+    assert shown == ["1:map", 3, 2, 1, 9, None]
     assert rows[1]["depth"] == 40 and (rows[0]["end"] - rows[0]["start"]).total_seconds() == 0.5
 
 
@@ -157,5 +148,5 @@ def test_a_source_is_named_by_its_inlet() -> None:
 
     ledger = Ledger(lambda delivery, tokens, outcome: None)
     arrivals = [Arrival(ledger.accept(source, Batch([1], [0]), NOW)) for source in (Reader(), object())]
-    batch = columns.trips("p", [(arrival, (arrival.base,), DELIVERED, NOW) for arrival in arrivals])
+    batch = columns.trips([(arrival, (arrival.base,), DELIVERED, NOW) for arrival in arrivals])
     assert batch["source"].to_pylist() == ["queue(orders)", "object"]

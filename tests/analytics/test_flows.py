@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from tests.analytics.feeding import NOW, Feed
+from tests.analytics.feeding import NOW, Feed, feed
 from warren.analytics import Flows, Recorder
 from warren.core.chunk import Failure
 from warren.core.errors import GraphError, StorageError
 from warren.core.message import Batch
 from warren.core.receipt import DELIVERED, FILTERED, Kind, Outcome
+
+OLD = Path(__file__).parent / "old"
+"""Files that the first version wrote: six messages of "orders", of which three went to eu, and one ended a day later."""
 
 
 @pytest.fixture
@@ -109,7 +113,63 @@ def test_files_that_are_no_recordings(flows: Flows) -> None:
     with pytest.raises(StorageError, match=r"a\.parquet cannot be read as Parquet"):
         flows.summary()
     foreign.unlink()
-    (stage,) = (flows.folder / "stages").iterdir()
+    (stage,) = (flows.folder / "stages").rglob("*.parquet")
     stage.rename(flows.folder / "trips" / "b.parquet")
-    with pytest.raises(StorageError, match="holds 'stages/1' where 'trips/1' is expected"):
+    with pytest.raises(StorageError, match="holds 'stages/2' where 'trips/2' is expected"):
         flows.errors()
+
+
+def test_a_recording_of_version_1_is_read_with_the_others(flows: Flows) -> None:
+    for table in ("trips", "stages"):
+        shutil.copy(OLD / f"{table}-1.parquet", flows.folder / table / "old.parquet")
+    summary = flows.summary()
+    assert summary.row(0, named=True) | {"route": "eu", "messages": 7, "delivered": 7, "bytes": 35} == summary.row(
+        0, named=True
+    )
+    assert flows.stage_times()["taken"].to_list() == [18]
+    days = flows.trips.group_by("day").len().sort("day").collect()
+    assert [(str(day), count) for day, count in days.rows()] == [("2023-11-14", 15), ("2023-11-15", 1)]
+
+
+def test_only_the_files_of_a_day_are_read(flows: Flows) -> None:
+    (file,) = (flows.folder / "trips").rglob("*.parquet")
+    other = file.parent.with_name("day=2023-11-20") / file.name
+    other.parent.mkdir()
+    other.write_bytes(file.read_bytes())
+    assert flows.trips.collect().height == 20
+    # Of the other file nothing is left but its end, which names its columns.
+    data = bytearray(file.read_bytes())
+    data[4 : 4 + 300] = bytes(300)
+    file.write_bytes(data)
+    assert flows.trips.filter(pl.col("day") == pl.date(2023, 11, 20)).collect().height == 10
+
+
+def test_a_file_that_was_moved_out_of_its_folder(flows: Flows) -> None:
+    (file,) = (flows.folder / "trips").rglob("*.parquet")
+    file.rename(flows.folder / "trips" / file.name)
+    with pytest.raises(StorageError, match="lies in no folder of a pipeline and a day; move it back"):
+        flows.summary()
+
+
+def test_pipelines_of_any_name_have_folders(tmp_path: Path) -> None:
+    for name in ("eu/orders", "a b", "100%", "é=1", ".."):
+        recorder = Recorder(tmp_path)
+        recorder.open(name)
+        feed(recorder, 10)
+        recorder.close()
+    assert sorted(Flows(tmp_path).summary()["pipeline"]) == ["..", "100%", "a b", "eu/orders", "é=1"]
+
+
+def test_a_day_begins_with_a_file_of_its_own(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path)
+    recorder.open("p")
+    fed = Feed(recorder)
+    for hour in range(60):
+        fed.now = NOW + 3600 * hour
+        fed.ledger.settle(fed.accept(Batch([b"x"], [hour])).tokens, DELIVERED)
+    recorder.close()
+    found = Flows(tmp_path).trips.select(pl.col("day") == pl.col("settled").dt.date()).collect().to_series()
+    assert found.len() == 60 and found.all()
+    assert sorted(path.name for path in (tmp_path / "trips/pipeline=p").iterdir()) == [
+        f"day=2023-11-{day}" for day in (14, 15, 16, 17)
+    ]

@@ -108,7 +108,7 @@ def test_full_files_roll(tmp_path: Path) -> None:
         feed(recorder, 1000)
         recorder._convert()
     recorder.close()
-    assert len(list((tmp_path / "trips").iterdir())) == 5
+    assert len(list((tmp_path / "trips").rglob("*.parquet"))) == 5
     assert rows(tmp_path) == 5000
 
 
@@ -251,10 +251,12 @@ def test_a_killed_process_leaves_whole_files(tmp_path: Path) -> None:
             feed(recorder, 100)
     """
     process = run(code, tmp_path)
-    assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    until(lambda: len(list((tmp_path / "trips").glob("[!.]*.parquet"))) > 5)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        until(lambda: len(list((tmp_path / "trips").rglob("[!.]*.parquet"))) > 5)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
     assert rows(tmp_path) >= 1000
     assert rows(tmp_path) % 100 == 0
 
@@ -277,7 +279,7 @@ def test_a_full_disk_does_not_stop_the_pipeline(tmp_path: Path) -> None:
     out, errors = run(code, tmp_path).communicate()
     assert out.startswith("20000 True"), errors
     assert "File too large" in out and "File too large" in errors
-    assert list((tmp_path / "trips").iterdir()) == []
+    assert list((tmp_path / "trips").rglob("*.parquet")) == []
 
 
 def test_recording_does_not_load_pandas(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_the_page_describes_what_is_written(table: str, schema: pa.Schema, tmp_p
     recorder.open("p")
     feed(recorder, 10)
     recorder.close()
-    (file,) = (tmp_path / table).iterdir()
+    (file,) = (tmp_path / table).rglob("*.parquet")
     written = pq.read_schema(file)
     assert written.equals(schema)
     assert written.metadata[KIND].decode() == f"{table}/{VERSION}"

@@ -61,4 +61,4 @@ def test_a_busy_flow_is_readable_at_80_columns(tmp_path: Path) -> None:
     assert "…" not in shown
     assert {"messages", "delivered", "filtered", "lettered", "parked", "released", "attempts"} <= words
     assert {"120,000", "1,200", "sqlite:billing", "ConnectionError", "12:map(join_weather)"} <= words
-    assert {"6,000,000", "1,234,500.0", "1,234.5", "8,192"} <= words
+    assert {"6,000,000", "1,235,000.0", "1,234.5", "8,192"} <= words
