@@ -126,11 +126,11 @@ class Rolling:
         return rows
 
 
-def options(schema: pa.Schema) -> dict[str, Any]:
+def options(schema: pa.Schema, compression: str = "lz4") -> dict[str, Any]:
     """The cheapest way to store each column; time ranges are kept so that readers can skip groups."""
     names = set(schema.names)
     return {
-        "compression": "lz4",
+        "compression": compression,
         "use_dictionary": sorted(names - _RISING - _PLAIN),
         "column_encoding": dict.fromkeys(sorted(names & _RISING), "DELTA_BINARY_PACKED"),
         "write_statistics": sorted(names & _TIMES),

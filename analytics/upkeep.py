@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from warren.analytics.layout import REPLACES, Partition, Recording, Recordings
@@ -154,7 +154,7 @@ def _join(files: Sequence[Recording], schema: pa.Schema) -> Path:
     with (
         writing(path) as temporary,
         # Read many times and written once, so it may cost a little more to write.
-        pq.ParquetWriter(temporary, described, **options(schema) | {"compression": "zstd"}) as writer,
+        pq.ParquetWriter(temporary, described, **options(schema, "zstd")) as writer,
     ):
         waiting: list[pa.Table] = []
         for file in files:
@@ -182,5 +182,5 @@ def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
 def _newest(path: Path, schema: pa.Schema) -> date:
     (column,) = {"settled", "end"}.intersection(schema.names)
     values = pq.read_table(path, columns=[column])[column]
-    newest = pa.compute.max(values).as_py()
+    newest = pc.max(values).as_py()
     return newest.date() if newest is not None else date.max
