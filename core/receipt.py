@@ -8,7 +8,7 @@ becomes many, each gets a `Part`; where many become one, it gets a `Merge`.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -383,6 +383,11 @@ class Ledger:
                 self._waiting.difference_update(self.origins(token))
 
     @property
-    def floor(self) -> int | None:
-        """The oldest source token that is held back for a retry, if any."""
-        return min(self._waiting, default=None)
+    def waiting(self) -> Set[int]:
+        """The source tokens that are held back for a retry."""
+        return self._waiting
+
+    @property
+    def deliveries(self) -> Iterator[Delivery]:
+        """What is not settled as a whole, the newest first."""
+        return reversed(self._deliveries.values())

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FailureHandler",
+    "Feed",
     "Handler",
     "Keeper",
     "Outbox",
@@ -55,6 +56,15 @@ class Keeper(Protocol):
         ...
 
 
+class Feed(Protocol):
+    """One source of a running pipeline."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has given all it has."""
+        ...
+
+
 class Run(Protocol):
     """One running pipeline, as its operators see it."""
 
@@ -62,6 +72,8 @@ class Run(Protocol):
     clock: Clock
     observers: Sequence[FlowObserver]
     depth: int | None
+    sources: Sequence[Feed]
+    """Those whose messages come to the step that is being attached."""
 
     @property
     def scheduler(self) -> abc.SchedulerBase:

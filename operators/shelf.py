@@ -33,8 +33,8 @@ class Shelf:
         self._part = 0
         table.before = self.write
 
-    def restore(self) -> float:
-        """Open the windows that were open; returns the time up to which event time had come."""
+    def restore(self) -> None:
+        """Open the windows that were open."""
         self._written = self.watermark = self.table.pop(_WATERMARK, -inf)
         parts: dict[Any, list[tuple[int, Any]]] = {}
         for (id, part), values in self.table.parts.items():
@@ -52,7 +52,6 @@ class Shelf:
         self.open.restore(spans)
         self.table.parts.clear()
         self.table.clear()
-        return self.watermark
 
     def fresh(self, chunk: Chunk) -> Chunk:
         """The values that are in no window yet; the messages of the others are done."""

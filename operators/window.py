@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Hashable, Sequence
 from datetime import UTC, datetime
 from math import inf, isfinite
@@ -14,8 +13,9 @@ from warren.core.chunk import Chunk, Failure, apply_each
 from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError, HandlerError, LateError, shorten
 from warren.core.graph import Operator
-from warren.core.receipt import FILTERED, Token
+from warren.core.receipt import FILTERED
 from warren.core.stage import Handler, Stage
+from warren.operators.event_time import EventTime
 from warren.operators.shelf import Shelf
 from warren.operators.spans import Kind, hopping, session, tumbling
 
@@ -70,8 +70,9 @@ def window(
 
     By event time, which ``time`` gives (seconds since 1970, or a datetime with a time zone), a window closes when a
     value comes that is at least ``lateness`` past its end; a message that `retry` holds in the process is waited for,
-    a parked one is not. A value whose window is closed fails with `LateError`, or is dropped with ``late="drop"``.
-    When no value came for ``idle`` (``None``: never mind), and when the pipeline drains, all windows close; should
+    a parked one is not. Of several sources, each must have come so far: all but those that have ended, or have given
+    nothing for ``idle`` (``None``: never mind). A value whose window is closed fails with `LateError`, or is dropped with
+    ``late="drop"``. When no source gave a value for ``idle``, and when the pipeline drains, all windows close; should
     more of such a window come, it opens again and gives a second `Window`. Without ``time``, a value's time is when
     it came, and windows close by the clock.
 
@@ -148,11 +149,10 @@ class _Windows:
         self.stage = stage
         self.open = operator.kind.open(stage.ledger)
         self.timer: Callable[[], None] | None = None
-        self.watermark = -inf
         table = stage.table("window")
         self.shelf = None if table is None else Shelf(stage, table, self.open)
         if self.shelf is not None:
-            self.watermark = self.shelf.restore()
+            self.shelf.restore()
             if self.open.next_end < inf:
                 stage.later(0.0, self.resume, busy=True)
         stage.run.on_flush(self.flush)
@@ -265,24 +265,19 @@ class _ByClock(_Windows):
 
 
 class _ByEvent(_Windows):
-    """A value tells its time; the newest value, less the lateness, closes windows."""
+    """A value tells its time; the newest values of the sources, less the lateness, close windows."""
 
     def __init__(self, operator: _Window, stage: Stage, time: Callable[[Any], Any]) -> None:
         super().__init__(operator, stage)
         self.time = time
-        self.newest = -inf
-        # The newest source token seen after each chunk, rising, and the newest time among tokens up to it.
-        self.origins: list[int] = []
-        self.maxima: list[float] = []
-        self.heard = 0.0
+        restored = -inf if self.shelf is None else self.shelf.watermark
+        self.event = EventTime(stage, lateness=operator.lateness, idle=operator.idle, watermark=restored)
 
     def take(self, chunk: Chunk) -> Chunk:
         failures: list[Failure] = []
+        self.event.hear(chunk.tokens)
         if self.shelf is not None:
             chunk = self.shelf.fresh(chunk)
-        self.heard = self.stage.run.clock()
-        # What was held back for a retry has come; if it waited for the retry below to say so, its window could not close.
-        self.stage.ledger.resume(chunk.tokens)
         times, chunk = self.ask(self.time, chunk.values, chunk, failures)
         if not set(map(type, times)) <= {int, float} or not isfinite(sum(times)):
             times, chunk = self.ask(self.seconds, times, chunk, failures)
@@ -295,16 +290,25 @@ class _ByEvent(_Windows):
                 failures += left.failures
                 chunk = left
         if times:
-            late = self.add(times, keys, chunk, self.watermark)
-            self.advance(max(times), chunk.tokens)
-            if self.shelf is not None:
-                self.shelf.watermark = self.watermark
+            closed = self.event.watermark
+            self.event.advance(times, chunk.tokens)
+            late = self.add(times, keys, chunk, closed)
             if late:
                 self.refuse(late, times, chunk, failures)
-        out = self.closed(self.watermark, failures)
-        if self.operator.idle is not None and self.open.next_end < inf:
-            self.later(self.operator.idle, idle=True)
+        out = self.reach(failures)
+        self.wait()
         return out
+
+    def reach(self, failures: Sequence[Failure] = ()) -> Chunk:
+        """Close the windows that event time has passed."""
+        if self.shelf is not None:
+            self.shelf.watermark = self.event.watermark
+        return self.closed(self.event.watermark, failures)
+
+    def wait(self) -> None:
+        if self.operator.idle is not None and self.timer is None and self.open.next_end < inf:
+            # Where sources differ, silence lets go of something even while there is no credit left to read.
+            self.later(self.event.wait() or 0.0, idle=not self.event.disputed)
 
     def seconds(self, time: Any) -> float:
         if isinstance(time, datetime):
@@ -319,33 +323,6 @@ class _ByEvent(_Windows):
             problem, remedy = "is no time", "answer with seconds since 1970 or a datetime with a time zone"
         raise HandlerError(f"{self.stage}: time= answered {shorten(time)}, which {problem}; {remedy}")
 
-    def advance(self, newest: float, tokens: Sequence[Token]) -> None:
-        """Let event time go on, but not past a message that is held back for a retry."""
-        self.newest = max(self.newest, newest)
-        origin = tokens[-1] if isinstance(tokens, range) else self.newest_origin(tokens)
-        if self.origins and origin <= self.origins[-1]:
-            # An older message, tried again: it counts as late as all that came before it.
-            self.maxima[-1] = self.newest
-        else:
-            self.origins.append(origin)
-            self.maxima.append(self.newest)
-        floor = self.stage.ledger.floor
-        if floor is None:
-            del self.origins[:-1], self.maxima[:-1]
-            reached = self.newest
-        else:
-            older = bisect_left(self.origins, floor)
-            reached = self.maxima[older - 1] if older else -inf
-        self.watermark = max(self.watermark, reached - self.operator.lateness)
-
-    def newest_origin(self, tokens: Sequence[Token]) -> int:
-        try:
-            newest = max(tokens)  # type: ignore[type-var]  # integers in nearly every case, else it raises
-        except TypeError:
-            newest = tokens[0]
-        # A token alone is compared with nothing, so that it raised nothing says nothing.
-        return newest if isinstance(newest, int) else max(next(self.stage.ledger.origins(token)) for token in tokens)
-
     def refuse(self, late: dict[int, float], times: list[float], chunk: Chunk, failures: list[Failure]) -> None:
         if self.operator.drop:
             self.stage.settle([chunk.tokens[i] for i in late], FILTERED)
@@ -353,29 +330,27 @@ class _ByEvent(_Windows):
         for i, end in late.items():
             error = LateError(
                 f"{self.stage}: an event of {_iso(times[i])} came after its window, which ends at {_iso(end)}, was closed: "
-                f"event time had reached {_iso(self.watermark)}; "
-                f"raise lateness above {self.newest - end:g}s to wait for such events"
+                f"event time had reached {_iso(self.event.watermark)}; "
+                f"raise lateness above {self.event.watermark + self.operator.lateness - end:g}s to wait for such events"
             )
             # Trying it again would not make it earlier.
             failures.append(Failure(chunk.tokens[i], chunk.values[i], error, self.stage.name, chunk.attempt))
 
     def resume(self) -> None:
-        self.heard = self.stage.run.clock()
-        self.give(self.watermark)
-        super().resume()
+        self.give(self.event.watermark)
+        self.wait()
 
     def due(self) -> None:
-        idle = self.operator.idle
-        if idle is None or self.open.next_end == inf:
+        if self.open.next_end == inf:
             return
-        left = self.heard + idle - self.stage.run.clock()
-        if self.stage.ledger.floor is not None:
-            # A message that is held back for a retry will be heard of.
-            self.later(max(left, idle), idle=True)
-        elif left > _TICK:
-            self.later(left, idle=True)
-        else:
+        if self.event.wait() is None:
             self.give(inf)
+            return
+        self.event.look()
+        out = self.reach()
+        if out.values:
+            self.stage.emit(out)
+        self.wait()
 
 
 def _iso(time: float) -> str:

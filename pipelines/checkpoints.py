@@ -198,6 +198,7 @@ class Outbox:
     def __init__(self, keeper: Keeper, inlet: Inlet[Any], table: Table, stage: Stage) -> None:
         self.keeper = keeper
         self.run = keeper.run
+        self.sources = keeper.run.sources
         self.inlet = inlet
         self.table = table
         self.stage = stage

@@ -42,6 +42,7 @@ class Reader:
         self.turn = turn
         self.chunks: Subject[Chunk] = Subject()
         self.accepted = 0
+        self.ended = False
         self._decoders: dict[str, Callable[[bytes], Any]] = {}
         self.unacknowledged = 0
         self._settled: list[tuple[Delivery, Sequence[int], Outcome]] = []
@@ -61,6 +62,7 @@ class Reader:
                 receiving = self.connection.receive(asked)
                 batch = await (receiving if turn is None else turn.read(receiving))
                 if batch is None:
+                    self.ended = True
                     return
                 if len(batch):
                     self.take(batch)

@@ -6,22 +6,19 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import reactivex
-from reactivex import Observable
-
 from warren.core.chunk import Chunk, Failure
 from warren.core.clock import Clock
 from warren.core.errors import ShutdownError, StalledError, WarrenError
-from warren.core.graph import Inlet, Outlet, SinkConnection, Source, SourceConnection, Stream
+from warren.core.graph import Inlet, Outlet, SinkConnection, SourceConnection
 from warren.core.health import HasHealth, Health
 from warren.core.hooks import FlowObserver
 from warren.core.receipt import Delivery, Ledger, Outcome
-from warren.core.stage import compile_steps
-from warren.operators.merge import Merged
+from warren.core.stage import Feed, compile_steps
 from warren.pipelines.checkpoints import Keeper
 from warren.pipelines.endpoints import DeadLetters, Reader, Writer
 from warren.pipelines.plan import outlets
 from warren.pipelines.scheduler import Scheduler
+from warren.pipelines.sources import opened
 from warren.pipelines.turns import Turns
 
 if TYPE_CHECKING:
@@ -66,6 +63,7 @@ class Runtime:
         self._halted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._error: BaseException | None = None
         self._readers: list[Reader] = []
+        self.sources: Sequence[Feed] = ()
         self._turns = Turns(self.notify)
         self._sinks: dict[int, SinkConnection] = {}
         self._writers: dict[int, Writer] = {}
@@ -262,32 +260,15 @@ class Runtime:
         for outlet in outlets(flow):
             if id(outlet) not in self._sinks:
                 self._sinks[id(outlet)] = await self.open_sink(outlet)
-        source = await self._source(flow.source)
+        source = await opened(self, flow.source, self._readers, self._turns)
         for observer in self.observers:
             observer.open(self.name)
+        self.sources = self._readers
         end = flow.sink.compile(self, "")
         compile_steps(self, "", flow.steps)(source).subscribe(end, self.crash)
         if self.keeper is not None:
             self.keeper.check()
         self._opened = True
-
-    async def _source(self, source: Source[Any], path: str = "", weight: float | None = None) -> Observable[Chunk]:
-        if isinstance(source, Inlet):
-            turn = None if weight is None else self._turns.add(weight)
-            reader = Reader(self, source, await self.open_source(source), turn)
-            if self._readers:
-                # Two sources may have messages of one id, and their names may be the same.
-                namesakes = sum(other.inlet.name == source.name for other in self._readers)
-                self.ledger.scopes[reader] = f"{source.name} {namesakes}: "
-            self._readers.append(reader)
-            return reader.chunks
-        if isinstance(source, Stream):
-            return compile_steps(self, path, source.steps)(await self._source(source.source, path, weight))
-        parts = [(label, part) for label, part in source.branches() if isinstance(part, Source)]
-        weights = source.weights(weight) if isinstance(source, Merged) else [weight] * len(parts)
-        return reactivex.merge(
-            *[await self._source(part, f"{path}{label}/", each) for (label, part), each in zip(parts, weights, strict=True)]
-        )
 
     async def _read(self) -> None:
         """Read until the sources end, or until stopped or failed."""

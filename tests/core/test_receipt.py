@@ -150,17 +150,24 @@ def test_attempts_count_earlier_deliveries_and_retries() -> None:
     assert [delivery.durable_attempt(token) for token in delivery.tokens] == [1, 3]
 
 
-def test_the_floor_is_the_oldest_held_message() -> None:
+def test_messages_wait_until_they_are_resumed_or_settled() -> None:
     told = Told()
     first, second = told.accept(2).tokens
-    assert told.ledger.floor is None
     told.ledger.wait(second)
     told.ledger.wait(first)
-    assert told.ledger.floor == first
+    assert told.ledger.waiting == {first, second}
     told.ledger.resume([first])
-    assert told.ledger.floor == second
+    assert told.ledger.waiting == {second}
     told.ledger.settle([second], DELIVERED)
-    assert told.ledger.floor is None
+    assert not told.ledger.waiting
+
+
+def test_deliveries_that_are_unsettled_the_newest_first() -> None:
+    told = Told()
+    first, second, third = told.accept(2), told.accept(1), told.accept(1)
+    told.ledger.settle(second.tokens, DELIVERED)
+    told.ledger.settle([first.tokens[0]], DELIVERED)
+    assert list(told.ledger.deliveries) == [third, first]
 
 
 def _halves(mask: list[bool]) -> tuple[Ledger, list[list[int]], Half, Half]:

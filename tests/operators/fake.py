@@ -25,6 +25,7 @@ class FakeRun:
         self.scheduler = HistoricalScheduler(datetime.fromtimestamp(start, UTC))
         self.observers: Sequence[Any] = ()
         self.depth: int | None = None
+        self.sources: Sequence[Any] = ()
         self.busy = 0
         self.pending_timers = 0
         self.settled: Counter[int] = Counter()
