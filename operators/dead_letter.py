@@ -10,7 +10,7 @@ from warren.core.errors import GraphError, exception_types
 from warren.core.graph import Operator, Sink
 from warren.core.stage import FailureHandler, Handler, Run, Stage
 
-__all__ = ["DeadLetter", "dead_letter"]
+__all__ = ["DeadLetter", "DeadLetterSink", "dead_letter"]
 
 
 def dead_letter(queue: str, *, on: type[Exception] | tuple[type[Exception], ...] = Exception) -> DeadLetter:
@@ -71,22 +71,27 @@ class DeadLetter(Operator[Any, Any]):
 
     def as_sink(self) -> Sink[Any]:
         """The form that ends a branch: takes values as well."""
-        return _DeadLetterSink(self.queue)
+        return DeadLetterSink(self.queue)
 
 
-class _DeadLetterSink(Sink[Any]):
+class DeadLetterSink(Sink[Any]):
+    """Made by `DeadLetter.as_sink`."""
+
     def __init__(self, queue: str) -> None:
         self.queue = queue
 
     @property
     def name(self) -> str:
+        """What errors, drawings and recordings call it."""
         return f"dead_letter({self.queue})"
 
     @property
     def guarantee(self) -> str:
+        """When a message is acknowledged."""
         return "acknowledged once the dead letter is durable"
 
     def compile(self, run: Run, path: str) -> Callable[[Chunk], None]:
+        """What takes the chunks that reach it."""
         stage = Stage(run, path, f"{path}{self.name}")
 
         def take(chunk: Chunk) -> None:

@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from datetime import UTC, datetime
-from math import inf, isfinite
-from typing import Any, Generic, Literal, TypeVar, overload
+from collections.abc import Callable, Hashable, Iterator
+from datetime import datetime
+from typing import Any, Literal, TypeVar, overload
 
-import msgspec
-
-from warren.core.chunk import Chunk, Failure, apply_each
 from warren.core.clock import Duration, seconds
-from warren.core.errors import GraphError, HandlerError, LateError, shorten
-from warren.core.graph import Operator
-from warren.core.receipt import FILTERED
+from warren.core.errors import GraphError
+from warren.core.graph import Operator, Sink, Step
 from warren.core.stage import Handler, Stage
-from warren.operators.event_time import EventTime
-from warren.operators.shelf import Shelf
+from warren.operators.dead_letter import DeadLetter
 from warren.operators.spans import Kind, hopping, session, tumbling
+from warren.operators.windowing import ByClock, ByEvent, Window
 
 __all__ = ["Window", "hopping", "session", "tumbling", "window"]
 
 K = TypeVar("K")
 T = TypeVar("T")
-
-# Virtual schedulers round to microseconds, so a timer may fire that much too early.
-_TICK = 1e-6
-
-
-class Window(msgspec.Struct, Generic[K, T], frozen=True):
-    """The values of one key in one window; ``start`` (inside) and ``end`` (outside) are in seconds since 1970."""
-
-    key: K
-    start: float
-    end: float
-    values: list[T]
 
 
 @overload
@@ -45,7 +28,7 @@ def window(
     time: Callable[[T], float | datetime] | None = ...,
     lateness: Duration = ...,
     idle: Duration | None = ...,
-    late: Literal["drop"] | None = ...,
+    late: Sink[Any] | DeadLetter | Literal["drop"] | None = ...,
 ) -> Operator[T, Window[None, T]]: ...
 @overload
 def window(
@@ -55,7 +38,7 @@ def window(
     time: Callable[[T], float | datetime] | None = ...,
     lateness: Duration = ...,
     idle: Duration | None = ...,
-    late: Literal["drop"] | None = ...,
+    late: Sink[Any] | DeadLetter | Literal["drop"] | None = ...,
 ) -> Operator[T, Window[K, T]]: ...
 def window(
     kind: Kind,
@@ -64,17 +47,19 @@ def window(
     time: Callable[[T], float | datetime] | None = None,
     lateness: Duration = 0,
     idle: Duration | None = "30s",
-    late: Literal["drop"] | None = None,
+    late: Sink[Any] | DeadLetter | Literal["drop"] | None = None,
 ) -> Operator[T, Window[Any, T]]:
     """Collect values into windows of a `tumbling`, `hopping` or `session` kind, one for each key that ``by`` gives.
 
     By event time, which ``time`` gives (seconds since 1970, or a datetime with a time zone), a window closes when a
     value comes that is at least ``lateness`` past its end; a message that `retry` holds in the process is waited for,
     a parked one is not. Of several sources, each must have come so far: all but those that have ended, or have given
-    nothing for ``idle`` (``None``: never mind). A value whose window is closed fails with `LateError`, or is dropped with
-    ``late="drop"``. When no source gave a value for ``idle``, and when the pipeline drains, all windows close; should
-    more of such a window come, it opens again and gives a second `Window`. Without ``time``, a value's time is when
-    it came, and windows close by the clock.
+    nothing for ``idle`` (``None``: never mind). When no source gave a value for ``idle``, and when the pipeline drains, all
+    windows close; should more of such a window come, it opens again and gives a second `Window`. Without ``time``, a
+    value's time is when it came, and windows close by the clock.
+
+    A value whose window is closed fails with `LateError`. With ``late="drop"`` it is dropped, and with a sink, such as
+    ``late=sqlite.queue("late")`` or ``late=dead_letter("late")``, it goes there, operators before it included.
 
     So a graceful stop gives an open window as it is, and the rest of it comes as a second `Window` of the same key and
     start when the pipeline runs again: deduplicate by the values a row counts, not by key and start alone.
@@ -99,13 +84,22 @@ def window(
     for function, field in ((by, "by"), (time, "time")):
         if function is not None and not callable(function):
             raise GraphError(f"window({kind}, {field}={function!r}): give a function of one value")
-    if late not in (None, "drop"):
-        raise GraphError(f"window({kind}, late={late!r}): leave it out to fail late values, or write late='drop'")
+    if isinstance(late, DeadLetter):
+        late = late.as_sink()
+    if isinstance(late, Operator):
+        raise GraphError(
+            f"window({kind}, late={late!r}): late values must end there; put a sink behind it, such as "
+            f"late={late.name} | sqlite.queue('late')"
+        )
+    if not isinstance(late, Sink) and late not in (None, "drop"):
+        raise GraphError(
+            f"window({kind}, late={late!r}): leave it out to fail late values, write late='drop', or give a sink for them"
+        )
     if time is None and (late is not None or seconds(lateness)):
         raise GraphError(f"window({kind}): without time= nothing can be late; give time=, or leave out lateness and late")
     if idle is not None and seconds(idle) == 0:
         raise GraphError(f"window({kind}, idle={idle!r}): idle must be longer than 0, or None")
-    return _Window(kind, by, time, seconds(lateness), None if idle is None else seconds(idle), late == "drop")
+    return _Window(kind, by, time, seconds(lateness), None if idle is None else seconds(idle), late)
 
 
 class _Window(Operator[Any, Window[Any, Any]]):
@@ -116,14 +110,15 @@ class _Window(Operator[Any, Window[Any, Any]]):
         time: Callable[[Any], float | datetime] | None,
         lateness: float,
         idle: float | None,
-        drop: bool,
+        late: Sink[Any] | str | None,
     ) -> None:
         self.kind = kind
         self.by = by
         self.time = time
         self.lateness = lateness
         self.idle = idle
-        self.drop = drop
+        self.late = late if isinstance(late, Sink) else None
+        self.drop = late == "drop"
 
     @property
     def name(self) -> str:
@@ -137,224 +132,9 @@ class _Window(Operator[Any, Window[Any, Any]]):
     def holds(self) -> int | None:
         return None
 
+    def branches(self) -> Iterator[tuple[str, Step]]:
+        if self.late is not None:
+            yield "late", self.late
+
     def attach(self, stage: Stage) -> Handler:
-        return _ByClock(self, stage).take if self.time is None else _ByEvent(self, stage, self.time).take
-
-
-class _Windows:
-    """The open windows of one running pipeline."""
-
-    def __init__(self, operator: _Window, stage: Stage) -> None:
-        self.operator = operator
-        self.stage = stage
-        self.open = operator.kind.open(stage.ledger)
-        self.timer: Callable[[], None] | None = None
-        table = stage.table("window")
-        self.shelf = None if table is None else Shelf(stage, table, self.open)
-        if self.shelf is not None:
-            self.shelf.restore()
-            if self.open.next_end < inf:
-                stage.later(0.0, self.resume, busy=True)
-        stage.run.on_flush(self.flush)
-
-    def closed(self, until: float, failures: Sequence[Failure] = ()) -> Chunk:
-        """Close the windows that end by then."""
-        if self.open.next_end > until:
-            return Chunk([], (), failures)
-        spans = self.open.close(until)
-        windows = [Window(span.key, span.start, span.end, span.values) for span in spans]
-        if self.shelf is not None:
-            chunk = self.shelf.give(spans, windows)
-            chunk.failures = failures
-            return chunk
-        return Chunk(windows, [self.stage.ledger.merge(span.segments) for span in spans], failures)
-
-    def give(self, until: float) -> None:
-        chunk = self.closed(until)
-        if chunk.values:
-            self.stage.emit(chunk)
-
-    def ask(
-        self, function: Callable[[Any], Any], subjects: list[Any], chunk: Chunk, failures: list[Failure]
-    ) -> tuple[list[Any], Chunk]:
-        """The answers for each subject, and the part of the chunk that has one."""
-        answers, errors = apply_each(function, subjects)
-        if not errors:
-            return answers, chunk
-        failures += self.stage.failures(chunk, errors)
-        return answers, chunk.select([i not in errors for i in range(len(chunk.values))])
-
-    def key(self, value: Any) -> Hashable:
-        assert self.operator.by is not None
-        key = self.operator.by(value)
-        try:
-            hash(key)
-        except TypeError as error:
-            raise HandlerError(
-                f"{self.stage}: by= answered {shorten(key)} for {shorten(value)}, which cannot be a key; "
-                "answer with a text, a number or a tuple of these"
-            ) from error
-        return key
-
-    def later(self, delay: float, *, idle: bool = False) -> None:
-        if self.timer is None:
-            self.timer = self.stage.later(max(0.0, delay), self.wake, idle=idle)
-
-    def flush(self) -> None:
-        if self.timer is not None:
-            self.timer()
-            self.timer = None
-        # What is kept may stay open; only what is known to be whole is closed before its time.
-        if self.shelf is None or self.stage.run.exhausted:
-            self.give(inf)
-
-    def wake(self) -> None:
-        self.timer = None
-        self.due()
-
-    def add(self, times: list[float], keys: Sequence[Hashable], chunk: Chunk, closed: float) -> dict[int, float]:
-        """Put values into their windows; give the ends of those that are closed, by position."""
-        late = self.open.add(times, keys, chunk.values, chunk.tokens, closed)
-        if self.shelf is not None:
-            self.shelf.take([t for i, t in enumerate(chunk.tokens) if i not in late] if late else chunk.tokens)
-        return late
-
-    def resume(self) -> None:
-        """Go on with windows that were open before; those that had closed are given again."""
-        self.due()
-
-    def due(self) -> None:
-        """What to do when the timer fires."""
-        raise NotImplementedError
-
-
-class _ByClock(_Windows):
-    """A value's time is when it came; a timer closes windows."""
-
-    def __init__(self, operator: _Window, stage: Stage) -> None:
-        super().__init__(operator, stage)
-        self.now = -inf
-
-    def read_clock(self) -> float:
-        # The system's clock may be set back; windows that are closed stay closed.
-        self.now = max(self.now, self.stage.run.clock())
-        return self.now
-
-    def take(self, chunk: Chunk) -> Chunk:
-        failures: list[Failure] = []
-        if self.shelf is not None:
-            chunk = self.shelf.fresh(chunk)
-        now = self.read_clock()
-        keys: Sequence[Hashable] = [None] * len(chunk.values)
-        if self.operator.by is not None:
-            keys, chunk = self.ask(self.key, chunk.values, chunk, failures)
-        if chunk.values:
-            self.add([now] * len(chunk.values), keys, chunk, -inf)
-        out = self.closed(now, failures)
-        self.wait(now)
-        return out
-
-    def due(self) -> None:
-        now = self.read_clock()
-        self.give(now + _TICK)
-        self.wait(now)
-
-    def wait(self, now: float) -> None:
-        if self.open.next_end < inf:
-            self.later(self.open.next_end - now)
-
-
-class _ByEvent(_Windows):
-    """A value tells its time; the newest values of the sources, less the lateness, close windows."""
-
-    def __init__(self, operator: _Window, stage: Stage, time: Callable[[Any], Any]) -> None:
-        super().__init__(operator, stage)
-        self.time = time
-        restored = -inf if self.shelf is None else self.shelf.watermark
-        self.event = EventTime(stage, lateness=operator.lateness, idle=operator.idle, watermark=restored)
-
-    def take(self, chunk: Chunk) -> Chunk:
-        failures: list[Failure] = []
-        self.event.hear(chunk.tokens)
-        if self.shelf is not None:
-            chunk = self.shelf.fresh(chunk)
-        times, chunk = self.ask(self.time, chunk.values, chunk, failures)
-        if not set(map(type, times)) <= {int, float} or not isfinite(sum(times)):
-            times, chunk = self.ask(self.seconds, times, chunk, failures)
-        keys: Sequence[Hashable] = [None] * len(times)
-        if self.operator.by is not None:
-            keys, errors = apply_each(self.key, chunk.values)
-            if errors:
-                times = [time for i, time in enumerate(times) if i not in errors]
-                left = self.stage.survivors(chunk, [v for i, v in enumerate(chunk.values) if i not in errors], errors)
-                failures += left.failures
-                chunk = left
-        if times:
-            closed = self.event.watermark
-            self.event.advance(times, chunk.tokens)
-            late = self.add(times, keys, chunk, closed)
-            if late:
-                self.refuse(late, times, chunk, failures)
-        out = self.reach(failures)
-        self.wait()
-        return out
-
-    def reach(self, failures: Sequence[Failure] = ()) -> Chunk:
-        """Close the windows that event time has passed."""
-        if self.shelf is not None:
-            self.shelf.watermark = self.event.watermark
-        return self.closed(self.event.watermark, failures)
-
-    def wait(self) -> None:
-        if self.operator.idle is not None and self.timer is None and self.open.next_end < inf:
-            # Where sources differ, silence lets go of something even while there is no credit left to read.
-            self.later(self.event.wait() or 0.0, idle=not self.event.disputed)
-
-    def seconds(self, time: Any) -> float:
-        if isinstance(time, datetime):
-            if time.tzinfo is not None:
-                return time.timestamp()
-            problem, remedy = "has no time zone", "add one, such as .replace(tzinfo=UTC)"
-        elif isinstance(time, int | float) and not isinstance(time, bool):
-            if isfinite(time):
-                return time
-            problem, remedy = "is no point in time", "filter such values out before"
-        else:
-            problem, remedy = "is no time", "answer with seconds since 1970 or a datetime with a time zone"
-        raise HandlerError(f"{self.stage}: time= answered {shorten(time)}, which {problem}; {remedy}")
-
-    def refuse(self, late: dict[int, float], times: list[float], chunk: Chunk, failures: list[Failure]) -> None:
-        if self.operator.drop:
-            self.stage.settle([chunk.tokens[i] for i in late], FILTERED)
-            return
-        for i, end in late.items():
-            error = LateError(
-                f"{self.stage}: an event of {_iso(times[i])} came after its window, which ends at {_iso(end)}, was closed: "
-                f"event time had reached {_iso(self.event.watermark)}; "
-                f"raise lateness above {self.event.watermark + self.operator.lateness - end:g}s to wait for such events"
-            )
-            # Trying it again would not make it earlier.
-            failures.append(Failure(chunk.tokens[i], chunk.values[i], error, self.stage.name, chunk.attempt))
-
-    def resume(self) -> None:
-        self.give(self.event.watermark)
-        self.wait()
-
-    def due(self) -> None:
-        if self.open.next_end == inf:
-            return
-        if self.event.wait() is None:
-            self.give(inf)
-            return
-        self.event.look()
-        out = self.reach()
-        if out.values:
-            self.stage.emit(out)
-        self.wait()
-
-
-def _iso(time: float) -> str:
-    try:
-        return datetime.fromtimestamp(time, UTC).isoformat().replace("+00:00", "Z")
-    except (OverflowError, OSError, ValueError):
-        return f"{time:g}s"
+        return ByClock(self, stage).take if self.time is None else ByEvent(self, stage, self.time).take

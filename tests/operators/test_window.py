@@ -7,11 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.operators.fake import Bench
-from warren import Pipeline
-from warren.connectors import memory
-from warren.core.chunk import Chunk
-from warren.core.errors import GraphError, HandlerError, LateError
-from warren.operators import exponential, map, retry
+from warren.core.errors import GraphError, HandlerError
+from warren.operators import map
 from warren.operators.window import Window, hopping, session, tumbling, window
 
 
@@ -43,26 +40,6 @@ def test_lateness_waits_for_older_events() -> None:
     bench.push(15)
     assert contents(bench) == [(0.0, 10.0, [1, 2])]
     bench.finish()
-
-
-def test_late_events_fail_with_the_remedy() -> None:
-    bench = Bench(window(tumbling(10), time=itself)).push(1, 12).push(3, 13)
-    (failure,) = bench.failures
-    assert isinstance(failure.error, LateError)
-    assert failure.redo is None
-    assert bench.errors == [
-        "window(tumbling(10)): an event of 1970-01-01T00:00:03Z came after its window, which ends at "
-        "1970-01-01T00:00:10Z, was closed: event time had reached 1970-01-01T00:00:13Z; "
-        "raise lateness above 3s to wait for such events"
-    ]
-    bench.finish()
-    assert contents(bench) == [(0.0, 10.0, [1]), (10.0, 20.0, [12, 13])]
-
-
-def test_late_events_are_dropped_when_told() -> None:
-    bench = Bench(window(tumbling(10), time=itself, late="drop")).push(1, 12).push(3)
-    assert bench.kinds()[2] == "FILTERED"
-    assert not bench.finish().failures
 
 
 def test_keys_have_windows_of_their_own_in_order() -> None:
@@ -116,60 +93,6 @@ def test_functions_that_raise_fail_their_message() -> None:
     assert [(w.key, w.values) for w in bench.values] == [(False, [1]), (True, [3, 5])]
     bench = Bench(window(tumbling(10), by=lambda e: [e])).push(1).finish()  # type: ignore[arg-type]
     assert "answered [1] for 1, which cannot be a key" in bench.errors[0]
-
-
-def test_an_idle_source_closes_windows_and_they_open_again() -> None:
-    bench = Bench(window(tumbling(100), time=itself, idle="30s")).push(1).wait(29).push(2).wait(29)
-    assert bench.values == []
-    bench.wait(2)
-    assert contents(bench) == [(0.0, 100.0, [1, 2])]
-    bench.push(3).wait(31)
-    assert contents(bench)[1:] == [(0.0, 100.0, [3])]
-    bench.finish()
-
-
-def test_a_held_message_holds_event_time() -> None:
-    bench = Bench(window(tumbling(10), time=itself, idle="30s"))
-    (held,) = bench.accept([5])
-    bench.run.ledger.wait(held)
-    bench.push(1).push(25).push(40).wait(100)
-    assert bench.values == []
-    bench.run.ledger.resume([held])
-    bench.hand(Chunk([5], [held], (), 2))
-    assert contents(bench) == [(0.0, 10.0, [1, 5]), (20.0, 30.0, [25])]
-    assert not bench.finish().failures
-
-
-def test_event_time_reaches_what_came_before_a_held_message() -> None:
-    bench = Bench(window(tumbling(10), time=itself)).push(1).push(12)
-    assert contents(bench) == [(0.0, 10.0, [1])]
-    bench.push(23)
-    (held,) = bench.accept([24])
-    bench.run.ledger.wait(held)
-    bench.push(35)
-    assert [w.end for w in bench.values] == [10.0, 20.0]
-    bench.run.ledger.resume([held])
-    bench.hand(Chunk([24], [held], (), 2))
-    assert [w.end for w in bench.values] == [10.0, 20.0, 30.0]
-    bench.finish()
-
-
-def test_without_time_the_clock_opens_and_closes() -> None:
-    bench = Bench(window(tumbling(10)), start=1003).push("a").wait(6).push("b").wait(1.1)
-    assert contents(bench) == [(1000.0, 1010.0, ["a", "b"])]
-    bench.push("c")
-    assert bench.run.pending_timers == 1
-    bench.wait(20)
-    assert contents(bench)[1:] == [(1010.0, 1020.0, ["c"])]
-    bench.finish()
-
-
-def test_sessions_by_the_clock() -> None:
-    bench = Bench(window(session(10), by=itself), start=1000).push("a").wait(9).push("a", "b").wait(9)
-    assert bench.values == []
-    bench.wait(1.1)
-    assert [(w.key, w.start, w.end) for w in bench.values] == [("a", 1000, 1019), ("b", 1009, 1019)]
-    bench.finish()
 
 
 def batch_computation(kind: str, size: int, every: int, events: list[tuple[str, int]]) -> list[Any]:
@@ -227,23 +150,9 @@ def test_what_cannot_work_is_refused() -> None:
         (lambda: window(tumbling(1), lateness=3), "without time= nothing can be late"),
         (lambda: window(tumbling(1), late="drop"), "without time= nothing can be late"),
         (lambda: window(tumbling(1), time=itself, late="keep"), "late='drop'"),  # type: ignore[call-overload]
+        (lambda: window(tumbling(1), time=itself, late=map(str)), r"late values must end there.*late=map\(str\) \| sqlite"),  # type: ignore[call-overload]
         (lambda: window(tumbling(1), by=3), "give a function"),  # type: ignore[call-overload]
         (lambda: window(tumbling(1), time=itself, idle=0), "idle must be longer"),
     ]:
         with pytest.raises(GraphError, match=says):
             build()  # type: ignore[no-untyped-call]
-
-
-def test_in_a_pipeline_event_time_waits_for_a_retry() -> None:
-    tried: list[int] = []
-
-    def fail_once(value: int) -> int:
-        tried.append(value)
-        if value == 5 and tried.count(5) == 1:
-            raise ConnectionError("busy")
-        return value
-
-    minutes = map(fail_once) | retry(exponential("5s")) | window(tumbling(10), time=itself)
-    trial = Pipeline("waits", memory.items([]) | minutes | memory.into([])).test([1, 5, 12, 25])
-    assert [sorted(w.values) for w in trial.values] == [[1, 5], [12], [25]]
-    assert trial.outcomes == {"delivered": 4}

@@ -328,8 +328,13 @@ class Story:
         kinds = [tumbling("3s"), session("1s"), *[hopping("4s", "2s")] * self.overlaps]
         kind = self.draw.choice(kinds)
         by = self.draw.choice([None, lambda item: item.leaves[0][0] % 2])
-        timed: dict[str, Any] = {"time": lambda item: item.leaves[0][0], "lateness": "1h", "idle": "2s"}
-        whole = window(kind, by=by, **self.draw.choice([{}, timed]))
+        timed: dict[str, Any] = {"time": lambda item: item.leaves[0][0], "idle": "2s"}
+        # Values fail late unless they are waited for or have a branch of their own, and the book is told of failures before.
+        ends = [{}, {**timed, "lateness": "1h"}, *[{**timed, "late": None}] * (depth > 0)]
+        options = self.draw.choice(ends)
+        if "late" in options:
+            options["late"] = self.branch(depth - 1)
+        whole = window(kind, by=by, **options)
         return whole | map(lambda held: Item(tuple({leaf: 0 for item in held.values for leaf in item.leaves})))
 
     def some_retry(self, depth: int) -> Operator[Any, Any]:

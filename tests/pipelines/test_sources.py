@@ -91,6 +91,12 @@ def fed(folder: Path, name: str, *values: int) -> sqlite.Queue[Any]:
     return queue
 
 
+def drained(queue: sqlite.Queue[Any]) -> list[Any]:
+    out: list[Any] = []
+    Pipeline("drain", queue | memory.into(out)).run(until_empty=True)
+    return out
+
+
 def test_real_queues_of_different_speeds(tmp_path: Path) -> None:
     out: list[Any] = []
     steps = map(slow("1ms")(lambda value: value), concurrency=1) | TENS
@@ -115,10 +121,24 @@ def test_with_state_event_time_goes_on_and_never_back(tmp_path: Path) -> None:
     # The next run has heard of neither source yet: what was closed stays closed, what is open waits for both.
     assert run([31], [5]) == []
     assert run([33], [31]) == [[12, 13], [25]]
-    late: list[Any] = []
-    letters = sqlite.queue(tmp_path / "q.db", "late", int)
-    Pipeline("late", letters | memory.into(late)).run(until_empty=True)
-    assert late == [5]
+    assert drained(sqlite.queue(tmp_path / "q.db", "late", int)) == [5]
+
+
+def test_with_state_late_values_go_to_their_sink_once_and_are_acknowledged(tmp_path: Path) -> None:
+    out: list[Any] = []
+    late = sqlite.queue(tmp_path / "q.db", "late", int)
+
+    def run(*values: int) -> None:
+        steps = window(tumbling(10), time=float, late=map(lambda n: -n) | late) | map(lambda window: window.values)
+        flow = fed(tmp_path, "in", *values) | steps | memory.into(out)
+        Pipeline("late", flow, state=tmp_path / "late.state", credit=10).run(until_empty=True)
+
+    run(1, 12)
+    run(3, 13)
+    run(4, 25)
+    assert out == [[1], [12, 13]]
+    assert drained(late) == [-3, -4]
+    assert drained(sqlite.queue(tmp_path / "q.db", "in", int)) == []
 
 
 def test_it_ends_while_a_source_is_waited_for(tmp_path: Path) -> None:

@@ -1,0 +1,281 @@
+"""The windows of one running pipeline: by the clock, and by event time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from datetime import UTC, datetime
+from math import inf, isfinite
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from warren.core.chunk import Chunk, Failure, apply_each
+from warren.core.errors import HandlerError, LateError, shorten
+from warren.core.graph import Sink
+from warren.core.receipt import FILTERED
+from warren.core.stage import Stage
+from warren.operators.dead_letter import DeadLetterSink
+from warren.operators.event_time import EventTime
+from warren.operators.shelf import Shelf
+from warren.operators.spans import Kind
+
+__all__ = ["ByClock", "ByEvent", "Settings", "Window"]
+
+K = TypeVar("K")
+T = TypeVar("T")
+
+# Virtual schedulers round to microseconds, so a timer may fire that much too early.
+_TICK = 1e-6
+
+
+class Window(msgspec.Struct, Generic[K, T], frozen=True):
+    """The values of one key in one window; ``start`` (inside) and ``end`` (outside) are in seconds since 1970."""
+
+    key: K
+    start: float
+    end: float
+    values: list[T]
+
+
+class Settings(Protocol):
+    """What `window` was told."""
+
+    kind: Kind
+    by: Callable[[Any], Hashable] | None
+    lateness: float
+    idle: float | None
+    late: Sink[Any] | None
+    drop: bool
+
+
+class _Windows:
+    """The open windows of one running pipeline."""
+
+    def __init__(self, operator: Settings, stage: Stage) -> None:
+        self.operator = operator
+        self.stage = stage
+        self.open = operator.kind.open(stage.ledger)
+        self.timer: Callable[[], None] | None = None
+        table = stage.table("window")
+        self.shelf = None if table is None else Shelf(stage, table, self.open)
+        if self.shelf is not None:
+            self.shelf.restore()
+            if self.open.next_end < inf:
+                stage.later(0.0, self.resume, busy=True)
+        stage.run.on_flush(self.flush)
+
+    def closed(self, until: float, failures: Sequence[Failure] = ()) -> Chunk:
+        """Close the windows that end by then."""
+        if self.open.next_end > until:
+            return Chunk([], (), failures)
+        spans = self.open.close(until)
+        windows = [Window(span.key, span.start, span.end, span.values) for span in spans]
+        if self.shelf is not None:
+            chunk = self.shelf.give(spans, windows)
+            chunk.failures = failures
+            return chunk
+        return Chunk(windows, [self.stage.ledger.merge(span.segments) for span in spans], failures)
+
+    def give(self, until: float) -> None:
+        chunk = self.closed(until)
+        if chunk.values:
+            self.stage.emit(chunk)
+
+    def ask(
+        self, function: Callable[[Any], Any], subjects: list[Any], chunk: Chunk, failures: list[Failure]
+    ) -> tuple[list[Any], Chunk]:
+        """The answers for each subject, and the part of the chunk that has one."""
+        answers, errors = apply_each(function, subjects)
+        if not errors:
+            return answers, chunk
+        failures += self.stage.failures(chunk, errors)
+        return answers, chunk.select([i not in errors for i in range(len(chunk.values))])
+
+    def key(self, value: Any) -> Hashable:
+        assert self.operator.by is not None
+        key = self.operator.by(value)
+        try:
+            hash(key)
+        except TypeError as error:
+            raise HandlerError(
+                f"{self.stage}: by= answered {shorten(key)} for {shorten(value)}, which cannot be a key; "
+                "answer with a text, a number or a tuple of these"
+            ) from error
+        return key
+
+    def later(self, delay: float, *, idle: bool = False) -> None:
+        if self.timer is None:
+            self.timer = self.stage.later(max(0.0, delay), self.wake, idle=idle)
+
+    def flush(self) -> None:
+        if self.timer is not None:
+            self.timer()
+            self.timer = None
+        # What is kept may stay open; only what is known to be whole is closed before its time.
+        if self.shelf is None or self.stage.run.exhausted:
+            self.give(inf)
+
+    def wake(self) -> None:
+        self.timer = None
+        self.due()
+
+    def add(self, times: list[float], keys: Sequence[Hashable], chunk: Chunk, closed: float) -> dict[int, float]:
+        """Put values into their windows; give the ends of those that are closed, by position."""
+        late = self.open.add(times, keys, chunk.values, chunk.tokens, closed)
+        if self.shelf is not None:
+            self.shelf.take([t for i, t in enumerate(chunk.tokens) if i not in late] if late else chunk.tokens)
+        return late
+
+    def resume(self) -> None:
+        """Go on with windows that were open before; those that had closed are given again."""
+        self.due()
+
+    def due(self) -> None:
+        """What to do when the timer fires."""
+        raise NotImplementedError
+
+
+class ByClock(_Windows):
+    """A value's time is when it came; a timer closes windows."""
+
+    def __init__(self, operator: Settings, stage: Stage) -> None:
+        super().__init__(operator, stage)
+        self.now = -inf
+
+    def read_clock(self) -> float:
+        # The system's clock may be set back; windows that are closed stay closed.
+        self.now = max(self.now, self.stage.run.clock())
+        return self.now
+
+    def take(self, chunk: Chunk) -> Chunk:
+        failures: list[Failure] = []
+        if self.shelf is not None:
+            chunk = self.shelf.fresh(chunk)
+        now = self.read_clock()
+        keys: Sequence[Hashable] = [None] * len(chunk.values)
+        if self.operator.by is not None:
+            keys, chunk = self.ask(self.key, chunk.values, chunk, failures)
+        if chunk.values:
+            self.add([now] * len(chunk.values), keys, chunk, -inf)
+        out = self.closed(now, failures)
+        self.wait(now)
+        return out
+
+    def due(self) -> None:
+        now = self.read_clock()
+        self.give(now + _TICK)
+        self.wait(now)
+
+    def wait(self, now: float) -> None:
+        if self.open.next_end < inf:
+            self.later(self.open.next_end - now)
+
+
+class ByEvent(_Windows):
+    """A value tells its time; the newest values of the sources, less the lateness, close windows."""
+
+    def __init__(self, operator: Settings, stage: Stage, time: Callable[[Any], Any]) -> None:
+        super().__init__(operator, stage)
+        self.time = time
+        restored = -inf if self.shelf is None else self.shelf.watermark
+        self.event = EventTime(stage, lateness=operator.lateness, idle=operator.idle, watermark=restored)
+        self.late = None if operator.late is None else operator.late.compile(stage.run, stage.child(".late"))
+        # A queue of dead letters says of each why it is there.
+        self.wants_reasons = isinstance(operator.late, DeadLetterSink)
+
+    def take(self, chunk: Chunk) -> Chunk:
+        failures: list[Failure] = []
+        self.event.hear(chunk.tokens)
+        if self.shelf is not None:
+            chunk = self.shelf.fresh(chunk)
+        times, chunk = self.ask(self.time, chunk.values, chunk, failures)
+        if not set(map(type, times)) <= {int, float} or not isfinite(sum(times)):
+            times, chunk = self.ask(self.seconds, times, chunk, failures)
+        keys: Sequence[Hashable] = [None] * len(times)
+        if self.operator.by is not None:
+            keys, errors = apply_each(self.key, chunk.values)
+            if errors:
+                times = [time for i, time in enumerate(times) if i not in errors]
+                left = self.stage.survivors(chunk, [v for i, v in enumerate(chunk.values) if i not in errors], errors)
+                failures += left.failures
+                chunk = left
+        if times:
+            closed = self.event.watermark
+            self.event.advance(times, chunk.tokens)
+            late = self.add(times, keys, chunk, closed)
+            if late:
+                failures += self.refuse(late, times, chunk)
+        out = self.reach(failures)
+        self.wait()
+        return out
+
+    def reach(self, failures: Sequence[Failure] = ()) -> Chunk:
+        """Close the windows that event time has passed."""
+        if self.shelf is not None:
+            self.shelf.watermark = self.event.watermark
+        return self.closed(self.event.watermark, failures)
+
+    def wait(self) -> None:
+        if self.operator.idle is not None and self.timer is None and self.open.next_end < inf:
+            # Where sources differ, silence lets go of something even while there is no credit left to read.
+            self.later(self.event.wait() or 0.0, idle=not self.event.disputed)
+
+    def seconds(self, time: Any) -> float:
+        if isinstance(time, datetime):
+            if time.tzinfo is not None:
+                return time.timestamp()
+            problem, remedy = "has no time zone", "add one, such as .replace(tzinfo=UTC)"
+        elif isinstance(time, int | float) and not isinstance(time, bool):
+            if isfinite(time):
+                return time
+            problem, remedy = "is no point in time", "filter such values out before"
+        else:
+            problem, remedy = "is no time", "answer with seconds since 1970 or a datetime with a time zone"
+        raise HandlerError(f"{self.stage}: time= answered {shorten(time)}, which {problem}; {remedy}")
+
+    def refuse(self, late: dict[int, float], times: list[float], chunk: Chunk) -> list[Failure]:
+        """Late values go where they are to go; returns those that fail."""
+        if self.operator.drop:
+            self.stage.settle([chunk.tokens[i] for i in late], FILTERED)
+            return []
+        if self.late is not None and not self.wants_reasons:
+            places = list(late)
+            values, tokens = [chunk.values[i] for i in places], [chunk.tokens[i] for i in places]
+            self.late(Chunk(values, tokens, (), chunk.attempt))
+            return []
+        failures = []
+        for i, end in late.items():
+            error = LateError(
+                f"{self.stage}: an event of {_iso(times[i])} came after its window, which ends at {_iso(end)}, was closed: "
+                f"event time had reached {_iso(self.event.watermark)}; "
+                f"raise lateness above {self.event.watermark + self.operator.lateness - end:g}s to wait for such events"
+            )
+            # Trying it again would not make it earlier.
+            failures.append(Failure(chunk.tokens[i], chunk.values[i], error, self.stage.name, chunk.attempt))
+        if self.late is not None:
+            self.late(Chunk([], (), failures))
+            return []
+        return failures
+
+    def resume(self) -> None:
+        self.give(self.event.watermark)
+        self.wait()
+
+    def due(self) -> None:
+        if self.open.next_end == inf:
+            return
+        if self.event.wait() is None:
+            self.give(inf)
+            return
+        self.event.look()
+        out = self.reach()
+        if out.values:
+            self.stage.emit(out)
+        self.wait()
+
+
+def _iso(time: float) -> str:
+    try:
+        return datetime.fromtimestamp(time, UTC).isoformat().replace("+00:00", "Z")
+    except (OverflowError, OSError, ValueError):
+        return f"{time:g}s"
