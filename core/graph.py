@@ -133,6 +133,16 @@ class Operator(Step, Generic[In_contra, Out_co]):
         return 0
 
     @property
+    def timed(self) -> bool:
+        """Whether there is something it holds that only time bounds."""
+        return self.holds is None
+
+    @property
+    def shelves(self) -> bool:
+        """Whether it holds no messages, but what it makes of them, where the pipeline keeps state."""
+        return False
+
+    @property
     def spreads(self) -> bool:
         """Whether one message becomes so many values here that the steps behind it hold far fewer messages than values."""
         return False

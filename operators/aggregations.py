@@ -7,9 +7,10 @@ import math
 from builtins import sum as add_up
 from collections.abc import Callable, Hashable, Sequence
 from itertools import chain
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 from warren.core.errors import GraphError, shorten
+from warren.operators.spans import Kind, counted
 
 __all__ = [
     "Aggregation",
@@ -63,8 +64,27 @@ class Aggregation(Generic[T_contra]):
         self.merge = merge
 
 
-def count() -> Aggregation[object]:
-    """How many values."""
+@overload
+def count() -> Aggregation[object]: ...
+@overload
+def count(size: int, every: int | None = None) -> Kind: ...
+def count(size: int | None = None, every: int | None = None) -> Any:
+    """How many values; or, given a number, a kind of `window`: of so many values of a key, however long they take.
+
+    With ``every`` a window starts with every so many values, and a value is in several. ``start`` and ``end`` of such a
+    window are when its first and its last value came.
+
+    Raises `GraphError` unless these are whole numbers of at least 1, and ``every`` at most ``size``.
+
+    >>> count(100)
+    count(100)
+    """
+    if size is not None:
+        return counted(size, every)
+    if every is not None:
+        raise GraphError(
+            f"count(every={every!r}): give how many values make a window too, such as count(100, every={every})"
+        )
     return Aggregation(0, lambda state, column: state + len(column), merge=_plus)
 
 

@@ -86,5 +86,6 @@ class Shelf:
 
     def give(self, spans: Sequence[Span], windows: Sequence[Any]) -> Chunk:
         """Windows that have closed; they are kept until what is made of them is safe."""
-        ids = [f"{self.table.step}/{span.key}/{span.start:.6f}" for span in spans]
+        # Windows by count may start at the same moment.
+        ids = [f"{self.table.step}/{span.key}/{span.start:.6f}" + (f"/{span.id}" if span.count else "") for span in spans]
         return self.outbox.chunk([span.id for span in spans], windows, ids)

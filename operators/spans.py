@@ -1,4 +1,4 @@
-"""The kinds of windows (tumbling, hopping, session), and the windows of a kind that are open."""
+"""The kinds of windows (tumbling, hopping, session, by count), and the windows of a kind that are open."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError
 from warren.core.receipt import Ledger, Token
 
-__all__ = ["Kind", "OpenWindows", "Span", "hopping", "session", "tumbling"]
+__all__ = ["Kind", "OpenWindows", "Span", "counted", "hopping", "session", "tumbling"]
 
 
 class Span:
     """One open window: of which key, from when to when, what is in it, and the tokens of that.
 
-    ``number`` gives the order of first values. ``id`` names it where its values are kept; ``saved`` of them are.
+    ``number`` gives the order of first values. ``id`` names it where its values are kept; ``saved`` of them are. ``count``
+    is how many it has, where these are counted.
     """
 
-    __slots__ = ("end", "id", "key", "number", "saved", "segments", "start", "values")
+    __slots__ = ("count", "end", "id", "key", "number", "saved", "segments", "start", "values")
 
     def __init__(self, key: Any, start: float, end: float, number: int) -> None:
         self.key = key
@@ -31,6 +32,7 @@ class Span:
         self.segments: list[Sequence[Token]] = []
         self.id = number
         self.saved = 0
+        self.count = 0
 
 
 class OpenWindows(Protocol):
@@ -65,15 +67,18 @@ class OpenWindows(Protocol):
 
 
 class Kind:
-    """A kind of window; made by `tumbling`, `hopping` or `session`."""
+    """A kind of window; made by `tumbling`, `hopping`, `session` or `count`. ``counts``: of so many values, not of time."""
 
-    def __init__(self, name: str, size: float, every: float | None) -> None:
+    def __init__(self, name: str, size: float, every: float | None, counts: bool = False) -> None:
         self.name = name
         self.size = size
         self.every = every
+        self.counts = counts
 
     def open(self, ledger: Ledger) -> OpenWindows:
         """Start with no window open."""
+        if self.counts:
+            return _Counted(int(self.size), int(self.every or self.size), ledger)
         return _Sessions(self.size) if self.every is None else _Aligned(self.size, self.every, ledger)
 
     def __repr__(self) -> str:
@@ -116,6 +121,18 @@ def session(gap: Duration) -> Kind:
     session(10m)
     """
     return Kind(f"session({gap})", _positive("session", gap), None)
+
+
+def counted(size: int, every: int | None = None) -> Kind:
+    """What `count` makes of a number."""
+    for each in (size, size if every is None else every):
+        if not isinstance(each, int) or isinstance(each, bool) or each < 1:
+            raise GraphError(f"count({each!r}): give how many values make a window, a whole number of at least 1")
+    if every is None:
+        return Kind(f"count({size})", size, None, True)
+    if every > size:
+        raise GraphError(f"count({size}, every={every}): values between two windows would be in none; use every <= size")
+    return Kind(f"count({size}, every {every})", size, every, True)
 
 
 def _positive(kind: str, duration: Duration) -> float:
@@ -277,4 +294,67 @@ class _Sessions:
     def close(self, until: float) -> list[Span]:
         spans = [span for spans in self.open.values() for span in spans if span.end <= until]
         self.open = {key: left for key, spans in self.open.items() if (left := [span for span in spans if span.end > until])}
+        return sorted(spans, key=lambda span: (span.end, span.number))
+
+
+class _Counted:
+    """Windows of ``size`` values, one starting with every so many. Each key has its own, the oldest first."""
+
+    def __init__(self, size: int, every: int, ledger: Ledger) -> None:
+        self.size = size
+        self.every = every
+        self.ledger = ledger
+        self.open: dict[Hashable, list[Span]] = {}
+        self.full: list[Span] = []
+        self.touched: dict[int, Span] | None = None
+        self.gone: set[int] = set()
+        self.opened = 0
+
+    @property
+    def next_end(self) -> float:
+        return min((span.end for span in self.full), default=inf)
+
+    def restore(self, spans: Sequence[Span]) -> None:
+        for span in sorted(spans, key=lambda span: span.number):
+            span.count = len(span.values)
+            (self.full if span.count >= self.size else self.open.setdefault(span.key, [])).append(span)
+        self.opened = max((max(span.number, span.id) for span in spans), default=0)
+
+    def add(
+        self, times: list[float], keys: Sequence[Hashable], values: list[Any], tokens: Sequence[Token], closed: float
+    ) -> dict[int, float]:
+        groups: defaultdict[Hashable, list[int]] = defaultdict(list)
+        for i, key in enumerate(keys):
+            groups[key].append(i)
+        for key, places in groups.items():
+            spans = self.open.setdefault(key, [])
+            while places:
+                if not spans or spans[-1].count >= self.every:
+                    self.opened += 1
+                    spans.append(Span(key, times[places[0]], times[places[0]], self.opened))
+                # As many as all of the open windows take before one is full or another one starts.
+                room = min(self.size - spans[0].count, self.every - spans[-1].count)
+                mine, places = places[:room], places[room:]
+                segment = [tokens[i] for i in mine]
+                parts: list[Sequence[Token]] = [segment]
+                if len(spans) > 1:
+                    parts = [(part,) for part in self.ledger.split(self.ledger.merge(parts), len(spans))]
+                for span, part in zip(spans, parts, strict=True):
+                    span.values += [values[i] for i in mine]
+                    span.segments.append(part)
+                    span.count += len(mine)
+                    span.end = max(span.end, times[mine[-1]])
+                    if self.touched is not None:
+                        self.touched[span.id] = span
+                if spans[0].count == self.size:
+                    self.full.append(spans.pop(0))
+            if not spans:
+                del self.open[key]
+        return {}
+
+    def close(self, until: float) -> list[Span]:
+        spans, self.full = self.full, []
+        if until == inf:
+            spans += [span for spans in self.open.values() for span in spans]
+            self.open.clear()
         return sorted(spans, key=lambda span: (span.end, span.number))

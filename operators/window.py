@@ -49,7 +49,7 @@ def window(
     idle: Duration | None = "30s",
     late: Sink[Any] | DeadLetter | Literal["drop"] | None = None,
 ) -> Operator[T, Window[Any, T]]:
-    """Collect values into windows of a `tumbling`, `hopping` or `session` kind, one for each key that ``by`` gives.
+    """Collect values into windows of a `tumbling`, `hopping`, `session` or `count` kind, one for each key that ``by`` gives.
 
     By event time, which ``time`` gives (seconds since 1970, or a datetime with a time zone), a window closes when a
     value comes that is at least ``lateness`` past its end; a message that `retry` holds in the process is waited for,
@@ -57,6 +57,9 @@ def window(
     nothing for ``idle`` (``None``: never mind). When no source gave a value for ``idle``, and when the pipeline drains, all
     windows close; should more of such a window come, it opens again and gives a second `Window`. Without ``time``, a
     value's time is when it came, and windows close by the clock.
+
+    Windows by `count`, as ``count(100)``, close when they are full, and go by the order in which values come: they take no
+    ``time``. One that is not full is given when the pipeline drains, or goes on in the next run where state is kept.
 
     A value whose window is closed fails with `LateError`. With ``late="drop"`` it is dropped, and with a sink, such as
     ``late=sqlite.queue("late")`` or ``late=dead_letter("late")``, it goes there, operators before it included.
@@ -70,7 +73,8 @@ def window(
     Keeps the delivery guarantee: the messages of a window are acknowledged together, when everything made of it is safe,
     so a window holds their credit. A message whose time or key cannot be told fails.
 
-    Raises `GraphError` where ``lateness`` or ``late`` is given without ``time``, or is not what it should be.
+    Raises `GraphError` where ``lateness`` or ``late`` is given without ``time``, ``time`` for windows by count, or one of
+    these is not what it should be.
 
     >>> from warren import Pipeline
     >>> from warren.connectors import memory
@@ -80,10 +84,17 @@ def window(
     [(0.0, [0, 59]), (60.0, [60])]
     """
     if not isinstance(kind, Kind):
-        raise GraphError(f"window({kind!r}): give a kind of window: tumbling('1h'), hopping('1h', '15m') or session('10m')")
+        raise GraphError(
+            f"window({kind!r}): give a kind of window: tumbling('1h'), hopping('1h', '15m'), session('10m') or count(100)"
+        )
     for function, field in ((by, "by"), (time, "time")):
         if function is not None and not callable(function):
             raise GraphError(f"window({kind}, {field}={function!r}): give a function of one value")
+    if kind.counts and time is not None:
+        raise GraphError(
+            f"window({kind}, time=...): a window by count closes when it is full, whatever the time; leave out time=, or "
+            "choose tumbling, hopping or session"
+        )
     if isinstance(late, DeadLetter):
         late = late.as_sink()
     if isinstance(late, Operator):
@@ -130,7 +141,16 @@ class _Window(Operator[Any, Window[Any, Any]]):
 
     @property
     def holds(self) -> int | None:
-        return None
+        return int(self.kind.size) if self.kind.counts else None
+
+    @property
+    def timed(self) -> bool:
+        # Of how many keys there is one that is not full yet, only time tells.
+        return not self.kind.counts or self.by is not None
+
+    @property
+    def shelves(self) -> bool:
+        return True
 
     def branches(self) -> Iterator[tuple[str, Step]]:
         if self.late is not None:

@@ -33,9 +33,12 @@ def check_flow(name: str, flow: Any) -> Flow:
     raise GraphError(f"pipeline {name!r}: {flow!r} is not a flow; compose it as source | operators | sink")
 
 
-def required_credit(flow: Flow) -> tuple[int, bool]:
-    """The least credit with which every batch can fill, and whether something is held that only time bounds."""
-    held = _held(flow.steps, _source_held(flow.source))
+def required_credit(flow: Flow, *, keeps: bool = False) -> tuple[int, bool]:
+    """The least credit with which every batch can fill, and whether something is held that only time bounds.
+
+    ``keeps`` says that the pipeline keeps state.
+    """
+    held = _held(flow.steps, _source_held(flow.source, keeps), keeps)
     return held.total + 1, held.timed
 
 
@@ -50,23 +53,23 @@ class _Held(NamedTuple):
     timed: bool = False
 
 
-def _source_held(source: Source[Any]) -> _Held:
+def _source_held(source: Source[Any], keeps: bool) -> _Held:
     if isinstance(source, Stream):
-        return _held(source.steps, _source_held(source.source))
-    return _joined([_source_held(part) for _, part in source.branches() if isinstance(part, Source)], _Held())
+        return _held(source.steps, _source_held(source.source, keeps), keeps)
+    return _joined([_source_held(part, keeps) for _, part in source.branches() if isinstance(part, Source)], _Held())
 
 
-def _held(steps: Sequence[Operator[Any, Any]], before: _Held) -> _Held:
+def _held(steps: Sequence[Operator[Any, Any]], before: _Held, keeps: bool) -> _Held:
     total, each, timed = before
     for step in steps:
-        holds = step.holds
+        holds = 0 if keeps and step.shelves else step.holds
         if step.spreads:
             each = 0
         if holds:
             total += (holds - 1) * each
             each *= holds
-        branches = [_held(_steps(branch), _Held(0, each)) for _, branch in step.branches()]
-        total, each, timed = _joined(branches, _Held(total, each, timed or holds is None))
+        branches = [_held(_steps(branch), _Held(0, each), keeps) for _, branch in step.branches()]
+        total, each, timed = _joined(branches, _Held(total, each, timed or step.timed))
     return _Held(total, each, timed)
 
 
@@ -92,14 +95,14 @@ def derive_credit(name: str, flow: Flow, credit: int | None, *, keeps: bool = Fa
     """
     if credit is None:
         return _derived(flow, keeps)[0]
-    need, _ = required_credit(flow)
+    need, _ = required_credit(flow, keeps=keeps)
     if not isinstance(credit, int) or isinstance(credit, bool) or credit < 1:
         raise GraphError(f"pipeline {name!r}: credit={credit!r} must be a whole number of at least 1")
     if credit < need:
         raise GraphError(
             f"pipeline {name!r}: its batches hold up to {need} messages before the last one fills, more than "
             f"credit={credit}, so they would wait for ever; "
-            f"give credit={need} or more, make the batches smaller, or leave credit out"
+            f"give credit={need} or more, make the batches or the windows by count smaller, or leave credit out"
         )
     return credit
 
@@ -117,7 +120,7 @@ def credit_reason(flow: Flow, *, keeps: bool = False) -> str:
 
 
 def _derived(flow: Flow, keeps: bool) -> tuple[int, str]:
-    need, unbounded = required_credit(flow)
+    need, unbounded = required_credit(flow, keeps=keeps)
     if any(is_frame(inlet.type) for inlet in flow.source.inlets()) and not unbounded:
         usual = _FRAME_CREDIT, "the usual for frames"
     elif keeps:

@@ -12,6 +12,7 @@ from warren.core.chunk import Chunk
 from warren.core.frozen import thaw_key
 from warren.core.graph import Operator
 from warren.core.message import Batch
+from warren.operators import count
 from warren.operators.window import hopping, session, tumbling, window
 
 KINDS = pytest.mark.parametrize("kind", [tumbling(10), hopping(10, 5), session(10)])
@@ -102,3 +103,23 @@ def test_what_comes_once_more_is_in_its_window_already() -> None:
     assert [bench.run.kinds[token].name for token in tokens] == ["DELIVERED"] * 3
     bench.push(25)
     assert found(bench) == [(1, 0.0, [1]), (0, 0.0, [2, 4])]
+
+
+def test_a_window_by_count_fills_over_several_runs() -> None:
+    rows: Rows = {}
+    by_two = window(count(3, every=2), by=lambda n: n % 2)
+    KeptBench(by_two, rows).push(2, 4, 1).checkpoint()
+    KeptBench(by_two, rows).push(3).checkpoint().finish()
+    bench = KeptBench(by_two, rows).push(6, 5)
+    assert [(each.key, each.values) for each in bench.values] == [(0, [2, 4, 6]), (1, [1, 3, 5])]
+    bench.checkpoint()
+    again = KeptBench(by_two, rows).wait(0.1)
+    assert found(again) == found(bench)
+    again.deliver().checkpoint().push(8, 10)
+    assert [(each.key, each.values) for each in again.values[2:]] == [(0, [6, 8, 10])]
+
+
+def test_windows_by_count_that_start_at_once_are_told_apart() -> None:
+    bench = KeptBench(window(count(2)), {}).push(1, 2, 3, 4)
+    ids = bench.run.ledger.columns(bench.out[0].tokens).ids
+    assert ids is not None and len(set(ids)) == 2

@@ -1,13 +1,17 @@
 """Which windows a value belongs to, whatever the kind."""
 
 from math import inf
+from random import Random
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from warren.core.errors import GraphError
 from warren.core.message import Batch
-from warren.core.receipt import Ledger
-from warren.operators.spans import Kind, hopping, session, tumbling
+from warren.core.receipt import DELIVERED, Ledger
+from warren.operators.spans import Kind, counted, hopping, session, tumbling
 
 
 def spans(kind: Kind, *times: float) -> list[tuple[float, float, list[float]]]:
@@ -37,3 +41,48 @@ def test_sessions_end_after_a_gap_and_are_joined_by_a_value_between_them() -> No
 def test_a_length_must_be_above_zero(kind: type) -> None:
     with pytest.raises(GraphError):
         kind("0s")
+
+
+def plainly(size: int, every: int, keys: list[str]) -> list[tuple[str, list[int], bool]]:
+    """Windows by count, one key after the other: the key, the values, and whether it is full."""
+    found = []
+    for key in sorted(set(keys)):
+        mine = [i for i, each in enumerate(keys) if each == key]
+        cut = [mine[start : start + size] for start in range(0, len(mine), every)]
+        found += [(key, values, len(values) == size) for values in cut]
+    return found
+
+
+@given(st.integers(1, 6), st.integers(1, 6), st.lists(st.sampled_from("ab"), max_size=30), st.randoms(use_true_random=False))
+def test_windows_by_count_equal_the_plain_computation(size: int, every: int, keys: list[str], chance: Random) -> None:
+    every = min(every, size)
+    told: list[int] = []
+    ledger = Ledger(lambda delivery, tokens, outcome: told.extend(tokens))
+    windows = counted(size, every).open(ledger)
+    full, rest = [], list(range(len(keys)))
+    while rest:
+        mine, rest = rest[: (step := chance.randint(1, 7))], rest[step:]
+        tokens = ledger.accept("here", Batch(bodies=mine, handles=mine), 0.0).tokens
+        assert windows.add([1.0 * i for i in mine], [keys[i] for i in mine], mine, tokens, -inf) == {}
+        full += windows.close(mine[-1])
+    left = windows.close(inf)
+    assert windows.next_end == inf
+    found = [(span.key, span.values, True) for span in full] + [(span.key, span.values, False) for span in left]
+    assert sorted(found) == sorted(plainly(size, every, keys))
+    for span in full + left:
+        assert (span.start, span.end) == (span.values[0], span.values[-1])
+        ledger.settle([ledger.merge(span.segments)], DELIVERED)
+    assert sorted(told) == sorted(set(told)) and len(told) == len(keys)
+
+
+@pytest.mark.parametrize("size", [0, -1, True, 1.5, "3"])
+def test_a_count_is_a_whole_number_above_zero(size: Any) -> None:
+    with pytest.raises(GraphError, match="how many values make a window"):
+        counted(size)
+    with pytest.raises(GraphError, match="how many values make a window"):
+        counted(10, size)
+
+
+def test_values_between_two_windows_by_count_are_refused() -> None:
+    with pytest.raises(GraphError, match="would be in none"):
+        counted(2, 3)

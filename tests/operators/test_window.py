@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.operators.fake import Bench
 from warren.core.errors import GraphError, HandlerError
-from warren.operators import map
+from warren.operators import count, map
 from warren.operators.window import Window, hopping, session, tumbling, window
 
 
@@ -151,6 +151,10 @@ def test_what_cannot_work_is_refused() -> None:
         (lambda: window(tumbling(1), late="drop"), "without time= nothing can be late"),
         (lambda: window(tumbling(1), time=itself, late="keep"), "late='drop'"),  # type: ignore[call-overload]
         (lambda: window(tumbling(1), time=itself, late=map(str)), r"late values must end there.*late=map\(str\) \| sqlite"),  # type: ignore[call-overload]
+        (lambda: window(count(5), time=itself), "closes when it is full, whatever the time"),
+        (lambda: window(count(5), lateness=3), "without time= nothing can be late"),
+        (lambda: window(count()), "or count\\(100\\)"),  # type: ignore[call-overload]
+        (lambda: count(every=5), "how many values make a window too"),  # type: ignore[call-overload]
         (lambda: window(tumbling(1), by=3), "give a function"),  # type: ignore[call-overload]
         (lambda: window(tumbling(1), time=itself, idle=0), "idle must be longer"),
     ]:

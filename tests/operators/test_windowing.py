@@ -11,8 +11,9 @@ from warren import Pipeline
 from warren.connectors import memory
 from warren.core.chunk import Chunk
 from warren.core.errors import GraphError, LateError
-from warren.operators import batch, dead_letter, exponential, map, retry
-from warren.operators.window import session, tumbling, window
+from warren.core.receipt import DELIVERED
+from warren.operators import batch, count, dead_letter, exponential, map, retry
+from warren.operators.window import Window, session, tumbling, window
 
 
 def itself(value: Any) -> Any:
@@ -144,3 +145,27 @@ def test_in_a_pipeline_event_time_waits_for_a_retry() -> None:
     trial = Pipeline("waits", memory.items([]) | minutes | memory.into([])).test([1, 5, 12, 25])
     assert [sorted(w.values) for w in trial.values] == [[1, 5], [12], [25]]
     assert trial.outcomes == {"delivered": 4}
+
+
+def test_a_window_by_count_closes_when_it_is_full() -> None:
+    bench = Bench(window(count(2), by=lambda e: e[0]), start=100).push("a1").wait(1).push("b1").wait(1).push("a2", "a3")
+    assert bench.values == [Window("a", 100.0, 102.0, ["a1", "a2"])]
+    assert bench.wait(1_000_000).values[1:] == []
+    bench.finish()
+    assert [(w.key, w.values) for w in bench.values[1:]] == [("b", ["b1"]), ("a", ["a3"])]
+
+
+def test_windows_by_count_that_overlap_settle_a_value_with_the_last_of_them() -> None:
+    bench = Bench(window(count(3, every=2))).push(*range(4))
+    assert [w.values for w in bench.values] == [[0, 1, 2]]
+    bench.run.ledger.settle(bench.out[0].tokens, DELIVERED)
+    assert bench.kinds() == ["DELIVERED", "DELIVERED", "", ""]
+    bench.out.clear()
+    assert [w.values for w in bench.push(4).values] == [[2, 3, 4]]
+    bench.finish()
+
+
+def test_a_key_that_cannot_be_told_is_in_no_window_by_count() -> None:
+    bench = Bench(window(count(2), by=lambda n: 1 // n)).push(2, 0, 3).finish()
+    assert [w.values for w in bench.values] == [[2, 3]]
+    assert [f.value for f in bench.failures] == [0]

@@ -16,6 +16,7 @@ from typing import Any
 from tests.pipelines.world import Queue, Recorded, Violation, virtually
 from warren.core.errors import ConnectorError, PartialWriteError, ShutdownError
 from warren.core.graph import Operator, Sink
+from warren.operators.aggregations import count
 from warren.operators.backoff import constant
 from warren.operators.batch import batch
 from warren.operators.broadcast import broadcast
@@ -332,6 +333,8 @@ class Story:
         # Values fail late unless they are waited for or have a branch of their own, and the book is told of failures before.
         ends = [{}, {**timed, "lateness": "1h"}, *[{**timed, "late": None}] * (depth > 0)]
         options = self.draw.choice(ends)
+        if not options and self.draw.random() < 0.3:
+            kind = count(self.draw.choice([1, 2, 5]))
         if "late" in options:
             options["late"] = self.branch(depth - 1)
         whole = window(kind, by=by, **options)
