@@ -102,7 +102,7 @@ class Stream(Source[T_co]):
 
     def __init__(self, source: Source[Any], steps: tuple[Operator[Any, Any], ...]) -> None:
         self.source: Source[Any] = source.source if isinstance(source, Stream) else source
-        self.steps: tuple[Operator[Any, Any], ...] = (*source.steps, *steps) if isinstance(source, Stream) else steps
+        self.steps: tuple[Operator[Any, Any], ...] = linked((*source.steps, *steps) if isinstance(source, Stream) else steps)
 
     @property
     def name(self) -> str:
@@ -159,6 +159,10 @@ class Operator(Step, Generic[In_contra, Out_co]):
             return Ended(self.steps, other)
         raise self._misplaced(other)
 
+    def before(self, following: Operator[Any, Any]) -> Operator[Any, Any]:
+        """This operator where that one follows: another one where it can do part of its work, else itself."""
+        return self
+
     def attach(self, stage: Stage) -> Handler:
         """Start in one running pipeline; return what handles a chunk."""
         raise NotImplementedError(f"{type(self).__name__} must implement attach(stage)")
@@ -172,11 +176,16 @@ class Operator(Step, Generic[In_contra, Out_co]):
         return compile_operator(self, stage)
 
 
+def linked(steps: Sequence[Operator[Any, Any]]) -> tuple[Operator[Any, Any], ...]:
+    """Operators that follow each other, where each knows the next one."""
+    return (*map(lambda step, following: step.before(following), steps, steps[1:]), *steps[-1:])
+
+
 class Chain(Operator[In_contra, Out_co]):
     """Operators that follow each other, as one."""
 
     def __init__(self, steps: tuple[Operator[Any, Any], ...]) -> None:
-        self._steps = steps
+        self._steps = linked(steps)
 
     @property
     def steps(self) -> tuple[Operator[Any, Any], ...]:
@@ -213,7 +222,7 @@ class Ended(Sink[In_contra]):
     """Operators followed by a sink."""
 
     def __init__(self, steps: tuple[Operator[Any, Any], ...], sink: Sink[Any]) -> None:
-        self.steps: tuple[Operator[Any, Any], ...] = (*steps, *sink.steps) if isinstance(sink, Ended) else steps
+        self.steps: tuple[Operator[Any, Any], ...] = linked((*steps, *sink.steps) if isinstance(sink, Ended) else steps)
         self.sink: Sink[Any] = sink.sink if isinstance(sink, Ended) else sink
 
     @property
@@ -243,10 +252,8 @@ class Flow(Step):
     def __init__(self, source: Source[Any], sink: Sink[Any]) -> None:
         stream, ended = isinstance(source, Stream), isinstance(sink, Ended)
         self.source: Source[Any] = source.source if stream else source  # type: ignore[attr-defined]  # a Stream has it
-        self.steps: tuple[Operator[Any, Any], ...] = (
-            *(source.steps if isinstance(source, Stream) else ()),
-            *(sink.steps if isinstance(sink, Ended) else ()),
-        )
+        before: tuple[Operator[Any, Any], ...] = source.steps if isinstance(source, Stream) else ()
+        self.steps: tuple[Operator[Any, Any], ...] = linked((*before, *(sink.steps if isinstance(sink, Ended) else ())))
         self.sink: Sink[Any] = sink.sink if ended else sink  # type: ignore[attr-defined]  # an Ended has it
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 from warren.core.chunk import Chunk, Failure, apply_each
@@ -12,13 +12,14 @@ from warren.core.graph import Operator, name_of
 from warren.core.stage import Handler, Stage
 from warren.core.state import Table
 from warren.operators.aggregations import Aggregation, added
-from warren.operators.expressions import is_expression, of_frame
-from warren.operators.window import Window
+from warren.operators.expressions import is_expression
+from warren.operators.figures import Figures, Summed
+from warren.operators.windowing import Window
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["aggregate"]
+__all__ = ["OfWindows", "aggregate"]
 
 T = TypeVar("T")
 Groups: TypeAlias = "defaultdict[Hashable, list[Any]]"
@@ -41,8 +42,13 @@ def aggregate(*, by: Callable[[Any], Hashable] | None = None, **aggregations: An
     Keeps the delivery guarantee: the messages of a row are acknowledged when the row is safe. Without
     ``Pipeline(state=...)`` running figures live in memory and start anew when the pipeline is started again. With it they go
     on where they were and a message with an id is counted once; the row of one that is delivered again has the figures as
-    they are by then. A message whose key or figure cannot be computed fails, and is not counted; in a window it fails the
-    window.
+    they are by then. A message whose key or figure cannot be computed fails, and is not counted.
+
+    Directly behind a `window`, the figures are kept up to date as values come, in place of these: memory and state are as
+    large as the number of windows. That is not so where an aggregation needs all values (`collect`, `quantile` and
+    `distinct_count` without ``error``, an expression) or cannot be joined where windows are (`custom` without ``merge`` in
+    sessions); then, and behind other steps, a value whose figure cannot be computed fails its window. Sums of floats may
+    differ between the two in their last digits.
 
     Raises `GraphError` where there is no aggregation, or one takes the name ``key``, ``start`` or ``end``.
 
@@ -63,58 +69,45 @@ def aggregate(*, by: Callable[[Any], Hashable] | None = None, **aggregations: An
         if not isinstance(aggregation, Aggregation) and not is_expression(aggregation):
             hint = f"{field}={name_of(aggregation)}()" if callable(aggregation) else f"{field}=count()"
             raise GraphError(f"aggregate({field}={aggregation!r}): this is not an aggregation; write {hint}")
-    figures = _Figures(aggregations)
-    return _OfWindows(figures) if by is None else _Running(by, figures)
+    figures = Figures(aggregations)
+    return OfWindows(figures) if by is None else _Running(by, figures)
 
 
-class _Figures:
-    """The fields of a row. All expressions are computed together, as one aggregation that has no name."""
+class OfWindows(Operator[Any, dict[str, Any]]):
+    """Made by `aggregate` without ``by``."""
 
-    def __init__(self, given: Mapping[str, Any]) -> None:
-        self.fields = tuple(given)
-        named: dict[str | None, Aggregation[Any]] = {f: a for f, a in given.items() if isinstance(a, Aggregation)}
-        if len(named) < len(given):
-            named[None] = of_frame({field: each for field, each in given.items() if field not in named})
-        self.names = tuple(named)
-        self.aggregations = tuple(named.values())
-
-    def row(self, states: Iterable[Any]) -> dict[str, Any]:
-        """The figures of some states, in the order they were asked for."""
-        found: dict[Any, Any] = {
-            name: a.result(state) for name, a, state in zip(self.names, self.aggregations, states, strict=True)
-        }
-        if None in found:
-            found |= found.pop(None)
-            return {field: found[field] for field in self.fields}
-        return found
-
-
-class _OfWindows(Operator[Any, dict[str, Any]]):
-    def __init__(self, figures: _Figures) -> None:
+    def __init__(self, figures: Figures) -> None:
         self.figures = figures
 
     @property
     def name(self) -> str:
+        """What errors, drawings and recordings call it."""
         return f"aggregate({', '.join(self.figures.fields)})"
 
     def attach(self, stage: Stage) -> Handler:
+        """Make a row of each window: of its values, or of what the window before has kept in their place."""
+        aggregations = self.figures.aggregations
+
         def row(window: Any) -> dict[str, Any]:
-            if not isinstance(window, Window):
+            if isinstance(window, Summed):
+                states = window.states
+            elif isinstance(window, Window):
+                values = window.values
+                states = [
+                    a.fold(a.initial, values if a.extract is None else list(map(a.extract, values))) for a in aggregations
+                ]
+            else:
                 raise HandlerError(
                     f"{stage}: got {shorten(window)}, which is not a window; put window(...) before it, "
                     "or give by= for running figures"
                 )
-            states = [
-                a.fold(a.initial, window.values if a.extract is None else list(map(a.extract, window.values)))
-                for a in self.figures.aggregations
-            ]
             return {"key": window.key, "start": window.start, "end": window.end} | self.figures.row(states)
 
         return lambda chunk: stage.survivors(chunk, *apply_each(row, chunk.values))
 
 
 class _Running(Operator[Any, dict[str, Any]]):
-    def __init__(self, by: Callable[[Any], Hashable], figures: _Figures) -> None:
+    def __init__(self, by: Callable[[Any], Hashable], figures: Figures) -> None:
         self.by = by
         self.figures = figures
 
@@ -141,7 +134,7 @@ class _Running(Operator[Any, dict[str, Any]]):
 class _Table:
     """The state of every key."""
 
-    def __init__(self, figures: _Figures, states: Any) -> None:
+    def __init__(self, figures: Figures, states: Any) -> None:
         self.figures = figures
         self.states: dict[Hashable, Any] = states
         self.made: dict[Hashable, dict[str, Any]] = {}

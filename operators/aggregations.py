@@ -10,7 +10,7 @@ from itertools import chain
 from typing import Any, Generic, TypeVar, overload
 
 from warren.core.errors import GraphError, shorten
-from warren.operators.spans import Kind, counted
+from warren.operators.kinds import Kind, counted
 
 __all__ = [
     "Aggregation",
@@ -42,10 +42,10 @@ class Aggregation(Generic[T_contra]):
     ``extract`` says what to take of each value (``None`` for the value itself). ``fold(state, column)`` gives the state
     after a list of what was extracted, ``merge(a, b)`` the state of two groups as one, the values of ``a`` before those of
     ``b`` (``None`` where two states cannot be joined); ``result`` makes the figure of a state. A state can be pickled, and
-    is never changed: the next one is another object.
+    is never changed: the next one is another object. ``grows`` says that it is as large as all values together.
     """
 
-    __slots__ = ("extract", "fold", "initial", "merge", "result")
+    __slots__ = ("extract", "fold", "grows", "initial", "merge", "result")
 
     def __init__(
         self,
@@ -54,6 +54,7 @@ class Aggregation(Generic[T_contra]):
         result: Callable[[Any], Any] | None = None,
         extract: Callable[[T_contra], Any] | None = None,
         merge: Callable[[Any, Any], Any] | None = None,
+        grows: bool = False,
     ) -> None:
         if extract is not None and not callable(extract):
             raise GraphError(f"aggregate: {shorten(extract)} is not a function of one value")
@@ -62,6 +63,7 @@ class Aggregation(Generic[T_contra]):
         self.result: Callable[[Any], Any] = result or (lambda state: state)
         self.extract = extract
         self.merge = merge
+        self.grows = grows
 
 
 @overload
@@ -176,7 +178,7 @@ def quantile(q: float, of: Callable[[T], Any] | None = None, *, error: float | N
         low = ordered[int(whole)]
         return low + (ordered[int(whole) + 1] - low) * part if part else low
 
-    return Aggregation([], _sorted, result, of, _sorted)
+    return Aggregation([], _sorted, result, of, _sorted, grows=True)
 
 
 def distinct_count(of: Callable[[T], Any] | None = None, *, error: float | None = None) -> Aggregation[T]:
@@ -196,7 +198,7 @@ def distinct_count(of: Callable[[T], Any] | None = None, *, error: float | None 
         from warren.operators.sketches import Distinct
 
         return _sketch(Distinct.within(error), lambda sketch: sketch.estimate, of)
-    return Aggregation(frozenset(), lambda state, column: state.union(column), len, of, _union)
+    return Aggregation(frozenset(), lambda state, column: state.union(column), len, of, _union, grows=True)
 
 
 def top(k: int, of: Callable[[T], Hashable] | None = None, *, capacity: int | None = None) -> Aggregation[T]:
@@ -224,7 +226,7 @@ def top(k: int, of: Callable[[T], Hashable] | None = None, *, capacity: int | No
 
 def collect(of: Callable[[T], Any] | None = None) -> Aggregation[T]:
     """All of them in a list, in order of arrival."""
-    return Aggregation([], _plus, None, of, _plus)
+    return Aggregation([], _plus, None, of, _plus, grows=True)
 
 
 def custom(initial: S, step: Callable[[S, T], S], merge: Callable[[S, S], S] | None = None) -> Aggregation[T]:

@@ -47,4 +47,4 @@ def of_frame(expressions: Mapping[str, pl.Expr]) -> Aggregation[Any]:
             raise ValueError(f"Polars cannot compute this: {error}") from None
         return found.row(0, named=True)
 
-    return Aggregation([], lambda values, column: values + column, result, merge=lambda a, b: a + b)
+    return Aggregation([], lambda values, column: values + column, result, merge=lambda a, b: a + b, grows=True)

@@ -20,12 +20,16 @@ _WATERMARK = "watermark"
 
 
 class Shelf:
-    """Keeps the windows of one step: under the id of each what it is of, in part 0, and its values in the parts behind."""
+    """Keeps the windows of one step: under the id of each what it is of, in part 0, and its values in the parts behind.
 
-    def __init__(self, stage: Stage, table: Table, open: OpenWindows) -> None:
+    With ``sums`` a window has figures in place of values; these are in part 0 too.
+    """
+
+    def __init__(self, stage: Stage, table: Table, open: OpenWindows, *, sums: bool) -> None:
         self.stage = stage
         self.table = table
         self.open = open
+        self.sums = sums
         self.touched = open.touched = {}
         self.outbox = stage.outbox(table)
         self.watermark = -inf
@@ -42,12 +46,15 @@ class Shelf:
             parts.setdefault(id, []).append((part, values))
         spans = []
         for id, head in self.table.items():
-            span = Span(*head)
+            span = Span(*head[:4])
             span.id = id  # type: ignore[assignment]  # it was written here
-            span.values = list(
-                chain.from_iterable(values for _, values in sorted(parts.get(id, ()), key=lambda each: each[0]))
-            )
-            span.saved = len(span.values)
+            if self.sums:
+                span.count, span.values = head[4:]
+            else:
+                span.values = list(
+                    chain.from_iterable(values for _, values in sorted(parts.get(id, ()), key=lambda each: each[0]))
+                )
+                span.saved = len(span.values)
             spans.append(span)
         self.open.restore(spans)
         self.table.parts.clear()
@@ -77,9 +84,13 @@ class Shelf:
         self._part += 1
         for id, span in self.touched.items():
             if id not in table.removed:
-                table.put(id, 0, (span.key, span.start, span.end, span.number))
-                table.put(id, self._part, span.values[span.saved :])
-                span.saved = len(span.values)
+                head = (span.key, span.start, span.end, span.number)
+                if self.sums:
+                    table.put(id, 0, (*head, span.count, span.values))
+                else:
+                    table.put(id, 0, head)
+                    table.put(id, self._part, span.values[span.saved :])
+                    span.saved = len(span.values)
                 span.segments.clear()
         self.touched.clear()
         open.gone.clear()

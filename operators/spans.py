@@ -1,17 +1,18 @@
-"""The kinds of windows (tumbling, hopping, session, by count), and the windows of a kind that are open."""
+"""The windows of a kind that are open."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from math import inf
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from warren.core.clock import Duration, seconds
-from warren.core.errors import GraphError
 from warren.core.receipt import Ledger, Token
 
-__all__ = ["Kind", "OpenWindows", "Span", "counted", "hopping", "session", "tumbling"]
+if TYPE_CHECKING:
+    from warren.operators.figures import Accumulator
+
+__all__ = ["Aligned", "Counted", "OpenWindows", "Sessions", "Span"]
 
 
 class Span:
@@ -33,6 +34,14 @@ class Span:
         self.id = number
         self.saved = 0
         self.count = 0
+
+    def put(self, values: list[Any], segment: Sequence[Token], states: list[Any] | None) -> None:
+        """Add values with their tokens; ``states`` are the figures with them, where these are kept in place of values."""
+        if states is None:
+            self.values += values
+        else:
+            self.values = states
+        self.segments.append(segment)
 
 
 class OpenWindows(Protocol):
@@ -66,89 +75,14 @@ class OpenWindows(Protocol):
         ...
 
 
-class Kind:
-    """A kind of window; made by `tumbling`, `hopping`, `session` or `count`. ``counts``: of so many values, not of time."""
-
-    def __init__(self, name: str, size: float, every: float | None, counts: bool = False) -> None:
-        self.name = name
-        self.size = size
-        self.every = every
-        self.counts = counts
-
-    def open(self, ledger: Ledger) -> OpenWindows:
-        """Start with no window open."""
-        if self.counts:
-            return _Counted(int(self.size), int(self.every or self.size), ledger)
-        return _Sessions(self.size) if self.every is None else _Aligned(self.size, self.every, ledger)
-
-    def __repr__(self) -> str:
-        """How it is written."""
-        return self.name
-
-
-def tumbling(size: Duration) -> Kind:
-    """Windows of equal length that follow each other, counted from 1970 in UTC: `tumbling("1h")` starts on the hour.
-
-    Raises `GraphError` where ``size`` is not a duration above zero.
-
-    >>> tumbling("1h30m")
-    tumbling(1h30m)
-    """
-    length = _positive("tumbling", size)
-    return Kind(f"tumbling({size})", length, length)
-
-
-def hopping(size: Duration, every: Duration) -> Kind:
-    """Windows of length ``size``, one starting ``every`` so often, counted from 1970 in UTC; a value is in several.
-
-    Raises `GraphError` where these are not durations above zero, or ``every`` exceeds ``size``.
-
-    >>> hopping("1h", every="15m")
-    hopping(1h, every 15m)
-    """
-    length, step = _positive("hopping", size), _positive("hopping", every)
-    if step > length:
-        raise GraphError(f"hopping({size!r}, {every!r}): values between two windows would be in none; use every <= size")
-    return Kind(f"hopping({size}, every {every})", length, step)
-
-
-def session(gap: Duration) -> Kind:
-    """Windows that end when nothing came for ``gap``; one lasts from its first value until ``gap`` after its last.
-
-    Raises `GraphError` where ``gap`` is not a duration above zero.
-
-    >>> session("10m")
-    session(10m)
-    """
-    return Kind(f"session({gap})", _positive("session", gap), None)
-
-
-def counted(size: int, every: int | None = None) -> Kind:
-    """What `count` makes of a number."""
-    for each in (size, size if every is None else every):
-        if not isinstance(each, int) or isinstance(each, bool) or each < 1:
-            raise GraphError(f"count({each!r}): give how many values make a window, a whole number of at least 1")
-    if every is None:
-        return Kind(f"count({size})", size, None, True)
-    if every > size:
-        raise GraphError(f"count({size}, every={every}): values between two windows would be in none; use every <= size")
-    return Kind(f"count({size}, every {every})", size, every, True)
-
-
-def _positive(kind: str, duration: Duration) -> float:
-    length = seconds(duration)
-    if length == 0:
-        raise GraphError(f"{kind}({duration!r}): a window must be longer than 0")
-    return length
-
-
-class _Aligned:
+class Aligned:
     """Windows at multiples of ``every``. Those with one end are kept together."""
 
-    def __init__(self, size: float, every: float, ledger: Ledger) -> None:
+    def __init__(self, size: float, every: float, ledger: Ledger, figures: Accumulator | None) -> None:
         self.size = size
         self.every = every
         self.ledger = ledger
+        self.figures = figures
         self.open: dict[float, dict[Hashable, Span]] = {}
         self.touched: dict[int, Span] | None = None
         self.gone: set[int] = set()
@@ -183,21 +117,35 @@ class _Aligned:
         for (first, last, key), positions in groups.items():
             if positions[0] in late:
                 continue
-            whole = len(groups) == 1
-            mine = values if whole else [values[i] for i in positions]
-            segment = tokens if whole else [tokens[i] for i in positions]
             while self.end(first) <= closed:
                 first += 1
+            numbers = (last,) if first == last else [first + i for i in range(int(last - first) + 1)]
+            states: list[list[Any]] | None = None
+            if self.figures is not None:
+                held = [self.held(last, key)] if first == last else [self.held(number, key) for number in numbers]
+                states, positions = self.figures.add(held, positions)
+                if not positions:
+                    continue
+            whole = len(positions) == len(values)
+            mine = values if whole or states is not None else [values[i] for i in positions]
+            segment = tokens if whole else [tokens[i] for i in positions]
             if first == last:
-                self.put(last, key, mine, segment)
+                self.put(last, key, mine, segment, None if states is None else states[0])
                 continue
-            numbers = [first + i for i in range(int(last - first) + 1)]
             parts = self.ledger.split(self.ledger.merge([segment]), len(numbers))
-            for number, part in zip(numbers, parts, strict=True):
-                self.put(number, key, mine, (part,))
+            for i, (number, part) in enumerate(zip(numbers, parts, strict=True)):
+                self.put(number, key, mine, (part,), None if states is None else states[i])
         return late
 
-    def put(self, number: float, key: Hashable, values: list[Any], segment: Sequence[Token]) -> None:
+    def held(self, number: float, key: Hashable) -> list[Any]:
+        """What the window that starts there has."""
+        windows = self.open.get(self.end(number))
+        span = None if windows is None else windows.get(key)
+        return [] if span is None else span.values
+
+    def put(
+        self, number: float, key: Hashable, values: list[Any], segment: Sequence[Token], states: list[Any] | None
+    ) -> None:
         end = self.end(number)
         windows = self.open.get(end)
         if windows is None:
@@ -207,8 +155,7 @@ class _Aligned:
         if span is None:
             self.opened += 1
             span = windows[key] = Span(key, number * self.every, end, self.opened)
-        span.values += values
-        span.segments.append(segment)
+        span.put(values, segment, states)
         if self.touched is not None:
             self.touched[span.id] = span
 
@@ -219,11 +166,12 @@ class _Aligned:
         return spans
 
 
-class _Sessions:
+class Sessions:
     """Windows that grow, and join where they meet. Each key has its own, in order of time."""
 
-    def __init__(self, gap: float) -> None:
+    def __init__(self, gap: float, figures: Accumulator | None) -> None:
         self.gap = gap
+        self.figures = figures
         self.open: dict[Hashable, list[Span]] = {}
         self.touched: dict[int, Span] | None = None
         self.gone: set[int] = set()
@@ -247,12 +195,25 @@ class _Sessions:
         late: dict[int, float] = {}
         for key, positions in groups.items():
             spans = list(self.open.pop(key, ()))
-            for run in self.runs(times, positions):
+            runs = self.runs(times, positions)
+            while runs:
+                run = runs.pop(0)
+                arrived = sorted(run)
                 start, end = times[run[0]], times[run[-1]] + self.gap
                 met = [span for span in spans if span.start < end and start < span.end]
                 if not met and end <= closed:
                     late.update((i, end) for i in run)
                     continue
+                states = None
+                if self.figures is not None:
+                    before = self.figures.join([span.values for span in met], arrived)
+                    if before is None:
+                        continue
+                    (states,), kept = self.figures.add([before], arrived)
+                    if len(kept) < len(run):
+                        # As if the others had not come.
+                        runs[:0] = self.runs(times, kept)
+                        continue
                 if len(met) == 1:
                     joined = met[0]
                     joined.start, joined.end = min(joined.start, start), max(joined.end, end)
@@ -269,9 +230,7 @@ class _Sessions:
                     joined.number = min(joined.number, span.number)
                     joined.values += span.values
                     joined.segments += span.segments
-                arrived = sorted(run)
-                joined.values += [values[i] for i in arrived]
-                joined.segments.append([tokens[i] for i in arrived])
+                joined.put([values[i] for i in arrived], [tokens[i] for i in arrived], states)
                 if self.touched is not None:
                     self.touched[joined.id] = joined
                 spans.append(joined)
@@ -297,13 +256,14 @@ class _Sessions:
         return sorted(spans, key=lambda span: (span.end, span.number))
 
 
-class _Counted:
+class Counted:
     """Windows of ``size`` values, one starting with every so many. Each key has its own, the oldest first."""
 
-    def __init__(self, size: int, every: int, ledger: Ledger) -> None:
+    def __init__(self, size: int, every: int, ledger: Ledger, figures: Accumulator | None) -> None:
         self.size = size
         self.every = every
         self.ledger = ledger
+        self.figures = figures
         self.open: dict[Hashable, list[Span]] = {}
         self.full: list[Span] = []
         self.touched: dict[int, Span] | None = None
@@ -316,7 +276,8 @@ class _Counted:
 
     def restore(self, spans: Sequence[Span]) -> None:
         for span in sorted(spans, key=lambda span: span.number):
-            span.count = len(span.values)
+            if self.figures is None:
+                span.count = len(span.values)
             (self.full if span.count >= self.size else self.open.setdefault(span.key, [])).append(span)
         self.opened = max((max(span.number, span.id) for span in spans), default=0)
 
@@ -335,13 +296,21 @@ class _Counted:
                 # As many as all of the open windows take before one is full or another one starts.
                 room = min(self.size - spans[0].count, self.every - spans[-1].count)
                 mine, places = places[:room], places[room:]
+                states: list[list[Any]] | None = None
+                if self.figures is not None:
+                    states, kept = self.figures.add([span.values for span in spans], mine)
+                    if len(kept) < len(mine):
+                        # As if the others had not come.
+                        places = kept + places
+                        if not spans[-1].count:
+                            spans.pop()
+                        continue
                 segment = [tokens[i] for i in mine]
                 parts: list[Sequence[Token]] = [segment]
                 if len(spans) > 1:
                     parts = [(part,) for part in self.ledger.split(self.ledger.merge(parts), len(spans))]
-                for span, part in zip(spans, parts, strict=True):
-                    span.values += [values[i] for i in mine]
-                    span.segments.append(part)
+                for i, (span, part) in enumerate(zip(spans, parts, strict=True)):
+                    span.put([values[i] for i in mine], part, None if states is None else states[i])
                     span.count += len(mine)
                     span.end = max(span.end, times[mine[-1]])
                     if self.touched is not None:

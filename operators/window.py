@@ -10,8 +10,10 @@ from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError
 from warren.core.graph import Operator, Sink, Step
 from warren.core.stage import Handler, Stage
+from warren.operators.aggregate import OfWindows
 from warren.operators.dead_letter import DeadLetter
-from warren.operators.spans import Kind, hopping, session, tumbling
+from warren.operators.figures import Figures
+from warren.operators.kinds import Kind, hopping, session, tumbling
 from warren.operators.windowing import ByClock, ByEvent, Window
 
 __all__ = ["Window", "hopping", "session", "tumbling", "window"]
@@ -122,6 +124,7 @@ class _Window(Operator[Any, Window[Any, Any]]):
         lateness: float,
         idle: float | None,
         late: Sink[Any] | str | None,
+        figures: Figures | None = None,
     ) -> None:
         self.kind = kind
         self.by = by
@@ -130,6 +133,7 @@ class _Window(Operator[Any, Window[Any, Any]]):
         self.idle = idle
         self.late = late if isinstance(late, Sink) else None
         self.drop = late == "drop"
+        self.figures = figures
 
     @property
     def name(self) -> str:
@@ -137,7 +141,8 @@ class _Window(Operator[Any, Window[Any, Any]]):
 
     @property
     def guarantee(self) -> str:
-        return "acknowledged together, after the window closes" + (", late values dropped" if self.drop else "")
+        kept = ", keeps figures in place of values" if self.figures is not None else ""
+        return f"acknowledged together, after the window closes{kept}" + (", late values dropped" if self.drop else "")
 
     @property
     def holds(self) -> int | None:
@@ -151,6 +156,12 @@ class _Window(Operator[Any, Window[Any, Any]]):
     @property
     def shelves(self) -> bool:
         return True
+
+    def before(self, following: Operator[Any, Any]) -> Operator[Any, Any]:
+        if not isinstance(following, OfWindows) or not following.figures.can_be_kept(joined=self.kind.joins):
+            return self
+        late = "drop" if self.drop else self.late
+        return _Window(self.kind, self.by, self.time, self.lateness, self.idle, late, following.figures)
 
     def branches(self) -> Iterator[tuple[str, Step]]:
         if self.late is not None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from datetime import UTC, datetime
+from itertools import compress
 from math import inf, isfinite
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
@@ -16,10 +17,14 @@ from warren.core.receipt import FILTERED
 from warren.core.stage import Stage
 from warren.operators.dead_letter import DeadLetterSink
 from warren.operators.event_time import EventTime
+from warren.operators.figures import Accumulator, Figures, Summed
+from warren.operators.kinds import Kind
 from warren.operators.shelf import Shelf
-from warren.operators.spans import Kind
 
 __all__ = ["ByClock", "ByEvent", "Settings", "Window"]
+
+Columns: TypeAlias = list[list[Any]]
+"""What is known of each value of a chunk: the time, the key, and what was extracted for figures."""
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -46,6 +51,7 @@ class Settings(Protocol):
     idle: float | None
     late: Sink[Any] | None
     drop: bool
+    figures: Figures | None
 
 
 class _Windows:
@@ -54,10 +60,13 @@ class _Windows:
     def __init__(self, operator: Settings, stage: Stage) -> None:
         self.operator = operator
         self.stage = stage
-        self.open = operator.kind.open(stage.ledger)
+        figures = operator.figures
+        self.figures = None if figures is None else Accumulator(figures)
+        self.open = operator.kind.open(stage.ledger, self.figures)
         self.timer: Callable[[], None] | None = None
-        table = stage.table("window")
-        self.shelf = None if table is None else Shelf(stage, table, self.open)
+        # Figures are another state than values, and other figures are another one.
+        table = stage.table("window" if figures is None else f"window | aggregate({', '.join(figures.fields)})")
+        self.shelf = None if table is None else Shelf(stage, table, self.open, sums=figures is not None)
         if self.shelf is not None:
             self.shelf.restore()
             if self.open.next_end < inf:
@@ -69,7 +78,8 @@ class _Windows:
         if self.open.next_end > until:
             return Chunk([], (), failures)
         spans = self.open.close(until)
-        windows = [Window(span.key, span.start, span.end, span.values) for span in spans]
+        made: Callable[..., Any] = Window if self.figures is None else Summed
+        windows = [made(span.key, span.start, span.end, span.values) for span in spans]
         if self.shelf is not None:
             chunk = self.shelf.give(spans, windows)
             chunk.failures = failures
@@ -82,14 +92,28 @@ class _Windows:
             self.stage.emit(chunk)
 
     def ask(
-        self, function: Callable[[Any], Any], subjects: list[Any], chunk: Chunk, failures: list[Failure]
-    ) -> tuple[list[Any], Chunk]:
-        """The answers for each subject, and the part of the chunk that has one."""
+        self, function: Callable[[Any], Any], subjects: list[Any], chunk: Chunk, columns: Columns, failures: list[Failure]
+    ) -> Chunk:
+        """Append the answers for each subject to the columns; returns the part of the chunk that has one."""
         answers, errors = apply_each(function, subjects)
-        if not errors:
-            return answers, chunk
-        failures += self.stage.failures(chunk, errors)
-        return answers, chunk.select([i not in errors for i in range(len(chunk.values))])
+        if errors:
+            failures += self.stage.failures(chunk, errors)
+            mask = [i not in errors for i in range(len(chunk.values))]
+            chunk = chunk.select(mask)
+            columns[:] = [list(compress(column, mask)) for column in columns]
+        columns.append(answers)
+        return chunk
+
+    def describe(self, chunk: Chunk, columns: Columns, failures: list[Failure]) -> Chunk:
+        """Append the keys, and what the figures are made of, to the columns."""
+        if self.operator.by is not None:
+            chunk = self.ask(self.key, chunk.values, chunk, columns, failures)
+        else:
+            columns.append([None] * len(chunk.values))
+        if self.figures is not None:
+            for extract in self.figures.extracts:
+                chunk = self.ask(extract, chunk.values, chunk, columns, failures)
+        return chunk
 
     def key(self, value: Any) -> Hashable:
         assert self.operator.by is not None
@@ -119,11 +143,18 @@ class _Windows:
         self.timer = None
         self.due()
 
-    def add(self, times: list[float], keys: Sequence[Hashable], chunk: Chunk, closed: float) -> dict[int, float]:
+    def add(self, columns: Columns, chunk: Chunk, closed: float, failures: list[Failure]) -> dict[int, float]:
         """Put values into their windows; give the ends of those that are closed, by position."""
+        times, keys, *extracted = columns
+        if self.figures is not None:
+            self.figures.take(chunk.values, extracted)
         late = self.open.add(times, keys, chunk.values, chunk.tokens, closed)
+        out: Collection[int] = late
+        if self.figures is not None and self.figures.errors:
+            failures += self.stage.failures(chunk, self.figures.errors)
+            out = late.keys() | self.figures.errors.keys()
         if self.shelf is not None:
-            self.shelf.take([t for i, t in enumerate(chunk.tokens) if i not in late] if late else chunk.tokens)
+            self.shelf.take([t for i, t in enumerate(chunk.tokens) if i not in out] if out else chunk.tokens)
         return late
 
     def resume(self) -> None:
@@ -152,11 +183,10 @@ class ByClock(_Windows):
         if self.shelf is not None:
             chunk = self.shelf.fresh(chunk)
         now = self.read_clock()
-        keys: Sequence[Hashable] = [None] * len(chunk.values)
-        if self.operator.by is not None:
-            keys, chunk = self.ask(self.key, chunk.values, chunk, failures)
+        columns: Columns = [[now] * len(chunk.values)]
+        chunk = self.describe(chunk, columns, failures)
         if chunk.values:
-            self.add([now] * len(chunk.values), keys, chunk, -inf)
+            self.add(columns, chunk, -inf, failures)
         out = self.closed(now, failures)
         self.wait(now)
         return out
@@ -188,23 +218,17 @@ class ByEvent(_Windows):
         self.event.hear(chunk.tokens)
         if self.shelf is not None:
             chunk = self.shelf.fresh(chunk)
-        times, chunk = self.ask(self.time, chunk.values, chunk, failures)
-        if not set(map(type, times)) <= {int, float} or not isfinite(sum(times)):
-            times, chunk = self.ask(self.seconds, times, chunk, failures)
-        keys: Sequence[Hashable] = [None] * len(times)
-        if self.operator.by is not None:
-            keys, errors = apply_each(self.key, chunk.values)
-            if errors:
-                times = [time for i, time in enumerate(times) if i not in errors]
-                left = self.stage.survivors(chunk, [v for i, v in enumerate(chunk.values) if i not in errors], errors)
-                failures += left.failures
-                chunk = left
-        if times:
+        columns: Columns = []
+        chunk = self.ask(self.time, chunk.values, chunk, columns, failures)
+        if not set(map(type, columns[0])) <= {int, float} or not isfinite(sum(columns[0])):
+            chunk = self.ask(self.seconds, columns.pop(), chunk, columns, failures)
+        chunk = self.describe(chunk, columns, failures)
+        if chunk.values:
             closed = self.event.watermark
-            self.event.advance(times, chunk.tokens)
-            late = self.add(times, keys, chunk, closed)
+            self.event.advance(columns[0], chunk.tokens)
+            late = self.add(columns, chunk, closed, failures)
             if late:
-                failures += self.refuse(late, times, chunk)
+                failures += self.refuse(late, columns[0], chunk)
         out = self.reach(failures)
         self.wait()
         return out

@@ -16,7 +16,8 @@ from typing import Any
 from tests.pipelines.world import Queue, Recorded, Violation, virtually
 from warren.core.errors import ConnectorError, PartialWriteError, ShutdownError
 from warren.core.graph import Operator, Sink
-from warren.operators.aggregations import count
+from warren.operators.aggregate import aggregate
+from warren.operators.aggregations import count, custom
 from warren.operators.backoff import constant
 from warren.operators.batch import batch
 from warren.operators.broadcast import broadcast
@@ -338,6 +339,10 @@ class Story:
         if "late" in options:
             options["late"] = self.branch(depth - 1)
         whole = window(kind, by=by, **options)
+        if self.draw.random() < 0.3:
+            # The window keeps what comes of its values in place of these.
+            leaves = custom((), lambda leaves, item: leaves + item.leaves, lambda a, b: a + b)
+            return whole | aggregate(leaves=leaves) | map(lambda row: Item(tuple(dict.fromkeys(row["leaves"]))))
         return whole | map(lambda held: Item(tuple({leaf: 0 for item in held.values for leaf in item.leaves})))
 
     def some_retry(self, depth: int) -> Operator[Any, Any]:

@@ -13,7 +13,7 @@ from warren import Pipeline
 from warren.connectors import rabbitmq, sqlite
 from warren.connectors.sqlite.state import StateFile
 from warren.core.state import Change
-from warren.operators import broadcast, map, scan, tumbling, window
+from warren.operators import aggregate, broadcast, count, map, scan, total, tumbling, window
 
 EVENTS, KEYS, SIZE = 3_000, 7, 100
 """How many events there are, of how many keys, and how many numbers long a window is."""
@@ -42,27 +42,23 @@ class DeadlyFile(StateFile):
 
 
 def queues(folder: Path, address: str) -> list[Any]:
-    """The source, the sink of windows and the sink of sums."""
+    """The source, and the sinks of windows, sums and figures."""
+    types = {"in": int, "windows": None, "sums": None, "figures": None}
     if address:
-        return [
-            rabbitmq.queue(name, int if name == "in" else None, broker=rabbitmq.Broker(address))
-            for name in ("in", "windows", "sums")
-        ]
-    return [sqlite.queue(folder / "q.db", name, int if name == "in" else None) for name in ("in", "windows", "sums")]
+        return [rabbitmq.queue(name, type, broker=rabbitmq.Broker(address)) for name, type in types.items()]
+    return [sqlite.queue(folder / "q.db", name, type) for name, type in types.items()]
 
 
 def pipeline(folder: Path, state: Any, address: str = "") -> Pipeline:
-    """Sums of each key in windows, and running sums of each key."""
-    source, windows, sums = queues(folder, address)
-    by_window = (
-        window(tumbling(SIZE), by=lambda n: n % KEYS, time=float, lateness=SIZE / 10, idle=None)
-        | map(lambda w: [w.key, w.start, len(w.values), sum(w.values)])
-        | windows
-    )
+    """Sums of each key in windows, of their values and as figures, and running sums of each key."""
+    source, windows, sums, figures = queues(folder, address)
+    hundreds = window(tumbling(SIZE), by=lambda n: n % KEYS, time=float, lateness=SIZE / 10, idle=None)
+    by_window = hundreds | map(lambda w: [w.key, w.start, len(w.values), sum(w.values)]) | windows
+    summed = aggregate(count=count(), sum=total())
+    as_figures = hundreds | summed | map(lambda row: [row["key"], row["start"], row["count"], row["sum"]]) | figures
     running = scan(lambda total, n: (n % KEYS, total[1] + 1, total[2] + n), (0, 0, 0), by=lambda n: n % KEYS) | sums
-    return Pipeline(
-        "keeping", source | broadcast(windows=by_window, sums=running), state=state, credit=256, checkpoint="50ms"
-    )
+    steps = broadcast(windows=by_window, sums=running, figures=as_figures)
+    return Pipeline("keeping", source | steps, state=state, credit=256, checkpoint="50ms")
 
 
 def main() -> None:

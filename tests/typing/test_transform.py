@@ -72,7 +72,7 @@ assert_type(for_each(map(amount), Order), Operator[Any, list[float]])
 assert_type(
     orders | window(tumbling("1m")) | aggregate(n=count(), m=mean(amount), e=pl.col("amount").max()), Source[dict[str, Any]]
 )
-assert_type(orders | window(count(100), by=number) | aggregate(n=count()), Source[dict[str, Any]])
+assert_type(orders | window(count(100), by=number) | aggregate(n=count(), m=mean(amount)), Source[dict[str, Any]])
 assert_type(window(tumbling("1m"), time=amount, late=memory.queue("late")), Operator[Order, Window[None, Order]])
 assert_type(window(tumbling("1m"), by=number, time=amount, late=dead_letter("late")), Operator[Order, Window[str, Order]])
 assert_type(aggregate(by=number, best=top(3, amount)), Operator[Order, dict[str, Any]])
