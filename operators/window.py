@@ -339,10 +339,11 @@ class _ByEvent(_Windows):
         self.watermark = max(self.watermark, reached - self.operator.lateness)
 
     def newest_origin(self, tokens: Sequence[Token]) -> int:
+        newest: Token | None = None
         try:
             newest = max(tokens)  # type: ignore[type-var]  # integers in nearly every case, else it raises
         except TypeError:
-            newest = tokens[0]
+            pass
         # A token alone is compared with nothing, so that it raised nothing says nothing.
         return newest if isinstance(newest, int) else max(next(self.stage.ledger.origins(token)) for token in tokens)
 

@@ -11,7 +11,7 @@ from warren import Pipeline
 from warren.connectors import memory
 from warren.core.chunk import Chunk
 from warren.core.errors import GraphError, HandlerError, LateError
-from warren.operators import exponential, map, retry
+from warren.operators import exponential, flat_map, map, retry
 from warren.operators.window import Window, hopping, session, tumbling, window
 
 
@@ -247,3 +247,18 @@ def test_in_a_pipeline_event_time_waits_for_a_retry() -> None:
     trial = Pipeline("waits", memory.items([]) | minutes | memory.into([])).test([1, 5, 12, 25])
     assert [sorted(w.values) for w in trial.values] == [[1, 5], [12], [25]]
     assert trial.outcomes == {"delivered": 4}
+
+
+def test_event_time_waits_for_a_retry_where_some_messages_became_several() -> None:
+    calls: list[int] = []
+
+    def copies(number: int) -> list[int]:
+        calls.append(number)
+        if number == 2 and calls.count(2) == 1:
+            raise ConnectionError("once")
+        return [number] * (2 if number > 2 else 1)
+
+    tens = flat_map(copies) | retry(exponential("5s")) | window(tumbling(10), time=itself)
+    trial = Pipeline("waits", memory.items([]) | tens | memory.into([])).test([1, 2, 35])
+    assert [window.values for window in trial.values] == [[1, 2], [35, 35]]
+    assert trial.dead_letters == {}
