@@ -262,3 +262,19 @@ def test_event_time_waits_for_a_retry_where_some_messages_became_several() -> No
     trial = Pipeline("waits", memory.items([]) | tens | memory.into([])).test([1, 2, 35])
     assert [window.values for window in trial.values] == [[1, 2], [35, 35]]
     assert trial.dead_letters == {}
+
+
+def test_event_time_waits_for_each_part_of_a_message_that_is_tried_again() -> None:
+    left = {1: 1, 2: 2}
+
+    def fail(number: int) -> int:
+        if left.get(number, 0):
+            left[number] -= 1
+            raise ConnectionError("not now")
+        return number
+
+    parts = flat_map(lambda numbers: numbers) | map(fail) | retry(exponential("5s"))
+    tens = parts | window(tumbling(10), time=itself)
+    trial = Pipeline("waits", memory.items([]) | tens | memory.into([])).test([[1, 2], [35]])
+    assert [window.values for window in trial.values] == [[1, 2], [35]]
+    assert trial.dead_letters == {}
