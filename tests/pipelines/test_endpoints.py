@@ -132,7 +132,9 @@ def test_an_interrupt_right_after_a_message_is_settled_does_not_hang_the_end() -
     async def main() -> None:
         pipeline = Pipeline("p", Queue(range(3), live=True) | map(lambda value: value) | Recorded())
         running = pipeline.start()
-        while (reader := next(iter(running._runtime._readers), None)) is None or reader._telling is None:
+        for _ in range(1000):
+            if any(reader._telling is not None for reader in running._runtime._readers):
+                break
             await asyncio.sleep(0)
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
