@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from tests.pipelines.crashing import check
 
-STORIES = int(os.environ.get("WARREN_STORIES", "250"))
+STORIES = int(os.environ.get("WARREN_STORIES", "200"))
 
 
-@settings(max_examples=STORIES, deadline=None, derandomize=STORIES == 250, database=None)
+@settings(max_examples=STORIES, deadline=None, derandomize=STORIES == 200, database=None)
 @given(seed=st.integers(0, 2**32))
 def test_figures_are_those_of_one_computation_whenever_the_worker_dies(seed: int) -> None:
     check(random.Random(seed))
