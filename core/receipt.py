@@ -8,7 +8,7 @@ becomes many, each gets a `Part`; where many become one, it gets a `Merge`.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import msgspec
@@ -203,7 +203,7 @@ class Ledger:
         self._settled = settled
         self._deliveries: dict[int, Delivery] = {}
         self._next = 0
-        self._waiting: set[int] = set()
+        self._waiting: dict[Token, int] = {}
         self._watchers: list[Callable[[Sequence[int], Outcome], None]] = []
         self.outstanding = 0
         self.scopes: dict[object, str] = {}
@@ -287,7 +287,8 @@ class Ledger:
     def _close(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome) -> None:
         self.outstanding -= len(tokens)
         if self._waiting:
-            self._waiting.difference_update(tokens)
+            ended = set(tokens)
+            self._waiting = {token: origin for token, origin in self._waiting.items() if origin not in ended}
         if delivery.done:
             self._deliveries.pop(delivery.base >> _SHIFT, None)
         self._settled(delivery, tokens, outcome)
@@ -311,6 +312,16 @@ class Ledger:
             for segment in token.segments:
                 for each in segment:
                     yield from self.origins(each)
+
+    def _lineage(self, token: Token) -> Iterator[Token]:
+        """A token, and those that it was made of."""
+        yield token
+        if isinstance(token, Part):
+            yield from self._lineage(token.split.parent)
+        elif isinstance(token, Merge):
+            for segment in token.segments:
+                for each in segment:
+                    yield from self._lineage(each)
 
     def delivery(self, origin: int) -> Delivery | None:
         """The delivery of a source token, while any of it is unsettled."""
@@ -374,18 +385,19 @@ class Ledger:
 
     def wait(self, token: Token) -> None:
         """Say that a value is held back for a retry, so that event time must not pass it."""
-        self._waiting.add(next(self.origins(token)))
+        self._waiting[token] = next(self.origins(token))
 
     def resume(self, tokens: Sequence[Token]) -> None:
-        """Say that values are not held back any more."""
+        """Say that values are not held back any more, nor what they were made of; other parts of it may still be."""
         if self._waiting:
             for token in tokens:
-                self._waiting.difference_update(self.origins(token))
+                for each in self._lineage(token):
+                    self._waiting.pop(each, None)
 
     @property
-    def waiting(self) -> Set[int]:
+    def waiting(self) -> Collection[int]:
         """The source tokens that are held back for a retry."""
-        return self._waiting
+        return self._waiting.values()
 
     @property
     def deliveries(self) -> Iterator[Delivery]:

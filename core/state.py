@@ -48,7 +48,10 @@ class Change(NamedTuple):
 
 
 class StateStore(Protocol):
-    """Where a pipeline keeps its state. A checkpoint is taken over whole or not at all."""
+    """Where a pipeline keeps its state. A checkpoint is taken over whole or not at all.
+
+    It is called in a thread of its own, unless it has a ``waits`` that is false: then nothing in it ever waits.
+    """
 
     def open(self, pipeline: str) -> Mapping[str, tuple[int, Kept]]:
         """What is there by step, each with the version its shape has; nobody else may write until `close`."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from warren.core.chunk import Chunk, apply_each
+from warren.core.chunk import Chunk
 from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError
 from warren.core.graph import Operator
 from warren.core.receipt import Token
 from warren.core.stage import Handler, Stage
+from warren.operators.keys import answers, check_function, keys_of
 
 __all__ = ["Batching", "Collector", "batch"]
 
@@ -70,6 +71,8 @@ class Batching(Operator[Any, Any]):
         wait = None if timeout is None else seconds(timeout)
         if wait == 0:
             raise GraphError(f"{step}(timeout=0): a timeout must be longer than 0")
+        if by is not None:
+            check_function(by, f"{step}(by=...)", "give a function of one value that gives its key")
         self.step = step
         self.count = count
         self.timeout = wait
@@ -129,11 +132,11 @@ class Collector:
             return full
         keys: Sequence[Hashable] = [None] * len(chunk.values)
         if operator.by is not None:
-            keys, chunk, full.failures = self.ask(operator.by, chunk)
+            keys, chunk, full.failures = keys_of(self.stage, operator.by, chunk)
         sizes: Sequence[int] = [0] * len(chunk.values)
         if operator.size is not None:
             # Adding shows here that it is a number, where it is still one message's failure.
-            sizes, kept, failures = self.ask(lambda value: 0 + operator.measure(value), chunk)
+            sizes, kept, failures = answers(self.stage, lambda value: 0 + operator.measure(value), chunk)
             if failures:
                 alive = set(kept.tokens)
                 keys = [key for key, token in zip(keys, chunk.tokens, strict=True) if token in alive]
@@ -149,23 +152,6 @@ class Collector:
                 if current.size >= operator.size:
                     self.close(key, full)
         return full
-
-    def ask(self, function: Callable[[Any], Any], chunk: Chunk) -> tuple[list[Any], Chunk, Sequence[Any]]:
-        """Call a function of the user for each value; gives its answers, the values it took, and failures."""
-
-        def checked(value: Any) -> Any:
-            answer = function(value)
-            hash(answer)
-            return answer
-
-        answers, errors = apply_each(checked, chunk.values)
-        if not errors:
-            return answers, chunk, ()
-        return (
-            answers,
-            chunk.select([i not in errors for i in range(len(chunk.values))]),
-            self.stage.failures(chunk, errors),
-        )
 
     def fill(self, key: Hashable, values: list[Any], tokens: Sequence[Token], full: Chunk) -> None:
         """Add values to the open batch of a key, and close it when it is full."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from math import inf
 from typing import NamedTuple
 
@@ -143,10 +144,9 @@ class EventTime:
             yield _Share(track, max(origins.values()), list(origins))
 
     def _newest(self, tokens: Sequence[Token]) -> int:
-        try:
+        newest: Token | None = None
+        with suppress(TypeError):
             newest = max(tokens)  # type: ignore[type-var]  # integers in nearly every case, else it raises
-        except TypeError:
-            newest = tokens[0]
         # A token alone is compared with nothing, so that it raised nothing says nothing.
         return newest if isinstance(newest, int) else max(next(self.ledger.origins(token)) for token in tokens)
 

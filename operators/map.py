@@ -54,7 +54,8 @@ def map(
 ) -> Operator[Any, Any]:
     """Call a function for each value; its results go on.
 
-    Keeps the delivery guarantee: a message whose function raises becomes a failure and never ends the stream.
+    Keeps the delivery guarantee: a message whose function raises becomes a failure and never ends the stream. If it changed
+    the value it was given, a `retry` and other branches see that; a dead letter has the message as it came.
 
     An ``async`` function runs for up to ``concurrency`` values at once (16 unless given); results leave in the order the
     values came, or as they are ready with ``ordered=False``. ``timeout`` bounds each call: past it the message fails with

@@ -120,6 +120,9 @@ class Route(Branching):
                 entry = named.get(label, default)
             except TypeError:
                 raise HandlerError(f"{stage}: the answer {shorten(label)} is no label; answer one of {names}") from None
+            if entry is default and inspect.iscoroutine(label):
+                label.close()
+                raise HandlerError(f"{stage}: the answer for {shorten(value)} is a coroutine; answer one of {names}")
             if entry is None:
                 raise UnroutableError(f"{stage}: no branch is called {shorten(label)}; there are {names}, and no default")
             return entry

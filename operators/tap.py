@@ -6,10 +6,11 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar, overload
 
-from warren.core.chunk import Chunk, apply_each
+from warren.core.chunk import Chunk
 from warren.core.errors import GraphError
 from warren.core.graph import Operator, name_of
 from warren.core.stage import Handler, Stage
+from warren.operators.keys import answers
 
 __all__ = ["tap"]
 
@@ -59,10 +60,8 @@ class _Tap(Operator[Any, Any]):
         function = self.function
 
         def each(chunk: Chunk) -> Chunk:
-            _, errors = apply_each(function, chunk.values)
-            if not errors:
-                return chunk
-            return stage.survivors(chunk, [value for i, value in enumerate(chunk.values) if i not in errors], errors)
+            _, chunk, chunk.failures = answers(stage, function, chunk)
+            return chunk
 
         def together(chunk: Chunk) -> Chunk:
             try:

@@ -49,7 +49,8 @@ class Keeper:
         self.interval = state.interval
         self.tables: dict[str, Table] = {}
         self._kept: Mapping[str, tuple[int, Kept]] = {}
-        self._thread = ThreadPoolExecutor(1, "warren-state")
+        # What is in memory needs no thread, and then virtual time does not go on meanwhile.
+        self._thread = ThreadPoolExecutor(1, "warren-state") if getattr(self.store, "waits", True) else None
         self._timer: Callable[[], None] | None = None
         self._working = self._failed = False
         self._waiting: list[tuple[Reader, Delivery, Sequence[int], Outcome]] = []
@@ -58,8 +59,10 @@ class Keeper:
         """Read what is there."""
         self._kept = await self._call(self.store.open, self.run.name)
 
-    def _call(self, function: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
-        return asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
+    async def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        if self._thread is None:
+            return function(*arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)
 
     def table(self, step: str, version: int, migrate: Callable[[Hashable, Any], Any] | None) -> Table:
         """What a step remembers. Raises `StateError` where the file has it in a shape that the step does not know."""
@@ -179,7 +182,8 @@ class Keeper:
         if self._timer is not None:
             self._timer()
         await self._call(self.store.close)
-        self._thread.shutdown(wait=False)
+        if self._thread is not None:
+            self._thread.shutdown(wait=False)
 
 
 def _unreadable(step: str, what: str, error: Exception) -> StateError:

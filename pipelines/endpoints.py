@@ -210,8 +210,9 @@ class Reader:
 
     async def told(self) -> None:
         """Wait until the source knows of everything settled so far."""
-        while self._telling is not None or self._parking:
-            await asyncio.wait({*self._parking, *(() if self._telling is None else (self._telling,))})
+        # One that was cancelled before it began has never said that it is over.
+        while waiting := {*self._parking, *((self._telling,) if self._telling and not self._telling.done() else ())}:
+            await asyncio.wait(waiting)
 
 
 def _chunk_limit(body: object) -> int:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from warren.connectors import memory
 from warren.core.codecs import decoder
 from warren.core.errors import EncodeError
 from warren.core.graph import Inlet, Outlet, SinkConnection, SourceConnection
 from warren.core.message import Metadata, Outgoing
 from warren.core.receipt import Delivery, Kind, Outcome
+from warren.pipelines.checkpoints import Keeper
 from warren.pipelines.given import Arrival, Given, Script
 from warren.pipelines.runtime import Runtime
 from warren.pipelines.virtual import VirtualLoop
@@ -154,7 +156,14 @@ class TrialRuntime(Runtime):
         return connection
 
     async def open_state(self) -> None:
-        pass
+        if self.pipeline.state is not None:
+            self.keeper = Keeper(self, self.pipeline.state._replace(store=memory.state()))
+            await self.keeper.open()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether what was given has come to its end; nothing will ever come behind it, whatever its source is."""
+        return not self._halted.done()
 
     async def open_sink(self, outlet: Outlet[Any]) -> SinkConnection:
         return self._around(outlet.name, _Collected(self.trial.outputs.setdefault(outlet.name, [])), False)

@@ -1,4 +1,4 @@
-"""Sources, queues and sinks in memory: for tests, for data at hand, and for pipelines that need not outlive the process.
+"""Sources, queues, sinks and state in memory: for tests, data at hand, and pipelines that need not outlive the process.
 
 Time is the running event loop's, so delays take no real time under a virtual one. Nothing here starts a thread; a broker
 belongs to one event loop at a time.
@@ -11,10 +11,11 @@ from typing import Any, TypeVar, overload
 
 from warren.connectors.memory.broker import Broker, Queue
 from warren.connectors.memory.items import Items
+from warren.connectors.memory.state import State
 from warren.core.graph import Outlet
 from warren.core.message import Outgoing
 
-__all__ = ["Broker", "Items", "Queue", "into", "items", "queue"]
+__all__ = ["Broker", "Items", "Queue", "State", "into", "items", "queue", "state"]
 
 T = TypeVar("T")
 
@@ -121,3 +122,17 @@ def into(values: list[T]) -> Outlet[T]:
     [1, 2]
     """
     return _Into(values)
+
+
+def state() -> State:
+    """State in memory: ``Pipeline(state=...)`` keeps in it what its steps remember, from one run to the next.
+
+    >>> from warren import Pipeline
+    >>> from warren.operators import scan
+    >>> kept, totals = state(), []
+    >>> for amount in (5, 2):
+    ...     Pipeline("p", items([amount]) | scan(lambda a, b: a + b, 0) | into(totals), state=kept).run()
+    >>> totals
+    [5, 7]
+    """
+    return State()

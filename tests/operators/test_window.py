@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.operators.fake import Bench
+from warren import Pipeline
+from warren.connectors import memory
 from warren.core.errors import GraphError, HandlerError
-from warren.operators import count, map
+from warren.operators import count, exponential, flat_map, map, retry
 from warren.operators.window import Window, hopping, session, tumbling, window
 
 
@@ -160,3 +162,34 @@ def test_what_cannot_work_is_refused() -> None:
     ]:
         with pytest.raises(GraphError, match=says):
             build()  # type: ignore[no-untyped-call]
+
+
+def test_event_time_waits_for_a_retry_where_some_messages_became_several() -> None:
+    calls: list[int] = []
+
+    def copies(number: int) -> list[int]:
+        calls.append(number)
+        if number == 2 and calls.count(2) == 1:
+            raise ConnectionError("once")
+        return [number] * (2 if number > 2 else 1)
+
+    tens = flat_map(copies) | retry(exponential("5s")) | window(tumbling(10), time=itself)
+    trial = Pipeline("waits", memory.items([]) | tens | memory.into([])).test([1, 2, 35])
+    assert [window.values for window in trial.values] == [[1, 2], [35, 35]]
+    assert trial.dead_letters == {}
+
+
+def test_event_time_waits_for_each_part_of_a_message_that_is_tried_again() -> None:
+    left = {1: 1, 2: 2}
+
+    def fail(number: int) -> int:
+        if left.get(number, 0):
+            left[number] -= 1
+            raise ConnectionError("not now")
+        return number
+
+    parts = flat_map(lambda numbers: numbers) | map(fail) | retry(exponential("5s"))
+    tens = parts | window(tumbling(10), time=itself)
+    trial = Pipeline("waits", memory.items([]) | tens | memory.into([])).test([[1, 2], [35]])
+    assert [window.values for window in trial.values] == [[1, 2], [35]]
+    assert trial.dead_letters == {}

@@ -13,33 +13,46 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import polars as pl
+
 from tests.pipelines.world import Queue, Recorded, Violation, virtually
 from warren.core.errors import ConnectorError, PartialWriteError, ShutdownError
 from warren.core.graph import Operator, Sink
+from warren.core.message import Outgoing
 from warren.operators.aggregate import aggregate
 from warren.operators.aggregations import count, custom
 from warren.operators.backoff import constant
 from warren.operators.batch import batch
+from warren.operators.bisect import bisect
 from warren.operators.broadcast import broadcast
+from warren.operators.budget import budget
 from warren.operators.circuit_breaker import circuit_breaker
+from warren.operators.columns import columns
 from warren.operators.dead_letter import dead_letter
 from warren.operators.debounce import debounce
 from warren.operators.deduplicate import deduplicate
 from warren.operators.delay import delay
 from warren.operators.discard import discard
+from warren.operators.distinct import distinct
 from warren.operators.distinct_until_changed import distinct_until_changed
+from warren.operators.encode import encode
 from warren.operators.enrich import enrich
+from warren.operators.explode import explode
 from warren.operators.fallback import fallback
 from warren.operators.filter import filter
 from warren.operators.flat_map import flat_map
 from warren.operators.for_each import for_each
+from warren.operators.frames import frames
 from warren.operators.map import map
 from warren.operators.retry import retry
 from warren.operators.route import route
 from warren.operators.sample import sample
 from warren.operators.scan import scan
+from warren.operators.split import split
+from warren.operators.tap import tap
 from warren.operators.throttle import throttle
 from warren.operators.timeout import timeout
+from warren.operators.validate import validate
 from warren.operators.window import hopping, session, tumbling, window
 from warren.pipelines.pipeline import Pipeline
 
@@ -154,6 +167,7 @@ class Story:
     async def write(self, what: str, values: Sequence[Item]) -> None:
         if what != "write":
             return
+        values = Outgoing(values).originals()
         await asyncio.sleep(self.draw.choice([0, 0.1, 1.0]))
         if self.chance(self.crash_rate):
             self.book.pay(values[: len(values) // 2])
@@ -199,7 +213,7 @@ class Story:
             return self.route({str(i): self.branch(depth - 1) for i in range(self.draw.randint(1, 3))})  # type: ignore[return-value]
         if kind == "discard":
             return map(self.handler(self.paid)) | discard()
-        return self.sink()
+        return encode("application/json") | self.sink() if self.draw.random() < 0.1 else self.sink()
 
     def paid(self, item: Item) -> Item:
         self.book.pay([item])
@@ -237,7 +251,10 @@ class Story:
             *["deduplicate", "distinct"] * (not self.overlaps),
             "scan",
             "enrich",
-            *["route", "broadcast"] * bool(depth),
+            "tap",
+            "validate",
+            "rows",
+            *["route", "split", "broadcast"] * bool(depth),
         ]
         return getattr(self, f"some_{self.draw.choice(kinds)}")(depth)  # type: ignore[no-any-return]  # the methods below
 
@@ -348,7 +365,8 @@ class Story:
     def some_retry(self, depth: int) -> Operator[Any, Any]:
         delay, park = self.draw.choice([0.0, 0.2, 5.0]), self.draw.choice([1.0, 10.0])
         kinds = self.draw.choice([Exception, ConnectionError])
-        return retry(constant(delay, attempts=self.draw.choice([1, 2, 4])), on=kinds, park=park)
+        limit = self.draw.choice([None, None, budget(0.2, minimum=1)])
+        return retry(constant(delay, attempts=self.draw.choice([1, 2, 4])), on=kinds, park=park, budget=limit)
 
     def some_dead_letter(self, depth: int) -> Operator[Any, Any]:
         return dead_letter("chosen", on=self.draw.choice([Exception, ConnectionError]))
@@ -412,7 +430,10 @@ class Story:
     def some_deduplicate(self, depth: int) -> Operator[Any, Any]:
         # Only what comes again has the key of another, so nothing may be dropped that had no effect.
         within, patience = self.draw.choice(["1s", "1h"]), self.draw.choice(["1s", "1m"])
-        return deduplicate(_leaves, within, patience=patience, limit=self.draw.choice([1, None]))
+        limit = self.draw.choice([1, None])
+        if self.draw.random() < 0.3:
+            return distinct(_leaves, limit=limit, patience=patience)
+        return deduplicate(_leaves, within, patience=patience, limit=limit)
 
     def some_distinct(self, depth: int) -> Operator[Any, Any]:
         by = self.draw.choice([None, lambda item: item.leaves[0][0]])
@@ -422,6 +443,38 @@ class Story:
         by = self.draw.choice([None, lambda item: item.leaves[0][0] % 2])
         work = self.handler(lambda item: item)
         return scan(lambda state, item: work(item), None, by=by)
+
+    def some_tap(self, depth: int) -> Operator[Any, Any]:
+        return tap(self.handler(lambda item: None))
+
+    def some_validate(self, depth: int) -> Operator[Any, Any]:
+        return validate(self.handler(lambda item: None))
+
+    def some_rows(self, depth: int) -> Operator[Any, Any]:
+        items: list[Item] = []
+        bad: set[int] = set()
+
+        def row(item: Item) -> dict[str, int]:
+            items.append(item)
+            if self.chance(self.handler_rate):
+                bad.add(len(items) - 1)
+            return {"place": len(items) - 1}
+
+        def check(frame: pl.DataFrame) -> pl.DataFrame:
+            if found := [place for place in frame["place"] if place in bad]:
+                if len(frame) == 1:
+                    self.book.fail(items[found[0]])
+                raise ValueError("a bad row")
+            return frame
+
+        whole = map(row) | frames(self.draw.choice([1, 2, 5]), self.draw.choice([0.05, 3.0])) | bisect(check)
+        if self.draw.random() < 0.5:
+            whole = whole | columns((pl.col("place") / 2).alias("half"))
+        return whole | explode() | map(lambda row: items[row["place"]])
+
+    def some_split(self, depth: int) -> Operator[Any, Any]:
+        other = self.branch(depth - 1) if self.draw.random() < 0.5 else self.some_map(depth) | self.step(depth - 1)
+        return split(self.handler(parity), self.some_map(depth), other)
 
     def some_enrich(self, depth: int) -> Operator[Any, Any]:
         async def lookup(items: list[Item]) -> list[int | None]:

@@ -126,3 +126,22 @@ def test_ready_values_become_letters_that_can_be_read() -> None:
     queue = Queue([object(), "\udc80", {"a": 1}])
     run(queue | map(lambda value: 1 / 0) | Recorded())
     assert len(queue.letters["p.dead"]) == 3
+
+
+def test_an_interrupt_right_after_a_message_is_settled_does_not_hang_the_end() -> None:
+    async def main() -> None:
+        pipeline = Pipeline("p", Queue(range(3), live=True) | map(lambda value: value) | Recorded())
+        running = pipeline.start()
+        for _ in range(1000):
+            if any(reader._telling is not None for reader in running._runtime._readers):
+                break
+            await asyncio.sleep(0)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        turns = 0
+        while not running._task.done() and turns < 1000:
+            await asyncio.sleep(0)
+            turns += 1
+        assert running._task.cancelled()
+
+    virtually(main)

@@ -18,6 +18,7 @@ from warren.core.errors import StateError
 from warren.core.frozen import thaw, thaw_key
 from warren.core.graph import Operator, Source
 from warren.core.message import Metadata, Outgoing
+from warren.core.state import StateStore
 from warren.operators import map, merge, retry, scan, timeout
 
 
@@ -26,10 +27,10 @@ def add(total: int, n: int) -> int:
 
 
 class Kept:
-    """A queue in memory and a state file."""
+    """A queue in memory, and state."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path = folder / "x.state"
+    def __init__(self, store: StateStore) -> None:
+        self.store = store
         self.broker = Broker()
         self.out: list[Any] = []
         self.now = 1e9
@@ -50,21 +51,20 @@ class Kept:
 
         async def main() -> None:
             flow = start | steps | memory.into(self.out)
-            pipeline = Pipeline("x", flow, state=self.path, credit=100, checkpoint="10ms")
+            pipeline = Pipeline("x", flow, state=self.store, credit=100, checkpoint="10ms")
             await asyncio.wait_for(pipeline.start(until_empty=True, clock=lambda: self.now), 20)
 
         asyncio.run(main())
 
     def rows(self, step: str = "1:scan") -> dict[Any, Any]:
-        file = StateFile(self.path)
-        kept = file.open("x")[step][1].rows
-        file.close()
+        kept = self.store.open("x")[step][1].rows
+        self.store.close()
         return {thaw_key(key): thaw(value) for (key, _), value in kept.items()}
 
 
-@pytest.fixture
-def kept(tmp_path: Path) -> Kept:
-    return Kept(tmp_path)
+@pytest.fixture(params=["file", "memory"])
+def kept(tmp_path: Path, request: pytest.FixtureRequest) -> Kept:
+    return Kept(StateFile(tmp_path / "x.state") if request.param == "file" else memory.state())
 
 
 def test_state_that_cannot_be_pickled(kept: Kept) -> None:

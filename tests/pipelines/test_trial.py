@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,9 +12,25 @@ from warren import Pipeline
 from warren.connectors import memory
 from warren.core.errors import EncodeError, GraphError
 from warren.core.graph import SinkConnection, SourceConnection
-from warren.operators import batch, constant, filter, map, merge, retry, tap
+from warren.operators import (
+    aggregate,
+    batch,
+    constant,
+    count,
+    deduplicate,
+    filter,
+    map,
+    merge,
+    retry,
+    scan,
+    tap,
+    total,
+    tumbling,
+    window,
+)
 from warren.pipelines.given import Arrival
 from warren.pipelines.trial import Ends
+from warren.testing import Faults
 
 
 class Order(msgspec.Struct):
@@ -150,3 +167,33 @@ def test_what_stands_around_the_ends_has_the_last_word() -> None:
     with pytest.raises(SystemExit):
         Pipeline("p", memory.items([]) | tap(gone) | memory.into([])).test([1], faults=watch)
     assert watch.seen[-1][0] == "finish" and watch.seen[-1][1] is not None
+
+
+def test_a_trial_keeps_state_in_memory_and_touches_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "p.state"
+    source, out = memory.queue("in", int), memory.queue("out")
+    steps = window(tumbling("10s"), time=lambda n: n, lateness="1s") | aggregate(n=count(), sum=total())
+    pipeline = Pipeline("p", source | deduplicate() | scan(lambda _, n: n, 0) | steps | out, state=path)
+    for _ in range(2):
+        trial = pipeline.test([1, 2, 11, 13, 25], faults=Faults().duplicate(every=2).drop_connection(nth=2))
+        assert [(row["start"], row["n"], row["sum"]) for row in trial.values] == [(0, 2, 3), (10, 2, 24), (20, 1, 25)]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_in_a_trial_a_message_is_acknowledged_after_the_checkpoint(tmp_path: Path) -> None:
+    counts = scan(lambda n, _: n + 1, 0)
+    pipeline = Pipeline("p", memory.queue("in", str) | counts | memory.into([]), state=tmp_path / "p.state", checkpoint="1s")
+    # When the connection is lost, the first message waits for its checkpoint, or had it; those that come again count once.
+    for lost, values in ((0.5, [1, 2, 2, 2]), (2.0, [1, 2, 2])):
+        trial = pipeline.test("ab", at=[0, lost], faults=Faults().drop_connection(nth=2))
+        assert trial.values == values
+
+
+def test_a_window_of_the_state_that_fails_is_a_dead_letter_in_a_trial() -> None:
+    def refuse(window: object) -> None:
+        raise ValueError("no")
+
+    steps = window(tumbling("10s"), time=lambda n: n) | map(refuse)
+    trial = Pipeline("p", memory.queue("in", int) | steps | memory.into([]), state=memory.state()).test([1, 2])
+    assert [letter.value["values"] for letter in trial.dead_letters["p.dead"]] == [[1, 2]]
+    assert trial.outcomes == {"delivered": 2, "dead-lettered": 1}
