@@ -67,11 +67,11 @@ Piece: TypeAlias = Callable[[Any, Sequence[int]], "tuple[Any, str] | None"]
 
 
 class _Split:
-    __slots__ = ("outcome", "parent", "pending", "piece")
+    __slots__ = ("count", "outcome", "parent", "pending", "piece")
 
-    def __init__(self, parent: Token, pending: int, piece: Piece | None) -> None:
+    def __init__(self, parent: Token, count: int, piece: Piece | None) -> None:
         self.parent = parent
-        self.pending = pending
+        self.count = self.pending = count
         self.piece = piece
         self.outcome = FILTERED
 
@@ -242,6 +242,13 @@ class Ledger:
             return (token,)
         split = _Split(token, count, piece)
         return [Part(split, index) for index in range(count)]
+
+    def another(self, part: Part) -> Part:
+        """One more part beside one that `split` gave; the message is settled when the last of them is."""
+        split = part.split
+        split.pending += 1
+        split.count += 1
+        return Part(split, split.count - 1)
 
     def settle(self, tokens: Sequence[Token], outcome: Outcome) -> None:
         """Say how values ended. Call it only when their effects are safe."""

@@ -111,6 +111,11 @@ class Run(Protocol):
         """Whether the sources have ended for good: nothing will ever come behind what has come."""
         ...
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it ends before its sources do, so that what is given back to them comes again in a later run."""
+        ...
+
     def dead_letter(self, failures: Sequence[Failure], queue: str | None = None) -> None:
         """Write failed messages durably to a dead-letter queue of their source, then settle them."""
 

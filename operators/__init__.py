@@ -41,6 +41,7 @@ from warren.operators.filter import filter
 from warren.operators.flat_map import flat_map
 from warren.operators.for_each import for_each
 from warren.operators.frames import frames
+from warren.operators.join import Pair, join
 from warren.operators.map import map
 from warren.operators.merge import merge
 from warren.operators.retry import retry
@@ -57,6 +58,7 @@ from warren.operators.window import Window, hopping, session, tumbling, window
 
 __all__ = [
     "Backoff",
+    "Pair",
     "Window",
     "aggregate",
     "batch",
@@ -90,6 +92,7 @@ __all__ = [
     "for_each",
     "frames",
     "hopping",
+    "join",
     "largest",
     "last",
     "linear",

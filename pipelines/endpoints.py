@@ -285,13 +285,12 @@ class Writer:
 
 
 class DeadLetters:
-    """Writes failed messages, as they came from their source, to one dead-letter queue of that source."""
+    """Writes failed messages, as they came, to the dead-letter queues of one name: each source has its own."""
 
-    def __init__(self, run: Runtime, reader: Reader, queue: str) -> None:
+    def __init__(self, run: Runtime, queue: str) -> None:
         self.run = run
-        self.reader = reader
         self.queue = queue
-        self._connection: SinkConnection | None = None
+        self._connections: dict[Reader, SinkConnection] = {}
         self._pending: list[Failure] = []
         self._writing = False
         self._contents = Contents(run.ledger)
@@ -304,19 +303,19 @@ class DeadLetters:
             self.run.spawn(self._write())
 
     async def _write(self) -> None:
-        if self._connection is None:
-            self._connection = await self.run.open_dead_letters(self.reader.inlet, self.queue)
         while self._pending:
             failures, self._pending = self._pending[:_LETTERS], self._pending[_LETTERS:]
-            bodies: list[Any] = []
-            metadata: list[Metadata] = []
+            letters: dict[Any, tuple[list[Any], list[Metadata]]] = {}
             for failure in failures:
                 for content in self._contents.of(failure.token):
+                    bodies, metadata = letters.setdefault(content.delivery.source, ([], []))
                     bodies.append(content.body)
                     metadata.append(self._metadata(failure, content))
             self._contents.forget()
-            if bodies:
-                await self._connection.write(Outgoing(bodies, metadata.__getitem__))
+            for source, (bodies, metadata) in letters.items():
+                if source not in self._connections:
+                    self._connections[source] = await self.run.open_dead_letters(source.inlet, self.queue)
+                await self._connections[source].write(Outgoing(bodies, metadata.__getitem__))
             for failure in failures:
                 self.run.ledger.settle((failure.token,), Outcome(Kind.DEAD_LETTERED, self.queue, failure))
         self._writing = False
@@ -336,7 +335,7 @@ class DeadLetters:
             "warren-first-failed": given.get("warren-first-failed", f"{now:.6f}"),
             "warren-last-failed": f"{now:.6f}",
             "warren-pipeline": self.run.name,
-            "warren-source": self.reader.inlet.name,
+            "warren-source": delivery.source.inlet.name,  # type: ignore[attr-defined]  # it is a Reader
         }
         if content.part is not None:
             headers[ROW] = content.row
@@ -351,8 +350,8 @@ class DeadLetters:
 
     async def close(self) -> None:
         """Finish and close."""
-        if self._connection is not None:
-            await self._connection.close()
+        for connection in self._connections.values():
+            await connection.close()
 
 
 def _reason(error: Exception) -> str:

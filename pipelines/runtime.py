@@ -67,7 +67,7 @@ class Runtime:
         self._turns = Turns(self.notify)
         self._sinks: dict[int, SinkConnection] = {}
         self._writers: dict[int, Writer] = {}
-        self._dead: dict[tuple[int, str], DeadLetters] = {}
+        self._dead: dict[str, DeadLetters] = {}
         self._ends: list[HasHealth] = []
         self._opened = False
         self.keeper: Keeper | None = None
@@ -165,6 +165,11 @@ class Runtime:
         """Whether the sources have ended for good."""
         return not self._halted.done() and all(reader.inlet.bounded for reader in self._readers)
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it ends before its sources do."""
+        return self._halted.done()
+
     def terminal(self, outlet: Outlet[Any], path: str) -> Callable[[Chunk], None]:
         """Where a branch ends."""
         # One writer for each sink, however many branches lead there: a connection is never written to twice at a time.
@@ -174,17 +179,10 @@ class Runtime:
 
     def dead_letter(self, failures: Sequence[Failure], queue: str | None = None) -> None:
         """Write failed messages durably to a dead-letter queue of their source, then settle them."""
-        for failure in failures:
-            origin = next(self.ledger.origins(failure.token))
-            delivery = self.ledger.delivery(origin)
-            if delivery is None:
-                continue
-            reader: Reader = delivery.source  # type: ignore[assignment]  # readers are the only ones that accept
-            name = queue or self.pipeline.dead_letters
-            letters = self._dead.get((id(reader), name))
-            if letters is None:
-                letters = self._dead[id(reader), name] = DeadLetters(self, reader, name)
-            letters.take((failure,))
+        name = queue or self.pipeline.dead_letters
+        if name not in self._dead:
+            self._dead[name] = DeadLetters(self, name)
+        self._dead[name].take(failures)
 
     async def open_dead_letters(self, inlet: Inlet[Any], queue: str) -> SinkConnection:
         """Connect to a dead-letter queue."""

@@ -63,6 +63,7 @@ class FakeRun:
         self.closes.append(close)
 
     exhausted = True
+    stopping = False
 
     keeper: Any = None
 
