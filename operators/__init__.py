@@ -42,6 +42,7 @@ from warren.operators.flat_map import flat_map
 from warren.operators.for_each import for_each
 from warren.operators.frames import frames
 from warren.operators.join import Pair, join
+from warren.operators.join_table import join_table
 from warren.operators.map import map
 from warren.operators.merge import merge
 from warren.operators.retry import retry
@@ -93,6 +94,7 @@ __all__ = [
     "frames",
     "hopping",
     "join",
+    "join_table",
     "largest",
     "last",
     "linear",

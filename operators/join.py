@@ -17,7 +17,7 @@ from warren.core.receipt import FILTERED, RELEASED, Token
 from warren.core.stage import Handler, Stage
 from warren.operators.event_time import EventTime
 from warren.operators.holding import together
-from warren.operators.keys import keys_of
+from warren.operators.keys import keys_of, left_of
 from warren.operators.pairs import BY_TIME, Entry, Open, Pair, Shelf, Unsafe, pair_of
 from warren.operators.sides import LEFT, Joining, Sides, both
 from warren.operators.times import iso, times_of
@@ -202,10 +202,8 @@ class _Running:
             chunk = self.shelf.fresh(chunk)
         times, chunk, failures = times_of(stage, join.time[side], chunk)
         keys, rest, more = keys_of(stage, join.on[side], chunk, "on")
-        if more:
-            failures += more
-            told = dict(zip(chunk.tokens, times, strict=True))
-            times = [told[token] for token in rest.tokens]
+        failures += more
+        times = left_of(times, chunk, rest)
         passed = self.event.watermark
         if times:
             self.event.advance(times, rest.tokens)

@@ -12,7 +12,7 @@ from warren.core.errors import GraphError, HandlerError, shorten
 from warren.core.graph import name_of
 from warren.core.stage import Stage
 
-__all__ = ["answers", "check_function", "is_async", "keys_of"]
+__all__ = ["answers", "check_function", "is_async", "keys_of", "left_of"]
 
 
 def is_async(function: Callable[..., Any]) -> bool:
@@ -67,6 +67,14 @@ def answers(stage: Stage, function: Callable[[Any], Any], chunk: Chunk) -> tuple
         _refuse_coroutine(answer, f"{stage}: {reason}")
 
     return _checked(stage, function, chunk, _at_once, check)
+
+
+def left_of(found: Sequence[Any], before: Chunk, rest: Chunk) -> Sequence[Any]:
+    """Of what was found for each value of a chunk, what belongs to the part of it that is left."""
+    if len(before) == len(rest):
+        return found
+    told = dict(zip(before.tokens, found, strict=True))
+    return [told[token] for token in rest.tokens]
 
 
 def _checked(

@@ -43,9 +43,12 @@ class _Side(Operator[Any, Any]):
 
 
 class Sides(Source[Any]):
-    """Two sources by name. Raises `GraphError` where one is none, or both read one queue."""
+    """Two sources by name; ``right_first`` has the right one read to its end before the left.
 
-    def __init__(self, place: str, **sources: Source[Any]) -> None:
+    Raises `GraphError` where one is none, or both read one queue.
+    """
+
+    def __init__(self, place: str, *, right_first: bool = False, **sources: Source[Any]) -> None:
         for label, source in sources.items():
             if not isinstance(source, Source):
                 raise GraphError(
@@ -60,6 +63,7 @@ class Sides(Source[Any]):
                     "each side a queue of its own"
                 )
         self.sources = sources
+        self.right_first = right_first
 
     @property
     def name(self) -> str:

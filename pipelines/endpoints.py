@@ -40,6 +40,8 @@ class Reader:
         self.inlet = inlet
         self.connection = connection
         self.turn = turn
+        self.after: Sequence[Reader] = ()
+        """Those that are read to their ends first."""
         self.chunks: Subject[Chunk] = Subject()
         self.accepted = 0
         self.ended = False
@@ -56,13 +58,14 @@ class Reader:
         run, turn, limit = self.run, self.turn, _FIRST_CHUNK
         try:
             while True:
-                while (turn is not None and not turn.come()) or run.unacknowledged >= run.credit:
+                while self._waits() or (turn is not None and not turn.come()) or run.unacknowledged >= run.credit:
                     await self._credit()
                 asked = min(limit, run.credit - run.unacknowledged)
                 receiving = self.connection.receive(asked)
                 batch = await (receiving if turn is None else turn.read(receiving))
                 if batch is None:
                     self.ended = True
+                    run.notify()
                     return
                 if len(batch):
                     self.take(batch)
@@ -73,6 +76,17 @@ class Reader:
         finally:
             if turn is not None:
                 turn.rest()
+
+    def _waits(self) -> bool:
+        if self.after:
+            self.after = [each for each in self.after if not each.done]
+        return bool(self.after)
+
+    @property
+    def done(self) -> bool:
+        """Whether all it has is through, but for what steps hold until more comes."""
+        unsettled = (delivery.source is self for delivery in self.run.ledger.deliveries)
+        return self.ended and not (self.run.busy and any(unsettled))
 
     async def _credit(self) -> None:
         run = self.run

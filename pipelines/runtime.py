@@ -148,6 +148,11 @@ class Runtime:
         return sum(reader.unacknowledged for reader in self._readers)
 
     @property
+    def busy(self) -> bool:
+        """Whether something is under way that will go on by itself."""
+        return self._busy > 0
+
+    @property
     def stalled(self) -> bool:
         """Whether nothing will happen unless more messages come."""
         return not self._busy and not self._timers and self.ledger.outstanding >= self.credit

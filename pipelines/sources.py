@@ -11,6 +11,7 @@ from warren.core.chunk import Chunk
 from warren.core.graph import Inlet, Source, Stream
 from warren.core.stage import compile_steps
 from warren.operators.merge import Merged
+from warren.operators.sides import Sides
 from warren.pipelines.endpoints import Reader
 from warren.pipelines.turns import Turns
 
@@ -40,9 +41,12 @@ async def opened(
         return compile_steps(run, path, source.steps)(chunks)
     parts = [(label, part) for label, part in source.branches() if isinstance(part, Source)]
     weights = source.weights(weight) if isinstance(source, Merged) else [weight] * len(parts)
-    return reactivex.merge(
-        *[
-            await opened(run, part, readers, turns, f"{path}{label}/", each)
-            for (label, part), each in zip(parts, weights, strict=True)
-        ]
-    )
+    chunks, starts = [], []
+    for (label, part), each in zip(parts, weights, strict=True):
+        starts.append(len(readers))
+        chunks.append(await opened(run, part, readers, turns, f"{path}{label}/", each))
+    if isinstance(source, Sides) and source.right_first:
+        left, right = readers[starts[0] : starts[1]], readers[starts[1] :]
+        for reader in left:
+            reader.after = [*reader.after, *right]
+    return reactivex.merge(*chunks)
