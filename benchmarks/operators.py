@@ -12,14 +12,14 @@ from __future__ import annotations
 import sys
 
 from benchmarks.harness import Benchmark, main
-from benchmarks.steps import keyed, single, sums, whole
+from benchmarks.steps import joins, keyed, single, sums, whole
 
 __all__ = ["BENCHMARK"]
 
 BENCHMARK = Benchmark(
     "operators",
-    cases=[*sums.CASES, *single.CASES, *whole.CASES, *keyed.CASES],
-    bars=[*sums.BARS, *single.BARS, *whole.BARS, *keyed.BARS],
+    cases=[*sums.CASES, *single.CASES, *whole.CASES, *keyed.CASES, *joins.CASES],
+    bars=[*sums.BARS, *single.BARS, *whole.BARS, *keyed.BARS, *joins.BARS],
     marks=keyed.MARKS,
 )
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-__all__ = ["TALK", "WINDOW_TALK", "in_bytewax", "in_reactivex", "in_warren"]
+__all__ = ["TALK", "WINDOW_TALK", "gathered", "in_bytewax", "in_reactivex", "in_warren"]
 
 TALK = 1_000
 """Messages Bytewax takes from its source at a time: the fastest of 1, 100, 1,000 and 10,000."""
@@ -20,11 +20,18 @@ def in_warren(
     values: Iterable[Any], step: Any, type: Any = None, *, state: bool = False, credit: int | None = None
 ) -> list[Any]:
     """With ``state`` in a file, and a checkpoint every second, or sooner where the credit does not last so long."""
+    from warren.connectors import memory
+
+    return gathered(memory.items(values, type=type) | step, state=state, credit=credit)
+
+
+def gathered(source: Any, *, state: bool = False, credit: int | None = None) -> list[Any]:
+    """What a source of warren gives."""
     from warren import Pipeline
     from warren.connectors import memory
 
     found: list[Any] = []
-    flow = memory.items(values, type=type) | step | memory.into(found)
+    flow = source | memory.into(found)
     if not state:
         Pipeline("bench", flow).run()
         return found
@@ -46,7 +53,9 @@ def _raise(error: Exception) -> None:
     raise error
 
 
-def in_bytewax(values: list[Any], build: Callable[[Any, Any], Any], *, state: bool = False, talk: int = TALK) -> list[Any]:
+def in_bytewax(
+    values: list[Any], build: Callable[..., Any], *more: list[Any], state: bool = False, talk: int = TALK
+) -> list[Any]:
     """With ``state`` with its recovery store, which is SQLite too, and a snapshot every second."""
     import bytewax.operators as op
     from bytewax.dataflow import Dataflow
@@ -55,7 +64,8 @@ def in_bytewax(values: list[Any], build: Callable[[Any, Any], Any], *, state: bo
 
     found: list[Any] = []
     flow = Dataflow("bench")
-    op.output("out", build(op, op.input("in", flow, TestingSource(values, batch_size=talk))), TestingSink(found))
+    inputs = [op.input(f"in-{i}", flow, TestingSource(each, batch_size=talk)) for i, each in enumerate((values, *more))]
+    op.output("out", build(op, *inputs), TestingSink(found))
     if not state:
         run_main(flow)
         return found
