@@ -245,10 +245,9 @@ class Ledger:
 
     def another(self, part: Part) -> Part:
         """One more part beside one that `split` gave; the message is settled when the last of them is."""
-        split = part.split
-        split.pending += 1
-        split.count += 1
-        return Part(split, split.count - 1)
+        part.split.pending += 1
+        part.split.count += 1
+        return Part(part.split, part.split.count - 1)
 
     def settle(self, tokens: Sequence[Token], outcome: Outcome) -> None:
         """Say how values ended. Call it only when their effects are safe."""
@@ -263,33 +262,34 @@ class Ledger:
         self._settle_mixed(tokens, outcome)
 
     def _settle_mixed(self, tokens: Sequence[Token], outcome: Outcome) -> None:
-        ended: list[int] = []
+        ended: dict[Outcome, list[int]] = {outcome: []}
+        last, same = outcome, ended[outcome]
         for token in tokens:
             if isinstance(token, int):
-                ended.append(token)
+                ended[outcome].append(token)
             elif not token.settled:
                 token.settled = True
                 if isinstance(token, Merge):
                     for segment in token.segments:
                         self.settle(segment, outcome)
-                else:
-                    split = token.split
-                    split.pending -= 1
-                    if outcome.kind > split.outcome.kind:
-                        split.outcome = outcome
-                    if not split.pending:
-                        if split.outcome is outcome and type(split.parent) is int:
-                            ended.append(split.parent)
-                        else:
-                            self.settle((split.parent,), split.outcome)
-        plain: dict[Delivery, list[int]] = {}
-        for token in dict.fromkeys(ended):
-            delivery = self._deliveries.get(token >> _SHIFT)
-            if delivery is not None:
-                plain.setdefault(delivery, []).append(token)
-        for delivery, taken in plain.items():
-            if delivery.take(taken) or (taken := [token for token in taken if delivery.take((token,))]):
-                self._close(delivery, taken, outcome)
+                    continue
+                split = token.split
+                split.pending -= 1
+                if outcome.kind > split.outcome.kind:
+                    split.outcome = outcome
+                if not split.pending and type(split.parent) is int:
+                    if split.outcome is not last:
+                        last, same = split.outcome, ended.setdefault(split.outcome, [])
+                    same.append(split.parent)
+                elif not split.pending:
+                    self.settle((split.parent,), split.outcome)
+        for how, some in ended.items():
+            plain: dict[Delivery | None, list[int]] = {}
+            for origin in dict.fromkeys(some):
+                plain.setdefault(self._deliveries.get(origin >> _SHIFT), []).append(origin)
+            for delivery, taken in plain.items():
+                if delivery and (delivery.take(taken) or (taken := [each for each in taken if delivery.take((each,))])):
+                    self._close(delivery, taken, how)
 
     def _close(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome) -> None:
         self.outstanding -= len(tokens)

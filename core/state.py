@@ -167,13 +167,16 @@ class Table(dict[Hashable, Any]):
             return None, chunk
         return chunk.select(counted), chunk.select([not each for each in counted])
 
-    def count(self, tokens: Sequence[Token]) -> None:
-        """Say that these messages have had their effect."""
-        if tokens:
-            ids = [id for id in self.ids(tokens) if id]
-            self._fresh += ids
-            if self._counted is not None:
-                self._counted.update(ids)
+    def count(self, tokens: Sequence[Token]) -> Sequence[str]:
+        """Say that these messages have had their effect; returns their ids, empty where one has none."""
+        if not tokens:
+            return ()
+        ids = self.ids(tokens)
+        fresh = list(filter(None, ids))
+        self._fresh += fresh
+        if self._counted is not None:
+            self._counted.update(fresh)
+        return ids
 
     def _changed(self) -> Iterable[tuple[tuple[Hashable, int], Any]]:
         if self._keeps_times:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from types import CoroutineType
-from typing import Any
+from typing import Any, TypeVar
 
 from warren.core.chunk import Chunk, Failure, apply_each
 from warren.core.errors import GraphError, HandlerError, shorten
@@ -13,6 +13,8 @@ from warren.core.graph import name_of
 from warren.core.stage import Stage
 
 __all__ = ["answers", "check_function", "is_async", "keys_of", "left_of"]
+
+T = TypeVar("T")
 
 
 def is_async(function: Callable[..., Any]) -> bool:
@@ -43,7 +45,7 @@ def check_function(
 
 def keys_of(
     stage: Stage, by: Callable[[Any], Hashable], chunk: Chunk, option: str = "by"
-) -> tuple[Sequence[Any], Chunk, list[Failure]]:
+) -> tuple[list[Any], Chunk, list[Failure]]:
     """The keys of a chunk, the part of the chunk that has one, and the failures of the others."""
 
     def check(key: Any, value: Any) -> None:
@@ -69,7 +71,7 @@ def answers(stage: Stage, function: Callable[[Any], Any], chunk: Chunk) -> tuple
     return _checked(stage, function, chunk, _at_once, check)
 
 
-def left_of(found: Sequence[Any], before: Chunk, rest: Chunk) -> Sequence[Any]:
+def left_of(found: list[T], before: Chunk, rest: Chunk) -> list[T]:
     """Of what was found for each value of a chunk, what belongs to the part of it that is left."""
     if len(before) == len(rest):
         return found

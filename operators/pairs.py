@@ -156,11 +156,10 @@ class Shelf:
     def take(self, entries: Sequence[Entry]) -> None:
         """Take in values; their messages are done."""
         tokens = [entry.token for entry in entries if entry.token is not None]
-        for entry, id in zip(entries, self.table.ids(tokens), strict=True):
+        for entry, id in zip(entries, self.table.count(tokens), strict=True):
             self._number += 1
             entry.number, entry.id, entry.token = self._number, id or str(self._number), None
             self._changed[self._number] = entry
-        self.table.count(tokens)
         self.stage.settle(tokens, KEPT)
 
     def drop(self, entries: Sequence[Entry]) -> None:

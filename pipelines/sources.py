@@ -41,12 +41,13 @@ async def opened(
         return compile_steps(run, path, source.steps)(chunks)
     parts = [(label, part) for label, part in source.branches() if isinstance(part, Source)]
     weights = source.weights(weight) if isinstance(source, Merged) else [weight] * len(parts)
-    chunks, starts = [], []
+    streams: list[Observable[Chunk]] = []
+    starts: list[int] = []
     for (label, part), each in zip(parts, weights, strict=True):
         starts.append(len(readers))
-        chunks.append(await opened(run, part, readers, turns, f"{path}{label}/", each))
+        streams.append(await opened(run, part, readers, turns, f"{path}{label}/", each))
     if isinstance(source, Sides) and source.right_first:
         left, right = readers[starts[0] : starts[1]], readers[starts[1] :]
         for reader in left:
             reader.after = [*reader.after, *right]
-    return reactivex.merge(*chunks)
+    return reactivex.merge(*streams)

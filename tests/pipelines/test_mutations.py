@@ -63,14 +63,14 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "dead letters are settled before they are written": (
         "pipelines/endpoints.py",
-        "            if bodies:\n                await self._connection.write(Outgoing(bodies, metadata.__getitem__))\n",
+        "            for source, (bodies, metadata) in letters.items():\n",
         "            for failure in failures:\n"
         "                self.run.ledger.settle((failure.token,), Outcome(Kind.DEAD_LETTERED, self.queue, failure))\n"
-        "            if bodies:\n                await self._connection.write(Outgoing(bodies, metadata.__getitem__))\n",
+        "            for source, (bodies, metadata) in letters.items():\n",
     ),
     "dead letters are not written": (
         "pipelines/endpoints.py",
-        "                await self._connection.write(Outgoing(bodies, metadata.__getitem__))\n",
+        "                await self._connections[source].write(Outgoing(bodies, metadata.__getitem__))\n",
         "                pass\n",
     ),
     "only the first message of a failed batch gets a dead letter": (
@@ -95,18 +95,18 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "a split message is settled with its first part": (
         "core/receipt.py",
-        "                    if not split.pending:\n",
-        "                    if True:\n",
+        "                if not split.pending and type(split.parent) is int:\n",
+        "                if type(split.parent) is int:\n",
     ),
     "a split message counts one part too few": (
         "core/receipt.py",
-        "        self.pending = pending\n",
-        "        self.pending = pending - 1\n",
+        "        self.count = self.pending = count\n",
+        "        self.count = self.pending = count - 1\n",
     ),
     "of a split message the last outcome counts": (
         "core/receipt.py",
-        "                    if outcome.kind > split.outcome.kind:\n",
-        "                    if True:\n",
+        "                if outcome.kind > split.outcome.kind:\n",
+        "                if True:\n",
     ),
     "of a merge only the first segment is settled": (
         "core/receipt.py",
