@@ -17,7 +17,7 @@ import polars as pl
 
 from tests.pipelines.world import Queue, Recorded, Violation, virtually
 from warren.core.errors import ConnectorError, PartialWriteError, ShutdownError
-from warren.core.graph import Operator, Sink
+from warren.core.graph import Operator, Sink, Source
 from warren.core.message import Outgoing
 from warren.operators.aggregate import aggregate
 from warren.operators.aggregations import count, custom
@@ -43,6 +43,7 @@ from warren.operators.filter import filter
 from warren.operators.flat_map import flat_map
 from warren.operators.for_each import for_each
 from warren.operators.frames import frames
+from warren.operators.join import Pair, join
 from warren.operators.map import map
 from warren.operators.retry import retry
 from warren.operators.route import route
@@ -59,6 +60,8 @@ from warren.pipelines.pipeline import Pipeline
 __all__ = ["check"]
 
 Leaf = tuple[int, ...]
+OTHERS = 1000
+"""The messages of a second source are numbered from here."""
 
 
 @dataclass(frozen=True)
@@ -138,19 +141,32 @@ class Story:
         self.handler_rate = draw.choice([0.0, 0.1, 0.4])
         self.crash_rate = draw.choice([0.0, 0.0, 0.05, 0.2])
         self.refuse_rate = draw.choice([0.0, 0.2])
-        self.queue = Queue(range(draw.randint(1, 40)), hook=self.source_hook, chunk=draw.choice([1, 3, 1024]))
-        self.queue.values = [Item(((i,),)) for i in self.queue.values]
-        self.queue.on_receive = self.book.receive
-        self.queue.on_release = lambda origins, delay: self.book.settle(origins, parked=True) if delay else None
-        self.queue.on_letter = self.book.letter
+        # As overlapping windows, the pairs of a join have leaves that come several times.
+        self.queues = [self.queue(first) for first in ([0, OTHERS] if self.overlaps and draw.random() < 0.4 else [0])]
 
     def chance(self, rate: float) -> bool:
         return self.faults and self.draw.random() < rate
 
     # The ends
 
-    async def source_hook(self, what: str, origins: Sequence[int]) -> None:
-        if what == "receive" and self.queue.ready:
+    def queue(self, first: int) -> Queue:
+        """A source whose messages are numbered from there."""
+
+        def numbered(origins: Iterable[int]) -> list[int]:
+            return [first + origin for origin in origins]
+
+        async def hook(what: str, origins: Sequence[int]) -> None:
+            await self.source_hook(what, numbered(origins), queue)
+
+        queue = Queue(range(self.draw.randint(1, 40)), hook=hook, chunk=self.draw.choice([1, 3, 1024]))
+        queue.values = [Item(((first + i,),)) for i in queue.values]
+        queue.on_receive = lambda origins: self.book.receive(numbered(origins))
+        queue.on_release = lambda origins, delay: self.book.settle(numbered(origins), parked=True) if delay else None
+        queue.on_letter = lambda name, origin: self.book.letter(name, first + origin)
+        return queue
+
+    async def source_hook(self, what: str, origins: Sequence[int], queue: Queue) -> None:
+        if what == "receive" and queue.ready:
             await asyncio.sleep(self.draw.choice([0, 0, 0.3]))
         elif what == "acknowledge":
             await asyncio.sleep(self.draw.choice([0, 0.2]))
@@ -508,11 +524,34 @@ class Story:
             branches["closed"] = self.branch(depth - 1)
         return self.route(branches)  # type: ignore[return-value]  # with an open branch it is an operator
 
+    def source(self) -> Source[Any]:
+        if len(self.queues) == 1:
+            return self.queues[0]
+        pairs = 0
+
+        def whole(pair: Pair[Any, Item, Item]) -> Item:
+            nonlocal pairs
+            found = [item for item in (pair.left, pair.right) if item is not None]
+            if len(found) == 1:
+                return found[0]
+            pairs += 1
+            copies = [Item(tuple((*leaf, -1, pairs) for leaf in item.leaves)) for item in found]
+            for item, copy in zip(found, copies, strict=True):
+                self.book.replace(item, [copy])
+            return Item(tuple(leaf for copy in copies for leaf in copy.leaves))
+
+        def time(item: Item) -> float:
+            return item.leaves[0][0] % OTHERS
+
+        left, right = self.queues[0], self.queues[1] | self.some_async(0)
+        on = self.handler(parity) if self.draw.random() < 0.3 else parity
+        return join(left, right, on=on, time=time, within=3, how="outer", lateness="1h", idle="2s") | map(whole)
+
     # The run
 
     def pipeline(self) -> Pipeline:
-        steps, end = self.chain(2), self.end(2)
-        flow = self.queue | end if steps is None else self.queue | steps | end
+        source, steps, end = self.source(), self.chain(2), self.end(2)
+        flow = source | end if steps is None else source | steps | end
         return Pipeline("story", flow, shutdown=100)
 
     async def attempt(self, pipeline: Pipeline) -> None:
@@ -536,10 +575,11 @@ class Story:
             await self.attempt(pipeline)
         self.faults = False
         await pipeline.start(clock=asyncio.get_running_loop().time)
-        if sorted(self.queue.acknowledged) != list(range(len(self.queue.values))):
-            raise Violation(f"acknowledged {self.queue.acknowledged} of {len(self.queue.values)} messages")
-        if self.queue.opened != self.queue.closed:
-            raise Violation("a source was left open")
+        for queue in self.queues:
+            if sorted(queue.acknowledged) != list(range(len(queue.values))):
+                raise Violation(f"acknowledged {queue.acknowledged} of {len(queue.values)} messages")
+            if queue.opened != queue.closed:
+                raise Violation("a source was left open")
 
 
 def check(draw: random.Random) -> None:
