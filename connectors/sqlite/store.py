@@ -245,7 +245,9 @@ class Store:
         if self._waits and not 0 <= now - self._reaped < _POLL:
             self._reaped = now
             others = self._tables.others(self._lock.name)
-            gone = [owner for owner, lock, lease in others if lease < now or is_dead(self.path, lock)]
+            # A process may have been several owners under its one lock, which is gone once it has been looked at.
+            dead = {lock for lock in {lock for _, lock, _ in others} if is_dead(self.path, lock)}
+            gone = [owner for owner, lock, lease in others if lease < now or lock in dead]
             if gone:
                 self._transact(lambda: self._tables.leave(*gone), durable=False)
 

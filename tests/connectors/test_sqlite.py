@@ -116,6 +116,19 @@ def test_what_a_killed_process_held_is_handed_out_at_once(path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["queues.db"], "no lock file stays behind"
 
 
+def test_what_a_killed_process_held_of_two_queues_is_handed_out_at_once(path: Path) -> None:
+    for name in ("q", "other"):
+        asyncio.run(write(path, b"a", b"b", name=name))
+    second = """
+        other = await sqlite.queue(path, "other").open()
+        await other.receive(3)
+        print("""
+    with Child(HOLDER.replace("\n        print(", second, 1), path) as child:
+        assert child.line() == "2"
+        child.kill()
+        assert [bodies(asyncio.run(drain(path, name))) for name in ("q", "other")] == [[b"b"], [b"a", b"b"]]
+
+
 def test_a_waiting_receiver_notices_a_killed_process(path: Path) -> None:
     async def main() -> None:
         await write(path, b"a", b"b", b"c")
