@@ -138,7 +138,7 @@ class _Memory:
             and "" not in distinct
         ):
             # Nothing in this chunk has come before, which is the usual case.
-            self.flying.update(distinct)
+            self.flying.update(distinct)  # type: ignore[arg-type]  # all are int
             self.claims.update(zip(tokens, keys, strict=True))  # type: ignore[arg-type]
             return chunk
         return self.each(chunk, keys)

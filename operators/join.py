@@ -200,10 +200,10 @@ class _Running:
         self.event.hear(chunk.tokens)
         if self.shelf is not None:
             chunk = self.shelf.fresh(chunk)
-        times, chunk, failures = times_of(stage, join.time[side], chunk)
+        told, chunk, failures = times_of(stage, join.time[side], chunk)
         keys, rest, more = keys_of(stage, join.on[side], chunk, "on")
         failures += more
-        times = left_of(times, chunk, rest)
+        times = left_of(told, chunk, rest)
         passed = self.event.watermark
         if times:
             self.event.advance(times, rest.tokens)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from types import CoroutineType
 from typing import Any, TypeVar
 
@@ -45,7 +45,7 @@ def check_function(
 
 def keys_of(
     stage: Stage, by: Callable[[Any], Hashable], chunk: Chunk, option: str = "by"
-) -> tuple[list[Any], Chunk, list[Failure]]:
+) -> tuple[Sequence[Any], Chunk, list[Failure]]:
     """The keys of a chunk, the part of the chunk that has one, and the failures of the others."""
 
     def check(key: Any, value: Any) -> None:
@@ -71,7 +71,7 @@ def answers(stage: Stage, function: Callable[[Any], Any], chunk: Chunk) -> tuple
     return _checked(stage, function, chunk, _at_once, check)
 
 
-def left_of(found: list[T], before: Chunk, rest: Chunk) -> list[T]:
+def left_of(found: Sequence[T], before: Chunk, rest: Chunk) -> Sequence[T]:
     """Of what was found for each value of a chunk, what belongs to the part of it that is left."""
     if len(before) == len(rest):
         return found

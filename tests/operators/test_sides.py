@@ -1,0 +1,57 @@
+"""Two sources side by side: what a chunk says of its side, and functions for each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.operators.fake import Bench
+from warren.connectors import memory
+from warren.core.chunk import Chunk
+from warren.core.errors import GraphError
+from warren.core.stage import Handler, Stage
+from warren.operators.sides import LEFT, RIGHT, Joining, Sided, Sides, both
+
+
+class Named(Joining):
+    """Puts a side's name beside each value; fails a first attempt."""
+
+    def handlers(self, stage: Stage) -> tuple[Handler, Handler]:
+        def handler(name: str) -> Handler:
+            def handle(chunk: Chunk) -> Chunk:
+                if chunk.attempt == 1:
+                    return stage.without(chunk, {i: ValueError(name) for i in range(len(chunk))})
+                return Chunk([(name, value) for value in chunk.values], chunk.tokens)
+
+            return handle
+
+        return handler("left"), handler("right")
+
+
+def test_a_failed_message_is_tried_again_on_its_side() -> None:
+    bench = Bench(Named())
+    for side, value in ((LEFT, 1), (RIGHT, 2), (LEFT, 3)):
+        bench.hand(Sided(Chunk([value], bench.accept([value])), side))
+    assert bench.errors == ["left", "right", "left"]
+    for failure in bench.failures:
+        assert failure.redo is not None
+        failure.redo(Chunk([failure.value], [failure.token], (), 2))
+    assert bench.values == [("left", 1), ("right", 2), ("left", 3)]
+
+
+def test_the_parts_of_sides() -> None:
+    left, right = memory.queue("a"), memory.queue("b")
+    sides = Sides("join", left=left, right=right)
+    assert sides.name == "sides(memory:a, memory:b)"
+    assert [label for label, _ in sides.branches()] == ["left", "right"]
+    assert list(sides.inlets()) == [left, right]
+
+
+def test_one_function_or_a_pair() -> None:
+    assert both(len, "join(on=...)") == (len, len)
+    assert both((len, min), "join(on=...)") == (len, min)
+    bad: list[Any] = [None, (), (len,), (len, 5), [len, min]]
+    for each in bad:
+        with pytest.raises(GraphError, match=r"join\(on=...\): .*give a function of one value, or a pair of them"):
+            both(each, "join(on=...)")
