@@ -59,6 +59,9 @@ class Keeper(Protocol):
 class Feed(Protocol):
     """One source of a running pipeline."""
 
+    behind: Feed | None
+    """The one that event time waits for more than for this; while half of the credit is in use, it is read first."""
+
     @property
     def ended(self) -> bool:
         """Whether it has given all it has."""

@@ -65,9 +65,15 @@ class EventTime:
         if self._only is not None:
             reached = self._only.reached(floors.get(self._only) if floors else None)
         elif holding := self._holding(floors):
-            reached = min(track.reached(floors.get(track)) for track in holding)
+            times = {track: track.reached(floors.get(track)) for track in holding}
+            last = min(holding, key=times.__getitem__)
+            reached = times[last]
+            for track in self._tracks.values():
+                track.wait_for(last if times.get(track, -inf) > reached else None)
         else:
             reached = max(track.reached(None) for track in self._tracks.values())
+            for track in self._tracks.values():
+                track.wait_for(None)
         self.watermark = max(self.watermark, reached - self.lateness)
         return self.watermark
 
@@ -162,6 +168,10 @@ class _Track:
         # The newest source token seen after each chunk, rising, and the newest time among tokens up to it.
         self.origins: list[int] = []
         self.maxima: list[float] = []
+
+    def wait_for(self, other: _Track | None) -> None:
+        if self.feed is not None:
+            self.feed.behind = None if other is None else other.feed
 
     def take(self, newest: float, origin: int) -> None:
         self.newest = max(self.newest, newest)

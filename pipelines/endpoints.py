@@ -15,7 +15,7 @@ from warren.core.graph import Inlet, SinkConnection, SourceConnection
 from warren.core.handles import Handles
 from warren.core.message import Batch, Columns, Metadata, Outgoing
 from warren.core.receipt import Delivery, Kind, Outcome
-from warren.core.stage import Stage
+from warren.core.stage import Feed, Stage
 from warren.pipelines.letters import ROW, Content, Contents
 from warren.pipelines.turns import Turn
 
@@ -42,6 +42,7 @@ class Reader:
         self.turn = turn
         self.after: Sequence[Reader] = ()
         """Those that are read to their ends first."""
+        self._behind: Feed | None = None
         self.chunks: Subject[Chunk] = Subject()
         self.accepted = 0
         self.ended = False
@@ -80,7 +81,19 @@ class Reader:
     def _waits(self) -> bool:
         if self.after:
             self.after = [each for each in self.after if not each.done]
-        return bool(self.after)
+        run, behind = self.run, self._behind
+        return bool(self.after) or (behind is not None and not behind.ended and 2 * run.unacknowledged >= run.credit)
+
+    @property
+    def behind(self) -> Feed | None:
+        """The source that is read first while half of the credit is in use."""
+        return self._behind
+
+    @behind.setter
+    def behind(self, feed: Feed | None) -> None:
+        if feed is not self._behind:
+            self._behind = feed
+            self.run.notify()
 
     @property
     def done(self) -> bool:

@@ -133,6 +133,23 @@ def test_one_side_may_run_ahead() -> None:
     assert trial.dead_letters == {}
 
 
+def test_the_side_that_is_ahead_leaves_the_credit_to_the_other() -> None:
+    with virtual(Pipeline("p", joined(within=1000, idle=None) | memory.into([]), credit=8)) as run:
+        for n in range(6):
+            run.send(("a", float(n), n), to=LEFT)
+        assert run.in_flight == 4
+        run.send(("b", 100.0, 6), to=RIGHT)
+        assert run.in_flight == 7
+
+
+def test_dense_and_sparse_streams_need_no_more_credit_than_what_is_open() -> None:
+    out: list[Any] = []
+    ls, rs = ([(f"{n % 5}", n / density, n) for n in range(100 * density)] for density in (20, 1))
+    flow = join(memory.items(ls), memory.items(rs), on=key, time=time, within=2, how="left", idle="1s")
+    Pipeline("p", flow | memory.into(out), credit=300).run()
+    assert rows(out) == in_one_go(ls, rs, 2, "left")
+
+
 def test_a_late_value_fails_and_says_what_to_do() -> None:
     events = [("a", 100.0, 1), ("a", 95.0, 2), ("a", 94.9, 3)]
     trial = tried(joined(lateness=5), events, events, lambda side, i: float(i))
