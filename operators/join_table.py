@@ -97,7 +97,8 @@ class _JoinTable(Joining):
 
     @property
     def guarantee(self) -> str:
-        return "the table starts anew after a restart" if self.keeps else "the table is read first"
+        kept = "the table goes on after a restart where the pipeline keeps state"
+        return kept if self.keeps else "the table is read first"
 
     def handlers(self, stage: Stage) -> tuple[Handler, Handler]:
         table = stage.table("join_table") if self.keeps else None
