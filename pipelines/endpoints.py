@@ -59,9 +59,9 @@ class Reader:
         run, turn, limit = self.run, self.turn, _FIRST_CHUNK
         try:
             while True:
-                while self._waits() or (turn is not None and not turn.come()) or run.unacknowledged >= run.credit:
+                while self._room() < 1 or (turn is not None and not turn.come()):
                     await self._credit()
-                asked = min(limit, run.credit - run.unacknowledged)
+                asked = min(limit, self._room())
                 receiving = self.connection.receive(asked)
                 batch = await (receiving if turn is None else turn.read(receiving))
                 if batch is None:
@@ -78,11 +78,17 @@ class Reader:
             if turn is not None:
                 turn.rest()
 
-    def _waits(self) -> bool:
+    def _room(self) -> int:
+        """How many messages may be read."""
+        run, turn, behind = self.run, self.turn, self._behind
         if self.after:
             self.after = [each for each in self.after if not each.done]
-        run, behind = self.run, self._behind
-        return bool(self.after) or (behind is not None and not behind.ended and 2 * run.unacknowledged >= run.credit)
+        most = (run.credit + 1) // 2 if behind is not None and not behind.ended else run.credit
+        room = 0 if self.after else most - run.unacknowledged
+        if room < 1 and run.unacknowledged < run.credit and turn is not None and turn.wants:
+            # Others need not wait for one that waits for them.
+            turn.rest()
+        return room
 
     @property
     def behind(self) -> Feed | None:

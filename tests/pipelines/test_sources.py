@@ -157,3 +157,11 @@ def test_it_ends_while_a_source_is_waited_for(tmp_path: Path) -> None:
 
     asyncio.run(main())
     assert out == [[1], [12], [25]]
+
+
+def test_a_source_that_is_ahead_leaves_the_credit_to_the_one_behind_whatever_their_priorities() -> None:
+    out: list[Any] = []
+    dense, sparse = memory.items(n / 20 for n in range(20_000)), memory.items(float(n) for n in range(1_000))
+    step = window(tumbling(10), time=float, idle="1s") | map(lambda window: len(window.values))
+    Pipeline("p", merge(dense, sparse, priorities=[1, 9]) | step | memory.into(out), credit=900).run()
+    assert out == [210] * 100
