@@ -1,9 +1,9 @@
-"""Queues in numbers: how long messages wait for one of several consumers, how many consumers a target takes, how a backlog goes.
+"""Queues in numbers: how long messages wait, how many consumers a target takes, how a backlog goes.
 
-Exact where arrivals are Poisson and service times exponential (Erlang C). Otherwise Whitt's approximation of the mean wait in a
-GI/G/m queue (W. Whitt, "Approximations for the GI/G/m queue", Production and Operations Management 2, 1993), which has the
-approximations of Allen and Cunneen and of Cosmetatos inside, from the squared coefficients of variation (variance over squared
-mean): 0 where every service takes as long, 1 for exponential times, more where a few take very long.
+Variation is told by squared coefficients (variance over squared mean): 0 where every service takes as long, 1 for
+exponential times, more where a few take very long. Waits are exact for Poisson arrivals and exponential services (Erlang C).
+For other services the mean comes from a line between M/D/c and M/M/c (Cosmetatos), for other arrivals from W. Whitt,
+"Approximations for the GI/G/m queue", Production and Operations Management 2 (1993). docs/capacity.md says how close.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Queue:
     - ``servers``: how many consumers there are, or messages that all of them handle at once
     - ``arrival_cv2``, ``service_cv2``: squared coefficients of variation of the times between arrivals and of service times
 
-    With no fewer arrivals than can be served there is no steady state; then waits are infinite. Raises `DataError` for numbers
-    that make no queue.
+    With no fewer arrivals than can be served there is no steady state; then waits are infinite. Raises `DataError` for
+    numbers that make no queue.
 
     >>> queue = Queue(arrivals=8, service=1.0, servers=10)
     >>> round(queue.utilisation, 2), round(queue.mean_wait, 3), round(queue.wait(0.95), 3)
@@ -95,17 +95,36 @@ class Queue:
         if self.utilisation >= 1:
             return math.inf
         exponential = self.waiting * self.service / (self.servers * (1 - self.utilisation))
-        return exponential * (self.arrival_cv2 + self.service_cv2) / 2 * self._correction()
+        if self.arrival_cv2 == self.service_cv2 == 1 or not self.arrivals:
+            return exponential
+        both = (self.arrival_cv2 + self.service_cv2) / 2 * self._whitt(self.arrival_cv2)
+        known = (1 + self.service_cv2) / 2 * self._whitt(1.0)
+        return exponential * both * self._poisson(known) / known
 
-    def _correction(self) -> float:
-        a, s, m, rho = self.arrival_cv2, self.service_cv2, self.servers, self.utilisation
-        if rho == 0 or a + s == 0 or a == s == 1:
+    @property
+    def _gamma(self) -> float:
+        """How far several servers are from one."""
+        m, rho = self.servers, self.utilisation
+        return min(0.24, (1 - rho) * (m - 1) * (math.sqrt(4 + 5 * m) - 2) / (16 * m * rho))
+
+    def _poisson(self, known: float) -> float:
+        """The mean wait over that of M/M/c, where arrivals are Poisson.
+
+        Up to exponential services it lies on a line between those that are all alike and exponential ones; for one
+        server, beyond too. For several the line is then too high and Whitt's correction too low.
+        """
+        line = self.service_cv2 + (1 - self.service_cv2) * (1 + self._gamma) / 2
+        return line if self.service_cv2 <= 1 else line + (known - line) * (1 - 1 / self.servers) / 2
+
+    def _whitt(self, a: float) -> float:
+        """Whitt's correction of Allen and Cunneen's approximation."""
+        s, rho = self.service_cv2, self.utilisation
+        if a + s == 0:
             return 1.0
-        gamma = min(0.24, (1 - rho) * (m - 1) * (math.sqrt(4 + 5 * m) - 2) / (16 * m * rho))
-        fixed = 1 + gamma
-        third = (1 - 4 * gamma) * math.exp(-2 * (1 - rho) / (3 * rho))
-        both = (a + s) / 2
-        middle = 1.0 if both >= 1 else min(1.0, (fixed + third) / 2) ** (2 * (1 - both))
+        fixed = 1 + self._gamma
+        third = (1 - 4 * self._gamma) * math.exp(-2 * (1 - rho) / (3 * rho))
+        mean = (a + s) / 2
+        middle = 1.0 if mean >= 1 else min(1.0, (fixed + third) / 2) ** (2 * (1 - mean))
         if a >= s:
             return (4 * (a - s) * fixed + s * middle) / (4 * a - 3 * s)
         return ((s - a) * third + (s + 3 * a) * middle) / (2 * (a + s))
@@ -130,7 +149,7 @@ class Queue:
         return self.mean_wait / self.waiting * math.log(self.waiting / (1 - quantile))
 
     def latency(self, quantile: float) -> float:
-        """Wait and service together, what this share of messages does not pass; service times are taken as gamma distributed."""
+        """Wait and service, what this share of messages does not pass; service times are taken as gamma distributed."""
         _share(quantile)
         if self.utilisation >= 1:
             return math.inf
@@ -184,8 +203,8 @@ def servers_for(
 ) -> int:
     """The fewest consumers that keep a target in seconds.
 
-    ``quantile`` says what share of messages keeps it, None the mean. ``of`` is ``"wait"``, or ``"latency"`` with the service.
-    Raises `DataError` where no number of consumers does.
+    ``quantile`` says what share of messages keeps it, None the mean. ``of`` is ``"wait"``, or ``"latency"`` with the
+    service. Raises `DataError` where no number of consumers does.
 
     >>> servers_for(arrivals=100, service=0.05, target=0.1)
     7
@@ -250,9 +269,10 @@ def depths(
 ) -> Depths:
     """Depth and wait while arrivals change: a rate for each span of ``every`` seconds, from a forecast.
 
-    Where consumers cannot keep up, the backlog grows and drains as a fluid; where they can, messages wait as in the steady state.
-    Both in one: at every moment as many leave as would in the steady state with as many messages (the pointwise stationary fluid
-    flow approximation; Wang, Tipper and Banerjee, 1996). ``servers`` may be one number for each span. Raises `DataError`.
+    Where consumers cannot keep up, the backlog grows and drains as a fluid; where they can, messages wait as in the steady
+    state. Both in one: at every moment as many leave as would in the steady state with as many messages (the pointwise
+    stationary fluid flow approximation; Wang, Tipper and Banerjee, 1996). ``servers`` may be one number for each span.
+    Raises `DataError`.
 
     >>> told = depths([8, 12, 8], every=600, service=1.0, servers=10)
     >>> [round(float(each)) for each in told.depth]
@@ -275,7 +295,7 @@ def depths(
         most = int(count) / service
         share = 0.0
         for _ in range(steps):
-            # Implicit, so that steps may be long beside the service: what is inside and what leaves depend on the same share.
+            # Implicit, so that steps may be long beside the service: the share at the end says what left.
             came = inside + step * rate
             share = float(np.interp(came, within + step * most * shares, shares))
             inside = max(0.0, came - step * most * share)
@@ -285,7 +305,7 @@ def depths(
 
 
 def _steady(servers: int, service: float, arrival_cv2: float, service_cv2: float) -> tuple[Floats, Floats, Floats]:
-    """Shares of the time that consumers are busy, and how many messages wait, and are inside, in the steady state of each."""
+    """Shares of time that consumers are busy; how many messages wait, and are inside, in the steady state of each."""
     shares = np.concatenate([np.linspace(0, 0.9, 181), 1 - np.geomspace(0.1, 1e-12, 200)[1:]])
     waiting = np.array(
         [Queue(share * servers / service, service, servers, arrival_cv2, service_cv2).mean_depth for share in shares]
@@ -299,8 +319,8 @@ def drain_time(
 ) -> float:
     """Seconds until a backlog is gone while messages keep arriving at these rates; infinite where it is not by then.
 
-    ``arrivals`` is one rate, for ever, or one for each span of ``every`` seconds. Raises `DataError` for numbers that make no
-    queue.
+    ``arrivals`` is one rate, for ever, or one for each span of ``every`` seconds. Raises `DataError` for numbers that make
+    no queue.
 
     >>> drain_time(6000, arrivals=8, every=60, service=1.0, servers=10)
     3000.0

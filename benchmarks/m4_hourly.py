@@ -1,8 +1,8 @@
 """How good forecasts are on the hourly series of the M4 competition, and how long they take.
 
-The metrics are the competition's: sMAPE, MASE, OWA relative to Naive2, and MSIS of the 95 % interval, with its coverage. Every
-origin is a time from which the next 48 hours are forecast knowing only what came before: 1 leaves out the last 48 hours of each
-series, 2 the last 96, and so on. Nothing is chosen by one origin alone.
+The metrics are the competition's: sMAPE, MASE, OWA relative to Naive2, and MSIS of the 95 % interval, with its coverage.
+Every origin is a time from which the next 48 hours are forecast knowing only what came before: 1 leaves out the last 48
+hours of each series, 2 the last 96, and so on. Nothing is chosen by one origin alone.
 """
 
 from __future__ import annotations

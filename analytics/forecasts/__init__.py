@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from warren.analytics.forecasts.contract import Forecaster, check, find, names
-    from warren.analytics.forecasts.measures import measures
     from warren.analytics.forecasts.model import Forecast, Model, fit, forecast, load
-    from warren.analytics.forecasts.panel import Panel, panel
+    from warren.analytics.forecasts.panels import Panel, panel
+    from warren.analytics.forecasts.recorded import measures
 
 __all__ = [
     "Forecast",
@@ -27,8 +27,8 @@ __all__ = [
 _HOMES = {
     **dict.fromkeys(("Forecaster", "check", "find", "names"), "warren.analytics.forecasts.contract"),
     **dict.fromkeys(("Forecast", "Model", "fit", "forecast", "load"), "warren.analytics.forecasts.model"),
-    **dict.fromkeys(("Panel", "panel"), "warren.analytics.forecasts.panel"),
-    "measures": "warren.analytics.forecasts.measures",
+    **dict.fromkeys(("Panel", "panel"), "warren.analytics.forecasts.panels"),
+    "measures": "warren.analytics.forecasts.recorded",
 }
 
 

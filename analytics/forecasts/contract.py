@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias, cast
 import numpy as np
 import polars as pl
 
-from warren.analytics.forecasts.panel import Floats, Panel
+from warren.analytics.forecasts.panels import Floats, Panel
 from warren.core import plugins
 from warren.core.errors import DataError, PluginError
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from warren.analytics.forecasts.contract import Forecaster
-from warren.analytics.forecasts.panel import Floats, Panel
+from warren.analytics.forecasts.panels import Floats, Panel
 from warren.analytics.growth import growth
 from warren.core.errors import DataError
 

@@ -1,7 +1,7 @@
-"""Quantiles of forecasts from how wrong earlier ones were: split conformal prediction, crossed over the times of forecasting.
+"""Quantiles of forecasts from how wrong earlier ones were: conformal prediction, crossed over the times of forecasting.
 
-Errors are measured in the unit of their series, and divided by how wrong forecasts of that series are at that time of the day.
-What remains is alike for all series, so their quantiles are taken together, for each distance into the future.
+Errors are measured in the unit of their series, and divided by how wrong forecasts of that series are at that time of the
+day. What remains is alike for all series, so their quantiles are taken together, for each distance into the future.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from warren.analytics.forecasts.panel import Floats
+from warren.analytics.forecasts.panels import Floats
 
 __all__ = ["Calibration", "Tested", "calibrate", "spread"]
 

@@ -17,7 +17,7 @@ from warren.analytics import saved
 from warren.analytics.forecasts.contract import Forecaster, find
 from warren.analytics.forecasts.growing import YEAR, Growing
 from warren.analytics.forecasts.intervals import Calibration, calibrate
-from warren.analytics.forecasts.panel import Floats, Panel, panel
+from warren.analytics.forecasts.panels import Floats, Panel, panel
 from warren.core.clock import Duration
 from warren.core.errors import DataError
 
@@ -44,11 +44,11 @@ class Forecast:
     """Series that cannot be forecast, and why."""
 
     def covered(self, level: float) -> float:
-        """The share of past values, of all series, that were not above this quantile. Raises `DataError` if it was not asked for."""
+        """The share of past values that were not above this quantile. Raises `DataError` if it was not asked for."""
         rows = self.coverage.filter((pl.col("nominal") - level).abs() < 1e-9)
         if rows.is_empty():
             raise DataError(f"covered({level}): the forecast has the quantiles {sorted(set(self.coverage['nominal']))}")
-        return float((rows["covered"] * rows["count"]).sum() / rows["count"].sum())
+        return float(np.average(rows["covered"].to_numpy(), weights=rows["count"].to_numpy()))
 
     def _repr_html_(self) -> str:
         return self.table._repr_html_()
@@ -100,7 +100,7 @@ class Model:
         saved.save(path, _KIND, self, self.fingerprint)
 
     def _again(self, frame: pl.DataFrame | pl.LazyFrame) -> Panel:
-        now, skipped = _living(panel(frame, **self.options))
+        now, _ = _living(panel(frame, **self.options))
         if now.every != self.panel.every:
             raise DataError(
                 f"the model was fitted to spans of {self.panel.every / 1e6:g} s; the rows have {now.every / 1e6:g} s"
@@ -202,8 +202,8 @@ def forecast(
 ) -> Forecast:
     """Forecast many series at once, with quantiles, and with the coverage they had on the past.
 
-    ``frame`` has a row for each time and value; its other columns tell series apart. What is forecast are the ``horizon`` spans
-    after the last row.
+    ``frame`` has a row for each time and value; its other columns tell series apart. What is forecast are the ``horizon``
+    spans after the last row.
 
     - ``quantiles``: 0.5 is the median, 0.95 what is passed one time in twenty
     - ``method``: a forecaster by name (`names`), or ``"auto"``, the one with the least error on the past
@@ -211,8 +211,8 @@ def forecast(
     - ``holidays``: dates that are unlike other days, of the past and of the future
     - ``zone``, ``every``, ``gaps``, ``time``, ``value``, ``series``: see `panel`
 
-    Seeds are fixed, so the same rows give the same forecast. Raises `DataError` where the rows cannot answer, and `PluginError`
-    where there is no such method.
+    Seeds are fixed, so the same rows give the same forecast. Raises `DataError` where the rows cannot answer, and
+    `PluginError` where there is no such method.
 
     >>> from datetime import datetime
     >>> hours = pl.datetime_range(datetime(2026, 1, 1), datetime(2026, 1, 29), "1h", closed="left", eager=True)
@@ -235,15 +235,15 @@ def load(path: str | os.PathLike[str], frame: pl.DataFrame | pl.LazyFrame | None
         now = _fingerprint(_living(panel(frame, **model.options))[0])
         if now != header.fingerprint:
             raise DataError(
-                f"{path} was fitted to other rows (fingerprint {header.fingerprint}, and these have {now}); fit it again, or give "
-                f"newer rows of the same series to forecast(frame=...)"
+                f"{path} was fitted to other rows (fingerprint {header.fingerprint}, and these have {now}); fit it again, "
+                f"or give newer rows of the same series to forecast(frame=...)"
             )
     return model
 
 
 def _living(everything: Panel) -> tuple[Panel, pl.DataFrame]:
     """Series that have values in the last week or two days, and the others with the reason."""
-    recent = ~np.isnan(everything.values[:, -max(everything.week, 2) :]).all(1)
+    recent = ~np.all(np.isnan(everything.values[:, -max(everything.week, 2) :]), axis=1)
     gone = everything.rows(~recent)
     reasons = ["no value at all" if np.isnan(row).all() else "no value in the last week" for row in gone.values]
     if not recent.any():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from warren.analytics.forecasts.panel import Floats, Panel
+from warren.analytics.forecasts.panels import Floats, Panel
 
 __all__ = ["Profile", "SeasonalNaive", "lagged"]
 
@@ -55,7 +55,8 @@ class Profile:
         away = panel.values[:, -panel.day :] - was
         known = ~np.isnan(away)
         shift = np.where(known, away, 0.0).sum(1) / np.maximum(1, known.sum(1))
-        return told + 0.5 * shift[:, None]
+        moved: Floats = told + 0.5 * shift[:, None]
+        return moved
 
 
 def _weighted(weeks: Floats, level: Floats) -> Floats:

@@ -36,7 +36,7 @@ def measures(flows: Flows, every: Duration = "1h") -> pl.DataFrame:
     trips = flows.trips.with_columns(_WORDS)
     came = (
         trips.group_by("pipeline", pl.col("received").dt.truncate(span).alias("at"))
-        .agg(rate=pl.len() * 1e6 / length)
+        .agg(rate=pl.len() / (length / 1e6))
         .collect()
     )
     ended = trips.group_by("pipeline", pl.col("settled").dt.truncate(span).alias("at")).agg(

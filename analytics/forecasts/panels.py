@@ -29,8 +29,9 @@ _SPARSE = 20
 class Panel:
     """Values of many series, a row each, on one grid of times as the clocks on the wall show them.
 
-    People live by the wall: with a time zone that saves daylight, "yesterday at nine" is a day before on this grid, where it is
-    23 or 25 hours before in UTC. The hour that a spring leaves out is unknown; of one that an autumn repeats, the mean counts.
+    People live by the wall: with a time zone that saves daylight, "yesterday at nine" is a day before on this grid, where it
+    is 23 or 25 hours before in UTC. The hour that a spring leaves out is unknown; of one that an autumn repeats, the mean
+    counts.
     """
 
     keys: pl.DataFrame
@@ -47,7 +48,7 @@ class Panel:
     @property
     def spans(self) -> int:
         """How many there are."""
-        return self.values.shape[1]
+        return int(self.values.shape[1])
 
     @property
     def day(self) -> int:
@@ -132,7 +133,8 @@ def panel(
     - ``zone``: the time zone people live in. Times without one are UTC
     - ``gaps``: whether a span without a row is unknown, or zero as in counts
 
-    Several values in one span are averaged. NaN and infinite values are unknown. Raises `DataError` where the rows make no grid.
+    Several values in one span are averaged. NaN and infinite values are unknown. Raises `DataError` where the rows make no
+    grid.
 
     >>> rows = pl.DataFrame({"at": [datetime(2026, 1, 1, hour) for hour in (0, 1, 3)], "value": [1, 2, 4]})
     >>> panel(rows).values
@@ -212,8 +214,8 @@ def _grid(rows: pl.DataFrame, keys: Sequence[str], length: int, zone: str, holid
     if spans > _SPARSE * known + 1000:
         ends = [_EPOCH + timedelta(microseconds=span * length) for span in (first, last)]
         raise DataError(
-            f"the times reach from {ends[0]} to {ends[1]}, but only {known:,} of {spans:,} spans hold a row; leave out the rows "
-            f"of a clock that jumped, or give longer spans with every="
+            f"the times reach from {ends[0]} to {ends[1]}, but only {known:,} of {spans:,} spans hold a row; leave out "
+            f"the rows of a clock that jumped, or give longer spans with every="
         )
     names = rows.select(keys).unique(maintain_order=True).sort(keys) if keys else pl.DataFrame({"series": ["all"]})
     numbered = names.with_row_index("_row")
