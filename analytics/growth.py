@@ -72,7 +72,7 @@ def growth(
     usable = enough & (means > 0)
     if usable.sum() < 4:
         raise DataError(f"growth needs four periods with values above zero, and there are {usable.sum()}; record for longer")
-    at = (np.arange(whole) * period + (period - 1) / 2 - (len(values) - 1))[usable] * seconds / _YEAR
+    at = np.asarray((np.arange(whole) * period + (period - 1) / 2 - (len(values) - 1))[usable] * seconds / _YEAR, np.float64)
     logs = np.log(means[usable])
     slope, level = _line(at, logs)
     rest = logs - level - slope * at
@@ -81,7 +81,7 @@ def growth(
     block = max(1, round(count ** (1 / 3)))
     draws = np.empty((2, 400))
     # Remainders of a fitted line are a little too small.
-    rest = rest * np.sqrt(count / (count - 2))
+    rest *= float(np.sqrt(count / (count - 2)))
     for each in range(draws.shape[1]):
         starts = draw.integers(0, count - block + 1, -(-count // block))
         again = np.concatenate([rest[start : start + block] for start in starts])[:count]

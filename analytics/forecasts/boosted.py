@@ -20,8 +20,9 @@ _ORIGINS = 14
 class Boosted:
     """One model for all series, fitted to the absolute error, so that what it tells is a median.
 
-    Every series is put into its own unit. The model starts from the mean of a day and of a week before, and learns what to
-    add from the last two weeks, the level's latest moves, the hour, the weekday, and the holidays. It needs scikit-learn.
+    Every series is put into its own unit. The model starts from the mean of a day and of a week before, for a holiday from
+    that of earlier ones, and learns what to add from the last two weeks, the latest moves of the level, the hour, the
+    weekday and the holidays. It needs scikit-learn.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -37,7 +38,10 @@ class Boosted:
         except ImportError as error:
             raise DataError("the forecaster 'boosted' needs scikit-learn: pip install 'warren[ml]'") from error
         inputs, targets = self._rows(panel, horizon)
-        self._model = HistGradientBoostingRegressor(
+        # A column in which nothing is known has no bins.
+        inputs[:, np.isnan(inputs).all(0)] = 0.0
+        make: Any = HistGradientBoostingRegressor
+        self._model = make(
             loss="absolute_error",
             max_iter=int(np.clip(len(targets) // 100, 100, 250)),
             learning_rate=0.07,
@@ -122,12 +126,8 @@ def _inputs(panel: Panel, horizon: int) -> Floats:
     levels.append(np.log(unit / (np.abs(level) + unit)))
     shared = np.column_stack([ahead, calendar])
     each = np.broadcast_to(np.stack(levels, 1)[:, None, :], (len(past), horizon, len(levels)))
-    told = np.concatenate(
-        [np.stack(columns, -1), each, np.broadcast_to(shared, (len(past), *shared.shape))], -1, dtype=np.float64
-    )
-    # A column in which nothing is known has no use and no bins.
-    told[..., np.isnan(told).all((0, 1))] = 0.0
-    return told
+    parts = [np.stack(columns, -1), each, np.broadcast_to(shared, (len(past), *shared.shape))]
+    return np.concatenate(parts, -1, dtype=np.float64)
 
 
 def _without_holidays(panel: Panel, values: Floats, calendar: Floats) -> tuple[Floats, Floats]:

@@ -37,7 +37,7 @@ class Forecast:
     coverage: pl.DataFrame
     """For each series and quantile: ``nominal``, the share of past values that were not above it, and of how many."""
     backtest: pl.DataFrame
-    """Forecasts as they would have been made in the past, with what came: ``made``, ``at``, ``actual`` and the quantiles."""
+    """Forecasts as made in the past, with what came; in local time: ``made``, ``at``, ``actual`` and the quantiles."""
     method: str
     """The forecaster."""
     skipped: pl.DataFrame
@@ -45,7 +45,7 @@ class Forecast:
 
     def covered(self, level: float) -> float:
         """The share of past values that were not above this quantile. Raises `DataError` if it was not asked for."""
-        rows = self.coverage.filter((pl.col("nominal") - level).abs() < 1e-9)
+        rows = self.coverage.filter((pl.col("nominal") - level).abs() < 1e-9, pl.col("count") > 0)
         if rows.is_empty():
             raise DataError(f"covered({level}): the forecast has the quantiles {sorted(set(self.coverage['nominal']))}")
         return float(np.average(rows["covered"].to_numpy(), weights=rows["count"].to_numpy()))
@@ -86,7 +86,7 @@ class Model:
         near = np.minimum(ahead, self.horizon - 1)
         grown = (1 + self.growth) ** ((ahead + 1) * now.every / YEAR)
         least = _least(now)
-        levels = sorted(quantiles)
+        levels = sorted(set(quantiles))
         columns = {
             _name(level): np.maximum((told + unit * self.calibration.quantile(level)[:, near]) * grown, least).ravel()
             for level in levels
@@ -125,7 +125,7 @@ class Model:
             )
             for level in levels
         ]
-        return pl.concat(parts).with_columns(pl.col("covered").fill_nan(None).fill_null(0.0))
+        return pl.concat(parts).with_columns(pl.col("covered").fill_nan(None))
 
     def _backtest(self, levels: Sequence[float], least: float) -> pl.DataFrame:
         parts = []
@@ -147,7 +147,7 @@ class Model:
 
 
 def _name(level: float) -> str:
-    return f"p{100 * level:04.1f}".replace(".0", "") if level * 100 % 1 > 1e-9 else f"p{round(100 * level):02d}"
+    return "p" + f"{100 * level:05.2f}".rstrip("0").rstrip(".")
 
 
 def _keyed(keys: pl.DataFrame, times: int) -> pl.DataFrame:

@@ -68,7 +68,7 @@ class Panel:
         """For each span the hour of the day with its fraction, the weekday (0 is Monday) and whether it is a holiday."""
         wall = self.wall(spans)
         days = wall.astype("datetime64[D]")
-        hours = (wall - days) / np.timedelta64(1, "h")
+        hours = (wall - days).astype(np.int64) / 3.6e9
         weekdays = (days.astype(np.int64) + 3) % 7
         free = np.isin(days, np.array(sorted(self.holidays), "datetime64[D]"))
         return np.column_stack([hours, weekdays, free]).astype(np.float64)
