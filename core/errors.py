@@ -12,6 +12,7 @@ WarrenError
 ├── CircuitOpenError      a call that was not made, as those before it failed; one message's failure, worth a retry
 ├── RetryBudgetError      a message that was not tried again, as too many others were; one message's failure
 ├── StateError            what steps remember and the pipeline do not fit each other, or cannot be kept
+├── DataError             recordings or figures that cannot answer what is asked of them
 ├── StalledError          every credit is held by steps that wait for more messages
 ├── ShutdownError         the deadline passed with messages still in flight; they went back to their source
 └── MessageError          one message that cannot go on; it becomes a failure and never ends the stream
@@ -37,6 +38,7 @@ __all__ = [
     "BrokerError",
     "CircuitOpenError",
     "ConnectorError",
+    "DataError",
     "DecodeError",
     "EncodeError",
     "GraphError",
@@ -76,6 +78,10 @@ class AddressError(WarrenError):
 
 class PluginError(WarrenError, ImportError):
     """What another package adds to warren cannot be used: it does not load, or its name says several things."""
+
+
+class DataError(WarrenError):
+    """Recordings, series or figures cannot answer what is asked of them: the sentence says what is missing or wrong."""
 
 
 class ConnectorError(WarrenError):

@@ -1,13 +1,14 @@
 """Plugins: what other packages add to warren, through entry points that are read from what is installed.
 
-===================== =============================================== ========================================
-group                 what an entry point's value is                  how it is reached
-===================== =============================================== ========================================
-``warren.operators``  an operator, or a function that makes one       ``from warren.operators import NAME``
-``warren.connectors`` an object with ``source`` and ``sink``          by an address with the scheme ``NAME``
-``warren.codecs``     a codec, or a class of one                      by the content types that it reads
-``warren.detectors``  a function or a class                           ``warren.analytics.detector(NAME)``
-===================== =============================================== ========================================
+====================== ========================================= =========================================
+group                  what an entry point's value is            how it is reached
+====================== ========================================= =========================================
+``warren.operators``   an operator, or a function that makes one ``from warren.operators import NAME``
+``warren.connectors``  an object with ``source`` and ``sink``    by an address with the scheme ``NAME``
+``warren.codecs``      a codec, or a class of one                by the content types that it reads
+``warren.detectors``   a function or a class                     ``warren.analytics.detector(NAME)``
+``warren.forecasters`` a function or a class that makes one      ``warren.analytics.forecasts.find(NAME)``
+====================== ========================================= =========================================
 
 A plugin is imported when it is first asked for, and no sooner. One that is broken, or named as another one, is an error for
 whoever asks for it and for nobody else; what warren brings itself always comes first.
@@ -43,6 +44,7 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
         lambda value: _has("decoder", "encoder")(value) and all(isinstance(each, str) for each in value.content_types),
     ),
     "detector": ("a function or a class", callable),
+    "forecaster": ("a function or a class that makes a forecaster", callable),
 }
 """The kinds of plugins: what the value of an entry point has to be, in words and as a check."""
 

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from warren.analytics import saved
+from warren.core.errors import DataError, StorageError
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    saved.save(tmp_path / "m", "thing", {"a": 1}, "f1")
+    return tmp_path / "m"
+
+
+def altered(file: Path, **fields: object) -> None:
+    magic, header, body = file.read_bytes().split(b"\n", 2)
+    told = msgspec.json.decode(header) | fields
+    file.write_bytes(b"\n".join([magic, msgspec.json.encode(told), body]))
+
+
+def test_what_was_saved_is_loaded(file: Path) -> None:
+    model, header = saved.load(file, "thing")
+    assert model == {"a": 1}
+    assert (header.kind, header.version, header.fingerprint) == ("thing", saved.VERSION, "f1")
+
+
+def test_another_kind_version_and_library_are_refused(file: Path) -> None:
+    with pytest.raises(DataError, match="holds a model of the kind 'thing', not 'other'"):
+        saved.load(file, "other")
+    altered(file, libraries={"scikit-learn": "0.1"})
+    with pytest.raises(DataError, match=r"written with scikit-learn 0\.1"):
+        saved.load(file, "thing")
+    altered(file, version=99)
+    with pytest.raises(DataError, match="holds version 99"):
+        saved.load(file, "thing")
+
+
+def test_damage_is_told_before_anything_is_run(file: Path, tmp_path: Path) -> None:
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + b"x")
+    with pytest.raises(StorageError, match="is damaged"):
+        saved.load(file, "thing")
+    file.write_bytes(b"warren model\n{")
+    with pytest.raises(StorageError, match="is damaged"):
+        saved.load(file, "thing")
+    file.write_bytes(b"PAR1")
+    with pytest.raises(DataError, match="holds no model"):
+        saved.load(file, "thing")
+    with pytest.raises(StorageError, match="cannot be read"):
+        saved.load(tmp_path / "none", "thing")
+    with pytest.raises(StorageError, match="cannot be written"):
+        saved.save(tmp_path / "no" / "where", "thing", 1, "f")
