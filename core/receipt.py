@@ -8,6 +8,7 @@ becomes many, each gets a `Part`; where many become one, it gets a `Merge`.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+
 import msgspec
 
 from warren.core.half import Half

@@ -106,6 +106,9 @@ class Table(dict[Hashable, Any]):
         self._generations = deque(counted)
         # Made when something comes again, which may be never.
         self._counted: set[str] | None = None
+        # Ids of which a copy that came again was counted: any other copy is of the same message.
+        self._again: set[str] = set()
+        self._repeated: set[str] = set()
         super().update((key, value[0]) for (key, part), value in rows.items() if part == TIMED)
 
     def timed(self, now: float) -> dict[Hashable, float]:
@@ -152,17 +155,21 @@ class Table(dict[Hashable, Any]):
     def parted(self, chunk: Chunk) -> tuple[Chunk | None, Chunk]:
         """The messages of a chunk that have had their effect before (usually ``None``), and the others.
 
-        Only what is handed out once more can have had it, so two messages to which their publisher gave one id both count.
+        Only what is handed out once more can have had it, so two messages to which their publisher gave one id both count,
+        unless one of them was handed out again.
         """
+        if not chunk.values:
+            return None, chunk
         repeated: Sequence[bool] | None = [True] * len(chunk) if chunk.attempt > 1 else None
-        if repeated is None and chunk.values:
-            repeated = self._ledger.repeated(chunk.tokens)
         if repeated is None:
+            repeated = self._ledger.repeated(chunk.tokens)
+        if repeated is None and not self._again:
             return None, chunk
         if self._counted is None:
             self._counted = set(chain(self._fresh, *self._generations))
-        known = self._counted
-        counted = [again and id in known for again, id in zip(repeated, self.ids(chunk.tokens), strict=True)]
+        pairs = list(zip(repeated or [False] * len(chunk), self.ids(chunk.tokens), strict=True))
+        counted = [id in self._again or (again and id in self._counted) for again, id in pairs]
+        self._repeated = {id for again, id in pairs if again and id}
         if not any(counted):
             return None, chunk
         return chunk.select(counted), chunk.select([not each for each in counted])
@@ -176,6 +183,8 @@ class Table(dict[Hashable, Any]):
         self._fresh += fresh
         if self._counted is not None:
             self._counted.update(fresh)
+        if self._repeated:
+            self._again.update(self._repeated.intersection(fresh))
         return ids
 
     def _changed(self) -> Iterable[tuple[tuple[Hashable, int], Any]]:
@@ -216,6 +225,7 @@ class Table(dict[Hashable, Any]):
             rest -= len(oldest)
             if self._counted is not None:
                 self._counted.difference_update(oldest)
+            self._again.difference_update(oldest)
             forgotten += 1
         if counted:
             self._generations.append(counted)

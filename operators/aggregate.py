@@ -14,6 +14,7 @@ from warren.core.state import Table
 from warren.operators.aggregations import Aggregation, added
 from warren.operators.expressions import is_expression
 from warren.operators.figures import Figures, Summed
+from warren.operators.keys import check_function
 from warren.operators.windowing import Window
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ def aggregate(*, by: Callable[[Any], Hashable] | None = None, **aggregations: An
     >>> Pipeline("longest", memory.items([]) | longest | memory.into([])).test(["on", "it"]).values
     [{'key': 2, 'words': 2, 'last': 'on'}]
     """
-    if by is not None and not callable(by):
-        raise GraphError(f"aggregate(by={by!r}): give a function of one value that gives its key")
+    if by is not None:
+        check_function(by, "aggregate(by=...)", "give a function of one value that gives its key")
     if not aggregations:
         raise GraphError("aggregate(): give at least one figure, such as aggregate(n=count())")
     for field, aggregation in aggregations.items():

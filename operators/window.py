@@ -13,6 +13,7 @@ from warren.core.stage import Handler, Stage
 from warren.operators.aggregate import OfWindows
 from warren.operators.dead_letter import DeadLetter
 from warren.operators.figures import Figures
+from warren.operators.keys import check_function
 from warren.operators.kinds import Kind, hopping, session, tumbling
 from warren.operators.windowing import ByClock, ByEvent, Window
 
@@ -90,8 +91,8 @@ def window(
             f"window({kind!r}): give a kind of window: tumbling('1h'), hopping('1h', '15m'), session('10m') or count(100)"
         )
     for function, field in ((by, "by"), (time, "time")):
-        if function is not None and not callable(function):
-            raise GraphError(f"window({kind}, {field}={function!r}): give a function of one value")
+        if function is not None:
+            check_function(function, f"window({kind}, {field}=...)")
     if kind.counts and time is not None:
         raise GraphError(
             f"window({kind}, time=...): a window by count closes when it is full, whatever the time; leave out time=, or "

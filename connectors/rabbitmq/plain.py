@@ -32,6 +32,7 @@ class Plain(Port):
         self._sending = asyncio.Semaphore(_AT_ONCE)
         # The client waits between two of them, and one that takes all before it along must not overtake those.
         self._answering = asyncio.Lock()
+        self._underway: set[asyncio.Task[None]] = set()
         channel.closing.add_done_callback(self._closed)
         channel.on_consumer_cancel_callbacks.add(self._cancelled)
 
@@ -73,13 +74,29 @@ class Plain(Port):
         except Exception as error:
             self.lose(ConnectionError(str(error)))
 
+    def lose(self, reason: Exception) -> None:
+        super().lose(reason)
+        # The client may wait for the broker to say that it has closed the channel, and that may never come.
+        for task in self._underway:
+            task.cancel()
+
     async def publish(self, parcel: Parcel) -> tuple[Sequence[int], dict[int, Exception]]:
-        again: list[int] = []
+        again: set[int] = set()
         refused: dict[int, Exception] = {}
-        await asyncio.gather(*(self._publish(parcel, i, again, refused) for i in range(len(parcel.bodies))))
+        tasks = [asyncio.ensure_future(self._publish(parcel, i, again, refused)) for i in range(len(parcel.bodies))]
+        self._underway.update(tasks)
+        try:
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            self._underway.difference_update(tasks)
+        for i, end in enumerate(ends):
+            if isinstance(end, asyncio.CancelledError):
+                again.add(i)
+            elif end is not None:
+                raise end
         return sorted(again), refused
 
-    async def _publish(self, parcel: Parcel, i: int, again: list[int], refused: dict[int, Exception]) -> None:
+    async def _publish(self, parcel: Parcel, i: int, again: set[int], refused: dict[int, Exception]) -> None:
         from aiormq.exceptions import DeliveryError, PublishError
         from pamqp.commands import Basic
 
@@ -89,7 +106,7 @@ class Plain(Port):
         properties.unmarshal(int.from_bytes(data[:2], "big"), data[2:])
         async with self._sending:
             if self.lost is not None:
-                again.append(i)
+                again.add(i)
                 return
             try:
                 with asking():
@@ -101,9 +118,9 @@ class Plain(Port):
                 text = getattr(getattr(error.message, "delivery", None), "reply_text", None) or "no route"
                 refused[i] = unroutable(str(text), parcel.exchange, key)
             except DeliveryError:
-                again.append(i)
+                again.add(i)
             except Exception as error:
-                again.append(i)
+                again.add(i)
                 self.lose(ConnectionError(str(error)))
 
 

@@ -56,7 +56,6 @@ def test_a_message_and_what_came_of_it_again_count_once_in_one_chunk() -> None:
     assert fresh.values == [1, 2]
 
 
-@pytest.mark.xfail(strict=True, reason="nobody knows that a first copy is that of what has come again")
 def test_what_comes_again_and_overtakes_what_came_first_counts_once() -> None:
     kept, ledger = table()
     first, again = (ledger.accept("in", Batch([1], [1], ids=["a"], deliveries=[n]), 0.0) for n in (1, 2))

@@ -10,7 +10,7 @@ from tests.operators.fake import Bench
 from warren import Pipeline
 from warren.connectors import memory
 from warren.core.errors import GraphError, HandlerError
-from warren.operators import count, exponential, flat_map, map, retry
+from warren.operators import aggregate, count, exponential, flat_map, map, retry
 from warren.operators.window import Window, hopping, session, tumbling, window
 
 
@@ -193,3 +193,16 @@ def test_event_time_waits_for_each_part_of_a_message_that_is_tried_again() -> No
     trial = Pipeline("waits", memory.items([]) | tens | memory.into([])).test([[1, 2], [35]])
     assert [window.values for window in trial.values] == [[1, 2], [35]]
     assert trial.dead_letters == {}
+
+
+def test_functions_must_not_be_async() -> None:
+    async def later(value: Any) -> Any:
+        return value
+
+    for step in (
+        lambda: window(tumbling(10), by=later),
+        lambda: window(tumbling(10), time=later),
+        lambda: aggregate(by=later, n=count()),
+    ):
+        with pytest.raises(GraphError, match="later must not be async"):
+            step()  # type: ignore[no-untyped-call]
