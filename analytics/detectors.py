@@ -243,17 +243,19 @@ def number(value: Any) -> float | None:
     """
     if value is None:
         return None
+    plain = value
     if type(value) is not float:
         if isinstance(value, str | bytes) or not hasattr(value, "__float__"):
             raise ValidationError(f"{shorten(value)} is no number; give a number, or None where it is missing")
         try:
-            value = float(value)
+            plain = float(value)
         except (TypeError, ValueError, OverflowError) as error:
             raise ValidationError(
                 f"{shorten(value)} is no number ({error}); give one, or None where it is missing"
             ) from error
-    if value - value != 0:  # NaN and the infinite ones
-        if math.isnan(value):
+    found: float = plain
+    if found - found != 0:  # NaN and the infinite ones
+        if math.isnan(found):
             return None
-        raise ValidationError(f"{value} is no measurement; give a finite number, or None where it is missing")
-    return value
+        raise ValidationError(f"{found} is no measurement; give a finite number, or None where it is missing")
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
+from typing import Any
 
 import polars as pl
 
@@ -19,7 +20,7 @@ __all__ = ["MEASURES", "incidents", "measured"]
 MEASURES = ("rate", "latency", "errors", "size", "depth")
 """What is looked at: messages, milliseconds, a share from 0 to 1, bytes, messages waiting at the source."""
 
-_SCHEMA = {
+_SCHEMA: dict[str, Any] = {
     "pipeline": pl.String,
     "measure": pl.String,
     "at": pl.Datetime("us", "UTC"),
