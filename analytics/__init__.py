@@ -16,17 +16,50 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from warren.analytics.detectors import detector
+    from warren.analytics.alarms import Alarms
+    from warren.analytics.detectors import Detector, detector, detector_names, load
+    from warren.analytics.deviation import Deviation
     from warren.analytics.flows import Flows
+    from warren.analytics.intervals import incidents, measured
+    from warren.analytics.marking import Marked, anomalies
+    from warren.analytics.novelty import Novelty
+    from warren.analytics.outliers import Outliers
     from warren.analytics.recorder import Recorder
     from warren.analytics.summary import render
 
-__all__ = ["Flows", "Recorder", "detector", "render"]
+__all__ = [
+    "Alarms",
+    "Detector",
+    "Deviation",
+    "Flows",
+    "Marked",
+    "Novelty",
+    "Outliers",
+    "Recorder",
+    "anomalies",
+    "detector",
+    "detector_names",
+    "incidents",
+    "load",
+    "measured",
+    "render",
+]
 
 _HOMES = {
+    "Alarms": "warren.analytics.alarms",
+    "Detector": "warren.analytics.detectors",
+    "Deviation": "warren.analytics.deviation",
     "Flows": "warren.analytics.flows",
+    "Marked": "warren.analytics.marking",
+    "Novelty": "warren.analytics.novelty",
+    "Outliers": "warren.analytics.outliers",
     "Recorder": "warren.analytics.recorder",
+    "anomalies": "warren.analytics.marking",
     "detector": "warren.analytics.detectors",
+    "detector_names": "warren.analytics.detectors",
+    "incidents": "warren.analytics.intervals",
+    "load": "warren.analytics.detectors",
+    "measured": "warren.analytics.intervals",
     "render": "warren.analytics.summary",
 }
 

@@ -198,13 +198,13 @@ class _Running:
         """Put values of one side beside those of the other."""
         join, stage = self.join, self.stage
         self.event.hear(chunk.tokens)
+        passed = self.event.watermark
         if self.shelf is not None:
-            chunk = self.shelf.fresh(chunk)
+            chunk = self.shelf.fresh(chunk, partial(self.heard, side))
         told, chunk, failures = times_of(stage, join.time[side], chunk)
         keys, rest, more = keys_of(stage, join.on[side], chunk, "on")
         failures += more
         times = left_of(told, chunk, rest)
-        passed = self.event.watermark
         if times:
             self.event.advance(times, rest.tokens)
         entries = list(map(Entry, repeat(side), keys, times, rest.values, rest.tokens))
@@ -223,6 +223,12 @@ class _Running:
         out.failures = failures
         self.wait()
         return out
+
+    def heard(self, side: int, chunk: Chunk) -> None:
+        """What was counted before a crash tells how far event time had come by then."""
+        times, chunk, _ = times_of(self.stage, self.join.time[side], chunk)
+        if times:
+            self.event.advance(times, chunk.tokens)
 
     def match(self, side: int, entries: Sequence[Entry]) -> list[tuple[Entry, Entry]]:
         """The pairs that values of one side make with those of the other; the left comes first."""

@@ -146,10 +146,12 @@ class Shelf:
         table.clear()
         return sorted(entries, key=attrgetter("number")), unsafe
 
-    def fresh(self, chunk: Chunk) -> Chunk:
-        """The values that are not here yet; the messages of the others are done."""
+    def fresh(self, chunk: Chunk, heard: Callable[[Chunk], None] | None = None) -> Chunk:
+        """The values that are not here yet; the messages of the others are done, once ``heard`` was told of them."""
         counted, fresh = self.table.parted(chunk)
         if counted is not None:
+            if heard is not None:
+                heard(counted)
             self.stage.settle(counted.tokens, KEPT)
         return fresh
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from math import inf
 from typing import Any
@@ -60,10 +60,12 @@ class Shelf:
         self.table.parts.clear()
         self.table.clear()
 
-    def fresh(self, chunk: Chunk) -> Chunk:
-        """The values that are in no window yet; the messages of the others are done."""
+    def fresh(self, chunk: Chunk, heard: Callable[[Chunk], None] | None = None) -> Chunk:
+        """The values that are in no window yet; the messages of the others are done, once ``heard`` was told of them."""
         counted, fresh = self.table.parted(chunk)
         if counted is not None:
+            if heard is not None:
+                heard(counted)
             self.stage.settle(counted.tokens, KEPT)
         return fresh
 

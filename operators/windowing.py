@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Sequence
-from datetime import UTC, datetime
 from itertools import compress
-from math import inf, isfinite
+from math import inf
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
@@ -20,6 +19,7 @@ from warren.operators.event_time import EventTime
 from warren.operators.figures import Accumulator, Figures, Summed
 from warren.operators.kinds import Kind
 from warren.operators.shelf import Shelf
+from warren.operators.times import iso, times_of
 
 __all__ = ["ByClock", "ByEvent", "Settings", "Window"]
 
@@ -214,17 +214,14 @@ class ByEvent(_Windows):
         self.wants_reasons = isinstance(operator.late, DeadLetterSink)
 
     def take(self, chunk: Chunk) -> Chunk:
-        failures: list[Failure] = []
         self.event.hear(chunk.tokens)
+        closed = self.event.watermark
         if self.shelf is not None:
-            chunk = self.shelf.fresh(chunk)
-        columns: Columns = []
-        chunk = self.ask(self.time, chunk.values, chunk, columns, failures)
-        if not set(map(type, columns[0])) <= {int, float} or not isfinite(sum(columns[0])):
-            chunk = self.ask(self.seconds, columns.pop(), chunk, columns, failures)
+            chunk = self.shelf.fresh(chunk, self.heard)
+        times, chunk, failures = times_of(self.stage, self.time, chunk)
+        columns: Columns = [times]
         chunk = self.describe(chunk, columns, failures)
         if chunk.values:
-            closed = self.event.watermark
             self.event.advance(columns[0], chunk.tokens)
             late = self.add(columns, chunk, closed, failures)
             if late:
@@ -232,6 +229,12 @@ class ByEvent(_Windows):
         out = self.reach(failures)
         self.wait()
         return out
+
+    def heard(self, chunk: Chunk) -> None:
+        """What was counted before a crash tells how far event time had come by then."""
+        times, chunk, _ = times_of(self.stage, self.time, chunk)
+        if times:
+            self.event.advance(times, chunk.tokens)
 
     def reach(self, failures: Sequence[Failure] = ()) -> Chunk:
         """Close the windows that event time has passed."""
@@ -243,19 +246,6 @@ class ByEvent(_Windows):
         if self.operator.idle is not None and self.timer is None and self.open.next_end < inf:
             # Where sources differ, silence lets go of something even while there is no credit left to read.
             self.later(self.event.wait() or 0.0, idle=not self.event.disputed)
-
-    def seconds(self, time: Any) -> float:
-        if isinstance(time, datetime):
-            if time.tzinfo is not None:
-                return time.timestamp()
-            problem, remedy = "has no time zone", "add one, such as .replace(tzinfo=UTC)"
-        elif isinstance(time, int | float) and not isinstance(time, bool):
-            if isfinite(time):
-                return time
-            problem, remedy = "is no point in time", "filter such values out before"
-        else:
-            problem, remedy = "is no time", "answer with seconds since 1970 or a datetime with a time zone"
-        raise HandlerError(f"{self.stage}: time= answered {shorten(time)}, which {problem}; {remedy}")
 
     def refuse(self, late: dict[int, float], times: list[float], chunk: Chunk) -> list[Failure]:
         """Late values go where they are to go; returns those that fail."""
@@ -270,8 +260,8 @@ class ByEvent(_Windows):
         failures = []
         for i, end in late.items():
             error = LateError(
-                f"{self.stage}: an event of {_iso(times[i])} came after its window, which ends at {_iso(end)}, was closed: "
-                f"event time had reached {_iso(self.event.watermark)}; "
+                f"{self.stage}: an event of {iso(times[i])} came after its window, which ends at {iso(end)}, was closed: "
+                f"event time had reached {iso(self.event.watermark)}; "
                 f"raise lateness above {self.event.watermark + self.operator.lateness - end:g}s to wait for such events"
             )
             # Trying it again would not make it earlier.
@@ -296,10 +286,3 @@ class ByEvent(_Windows):
         if out.values:
             self.stage.emit(out)
         self.wait()
-
-
-def _iso(time: float) -> str:
-    try:
-        return datetime.fromtimestamp(time, UTC).isoformat().replace("+00:00", "Z")
-    except (OverflowError, OSError, ValueError):
-        return f"{time:g}s"

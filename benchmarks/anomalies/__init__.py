@@ -1,0 +1,1 @@
+"""What `benchmarks.nab` scores detectors by."""
