@@ -216,6 +216,8 @@ ALONE = {
     "explode": "rows of a frame; reactivex knows no frames",
     "for_each": "steps for the rows of a message that comes out as one again; there is no such operator",
     "frames": "values as frames; reactivex knows no frames",
+    "join": "pairs by key and event time; reactivex's join pairs what lives at the same time, of any key",
+    "join_table": "the row of a key as it is; there is no such operator",
     "validate": "types and versions of values; there is no such operator",
 }
 """Those without a counterpart, and why."""
@@ -225,6 +227,7 @@ SINKS_AND_SOURCES = {"discard", "merge"}
 
 PARTS = {
     *("Backoff", "constant", "exponential", "linear", "decorrelated", "budget"),  # what `retry` is given
+    "Pair",  # what `join` gives
     *("Window", "tumbling", "hopping", "session"),  # what `window` is given, and gives
     *("count", "total", "mean", "largest", "smallest", "collect", "custom", "first", "last", "variance", "deviation"),
     *("distinct_count", "top", "quantile"),  # what `aggregate` is given

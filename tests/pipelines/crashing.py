@@ -296,9 +296,11 @@ class Story:
         try:
             self.lives()
             # Events that close all windows, behind everything: the first may come twice, and one copy of it hold time back.
-            self.sources[0].add("end", Event(-4, "z", END, 0))
+            for i, source in enumerate(self.sources, 1):
+                source.add("end", Event(-4 * i, "z", END, 0))
             self.lives()
-            self.sources[0].add("end of ends", Event(-8, "z", END, 0))
+            for i, source in enumerate(self.sources, 3):
+                source.add("end of ends", Event(-4 * i, "z", END, 0))
             self.lives(0)
             self.compare()
         finally:

@@ -99,7 +99,7 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "                if type(split.parent) is int:\n",
     ),
     "a split message counts one part too few": (
-        "core/receipt.py",
+        "core/tokens.py",
         "        self.count = self.pending = count\n",
         "        self.count = self.pending = count - 1\n",
     ),
