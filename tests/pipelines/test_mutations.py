@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("core", "operators", "pipelines", "connectors", "analytics", "apps")
-EXAMPLES = 1000
+EXAMPLES = 4000
 NOTICED = 3
 HARMLESS = ("pipelines/runtime.py", '"""Runs one pipeline once', '"""Runs a pipeline once')
 
