@@ -11,8 +11,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from warren.analytics.layout import REPLACES, Partition, Recording, Recordings
@@ -181,6 +181,5 @@ def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 def _newest(path: Path, schema: pa.Schema) -> date:
     (column,) = {"settled", "end"}.intersection(schema.names)
-    values = pq.read_table(path, columns=[column])[column]
-    newest = pc.max(values).as_py()
-    return newest.date() if newest is not None else date.max
+    newest = pl.scan_parquet(path).select(pl.col(column).dt.date().max()).collect().item()
+    return newest if newest is not None else date.max

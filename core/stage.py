@@ -59,8 +59,13 @@ class Keeper(Protocol):
 class Feed(Protocol):
     """One source of a running pipeline."""
 
-    behind: Feed | None
-    """The one that event time waits for more than for this; while half of the credit is in use, it is read first."""
+    @property
+    def behind(self) -> Feed | None:
+        """The one that event time waits for more than for this; while half of the credit is in use, it is read first."""
+        ...
+
+    @behind.setter
+    def behind(self, feed: Feed | None, /) -> None: ...
 
     @property
     def ended(self) -> bool:
