@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from warren.analytics.outliers import Outliers
     from warren.analytics.recorder import Recorder
     from warren.analytics.summary import render
+    from warren.analytics.upkeep import compact, expire
 
 __all__ = [
     "Alarms",
@@ -37,8 +38,10 @@ __all__ = [
     "Outliers",
     "Recorder",
     "anomalies",
+    "compact",
     "detector",
     "detector_names",
+    "expire",
     "incidents",
     "load",
     "measured",
@@ -55,8 +58,10 @@ _HOMES = {
     "Outliers": "warren.analytics.outliers",
     "Recorder": "warren.analytics.recorder",
     "anomalies": "warren.analytics.marking",
+    "compact": "warren.analytics.upkeep",
     "detector": "warren.analytics.detectors",
     "detector_names": "warren.analytics.detectors",
+    "expire": "warren.analytics.upkeep",
     "incidents": "warren.analytics.intervals",
     "load": "warren.analytics.detectors",
     "measured": "warren.analytics.intervals",

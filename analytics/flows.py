@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -19,6 +20,7 @@ __all__ = ["Flows"]
 
 _OUTCOMES = [kind.name.lower() for kind in sorted(Kind, key=lambda kind: (kind is not Kind.DELIVERED, kind))]
 _TIMES = {"latency": pl.col("settled") - pl.col("enqueued"), "transit": pl.col("settled") - pl.col("received")}
+_SUMS = [pl.col("attempts").cast(pl.Int64).sum(), pl.col("size").sum().alias("bytes")]
 
 
 class Flows:
@@ -59,18 +61,12 @@ class Flows:
         ``latency`` is from enqueued to settled, where the source knows when a message was enqueued; ``transit`` from
         received to settled.
         """
-        outcomes = [(pl.col("outcome") == name).sum().alias(name) for name in _OUTCOMES]
         return (
             with_quantiles(
                 self.trips.with_columns(_words("route", "outcome")),
                 ["pipeline", "route"],
                 _TIMES,
-                [
-                    pl.len().alias("messages"),
-                    *outcomes,
-                    pl.col("attempts").cast(pl.Int64).sum(),
-                    pl.col("size").sum().alias("bytes"),
-                ],
+                [pl.len().alias("messages"), *_ends(), *_SUMS],
             )
             .sort("pipeline", "route", nulls_last=True)
             .collect(engine="streaming")
@@ -97,17 +93,96 @@ class Flows:
         ``every`` is a length as Polars writes it: ``"10s"``, ``"1m"``, ``"1h"``, ``"1d"``. A span without messages has no
         row. Raises `GraphError` where it is no such length.
         """
-        outcomes = [(pl.col("outcome") == name).sum().alias(name) for name in _OUTCOMES]
-        try:
-            return (
-                self.trips.with_columns(_words("outcome"), pl.col("settled").dt.truncate(every).alias("at"))
-                .group_by("pipeline", "at")
-                .agg(pl.len().alias("messages"), *outcomes, pl.col("size").sum().alias("bytes"))
-                .sort("pipeline", "at")
-                .collect()
+        return (
+            _spans(self.trips.with_columns(_words("outcome")), "settled", every, "rate")
+            .group_by("pipeline", "at")
+            .agg(pl.len().alias("messages"), *_ends(), pl.col("size").sum().alias("bytes"))
+            .sort("pipeline", "at")
+            .collect(engine="streaming")
+        )
+
+    def traffic(self, every: str = "1m") -> pl.DataFrame:
+        """What ended on each route in each span of time: messages by outcome, attempts, bytes, latency and transit.
+
+        Raises `GraphError` where ``every`` is no length as Polars writes it.
+        """
+        rows = _spans(self.trips.with_columns(_words("route", "outcome")), "settled", every, "traffic")
+        return (
+            with_quantiles(rows, ["pipeline", "route", "at"], _TIMES, [pl.len().alias("messages"), *_ends(), *_SUMS])
+            .sort("pipeline", "route", "at", nulls_last=True)
+            .collect(engine="streaming")
+        )
+
+    def depth(self, every: str = "1m") -> pl.DataFrame:
+        """How many messages waited at the source, and how many were unsettled, in each span: the mean and the most.
+
+        Means are over the chunks of the span. Raises `GraphError` where ``every`` is no length as Polars writes it.
+        """
+        columns = pl.col("depth", "credit")
+        return (
+            _spans(self.stages, "end", every, "depth")
+            .group_by("pipeline", "at")
+            .agg(columns.mean().name.suffix("_mean"), columns.max().name.suffix("_max"))
+            .sort("pipeline", "at")
+            .collect(engine="streaming")
+        )
+
+    def retries(self) -> pl.DataFrame:
+        """How many trips of each pipeline and route ended at which attempt, and with which outcome."""
+        return (
+            self.trips.with_columns(_words("route", "outcome"))
+            .group_by("pipeline", "route", "attempts", "outcome")
+            .agg(pl.len().alias("messages"))
+            .sort("pipeline", "route", "attempts", "outcome", nulls_last=True)
+            .collect(engine="streaming")
+        )
+
+    def trace(self, id: str) -> pl.DataFrame:
+        """The trips of one trace (32 hexadecimal digits) through all pipelines, in the order in which they were received.
+
+        ``waited_ms`` is from enqueued to received, ``transit_ms`` from received to settled. An unknown one gives no rows.
+        """
+        times = {"waited": ("enqueued", "received"), "transit": ("received", "settled")}
+        return (
+            self.trips.filter(pl.col("trace") == id.lower())
+            .with_columns(
+                _words("source", "route", "outcome", "error", "stage"),
+                *(
+                    (pl.col(end) - pl.col(start)).dt.total_microseconds().truediv(1e3).alias(f"{name}_ms")
+                    for name, (start, end) in times.items()
+                ),
             )
-        except (pl.exceptions.PolarsError, TypeError) as error:
-            raise GraphError(f"rate(every={every!r}): write a length such as '10s', '1m', '1h' or '1d' ({error})") from error
+            .select(
+                *("pipeline", "source", "route", "outcome", "attempts", "received", "settled", "waited_ms", "transit_ms"),
+                *("error", "stage", "size"),
+            )
+            .sort("received", "settled")
+            .collect(engine="streaming")
+        )
+
+    def utilisation(self, every: str = "1m") -> pl.DataFrame:
+        """How busy each stage was in each span: messages, microseconds for each, and the share of the span it worked.
+
+        A stage's own work is counted, not what it waits for (an asynchronous handler waits elsewhere); where several
+        workers recorded into one folder, their shares add up. A chunk counts in the span in which it ended.
+
+        Raises `GraphError` where ``every`` is no length as Polars writes it.
+        """
+        busy = (pl.col("end") - pl.col("start")).dt.total_microseconds().sum()
+        span = (pl.col("at").dt.offset_by(every) - pl.col("at")).dt.total_microseconds()
+        return (
+            _spans(self.stages.with_columns(_words("stage")), "end", every, "utilisation")
+            .group_by("pipeline", "stage", "at")
+            .agg(pl.col("taken", "failed").sum(), busy.alias("busy"))
+            .select(
+                *("pipeline", "stage", "at", "taken", "failed"),
+                pl.col("busy").truediv(1e6).alias("busy_s"),
+                (pl.col("busy") / pl.col("taken")).alias("service_us"),
+                (pl.col("busy") / span).alias("utilisation"),
+            )
+            .sort("pipeline", "stage", "at")
+            .collect(engine="streaming")
+        )
 
     def stage_times(self) -> pl.DataFrame:
         """For each pipeline and stage: chunks, messages taken, given and failed, and the time that chunks took."""
@@ -135,6 +210,19 @@ class Flows:
 
     def _repr_html_(self) -> str:
         return f"<p><code>{self!r}</code></p>{self.summary()._repr_html_()}"
+
+
+def _ends() -> list[pl.Expr]:
+    return [(pl.col("outcome") == name).sum().alias(name) for name in _OUTCOMES]
+
+
+def _spans(rows: pl.LazyFrame, time: str, every: str, name: str) -> pl.LazyFrame:
+    """Rows with the span of time in which they lie, as ``at``."""
+    try:
+        pl.select(pl.lit(datetime(1970, 1, 1)).dt.truncate(every))
+    except (pl.exceptions.PolarsError, TypeError) as error:
+        raise GraphError(f"{name}(every={every!r}): write a length such as '10s', '1m', '1h' or '1d' ({error})") from error
+    return rows.with_columns(pl.col(time).dt.truncate(every).alias("at"))
 
 
 def _words(*names: str) -> pl.Expr:

@@ -20,7 +20,7 @@ from warren.analytics.rolling import GROUP, options
 from warren.analytics.schema import STAGES, TRIPS
 from warren.core.atomic import writing
 from warren.core.clock import Duration, seconds
-from warren.core.errors import StorageError
+from warren.core.errors import GraphError, StorageError
 
 __all__ = ["Compacted", "compact", "expire"]
 
@@ -79,14 +79,14 @@ def expire(folder: str | os.PathLike[str], keep: Duration, *, today: date | None
 
     A day goes as a whole; files of version 1 go with their newest row.
 
-    Raises `StorageError` where a file cannot be removed, or ``keep`` is shorter.
+    Raises `StorageError` where a file cannot be removed, and `GraphError` where ``keep`` is shorter.
 
     >>> import tempfile
     >>> expire(tempfile.mkdtemp(), "90d")
     0
     """
     if seconds(keep) < 86_400:
-        raise StorageError(f"expire(keep={keep!r}): days go as a whole, so keep at least '1d'")
+        raise GraphError(f"expire(keep={keep!r}): days go as a whole, so keep at least '1d'")
     first = (today or datetime.now(UTC).date()) - timedelta(seconds=seconds(keep))
     gone = 0
     with _alone(Path(folder)):

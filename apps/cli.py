@@ -130,10 +130,18 @@ def explain(pipeline: str, mermaid: bool) -> None:
     click.echo(explanation.mermaid if mermaid else explanation)
 
 
-@main.command(epilog=_examples("warren run shop.flows:orders --record recordings/", "warren flows recordings/"))
+@main.command(
+    epilog=_examples(
+        "warren run shop.flows:orders --record recordings/",
+        "warren flows recordings/",
+        "warren flows recordings/ --compact --keep 90d",
+    )
+)
 @click.argument("path", type=click.Path(path_type=Path))
-def flows(path: Path) -> None:
-    """Summarise the recordings in the folder PATH.
+@click.option("--compact", is_flag=True, help="Put the small files of past days together instead.")
+@click.option("--keep", metavar="TIME", help="Remove days that ended longer ago than this instead, such as 90d.")
+def flows(path: Path, compact: bool, keep: str | None) -> None:
+    """Summarise the recordings in the folder PATH, or put them in order.
 
     Messages by outcome, latency, errors and stages.
     """
@@ -141,10 +149,18 @@ def flows(path: Path) -> None:
         raise AddressError(f"there is no folder {str(path)!r}; give the one that warren run --record wrote to")
     from rich.console import Console
 
-    from warren.analytics import Flows
-    from warren.analytics.summary import render
+    from warren import analytics
 
-    Console().print(render(Flows(path)))
+    if keep is not None:
+        click.echo(f"{analytics.expire(path, keep):,} row(s) of days that ended longer than {keep} ago are removed.")
+    if compact:
+        done = analytics.compact(path)
+        click.echo(
+            f"{done.before:,} file(s) of past days became {done.after:,}: {done.bytes_before / 1e6:,.1f} MB are now "
+            f"{done.bytes_after / 1e6:,.1f} MB."
+        )
+    if keep is None and not compact:
+        Console().print(analytics.render(analytics.Flows(path)))
 
 
 @main.command(

@@ -63,8 +63,59 @@ def test_errors(flows: Flows) -> None:
 def test_rate(flows: Flows) -> None:
     assert flows.rate("1m")["messages"].to_list() == [6, 4]
     assert flows.rate("1d")["messages"].to_list() == [10]
-    with pytest.raises(GraphError, match="every='soon'"):
-        flows.rate("soon")
+
+
+def test_traffic_of_each_route(flows: Flows) -> None:
+    traffic = flows.traffic("1m")
+    assert traffic.select("route", "messages", "delivered", "filtered", "dead_lettered", "bytes").rows() == [
+        ("eu", 4, 4, 0, 0, 20),
+        ("orders.dead", 3, 0, 0, 3, 15),
+        (None, 2, 0, 2, 0, 10),
+        (None, 1, 0, 0, 0, 5),
+    ]
+    assert traffic["transit_p95_ms"].to_list() == [250.0, 60250.0, 250.0, 60250.0]
+
+
+def test_depth_and_credit(flows: Flows) -> None:
+    (row,) = flows.depth("1h").rows(named=True)
+    assert (row["depth_mean"], row["depth_max"], row["credit_mean"], row["credit_max"]) == (7.0, 7, 7.0, 10)
+
+
+def test_utilisation_of_each_stage(flows: Flows) -> None:
+    (row,) = flows.utilisation("10s").rows(named=True)
+    assert (row["stage"], row["taken"], row["failed"], row["busy_s"]) == ("1:map", 12, 2, 0.75)
+    assert (row["service_us"], row["utilisation"]) == (62_500.0, 0.075)
+
+
+def test_retries(flows: Flows) -> None:
+    rows = flows.retries().filter(pl.col("route") == "eu").select("attempts", "outcome", "messages").rows()
+    assert rows == [(1, "delivered", 4)]
+
+
+def test_a_trace_through_two_pipelines(flows: Flows) -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    for name, pause in (("billing", 2.0), ("clean", 1.0)):
+        recorder = Recorder(flows.folder)
+        recorder.open(name)
+        fed = Feed(recorder)
+        fed.now = NOW + pause
+        headers = {"traceparent": f"00-{trace}-b7ad6b7169203331-01"}
+        delivery = fed.accept(Batch([b"x"], [0], headers=[headers], enqueued=[fed.now - 0.5]))
+        fed.now += 0.25
+        fed.ledger.settle(delivery.tokens, Outcome(Kind.DELIVERED, f"after {name}"))
+        recorder.close()
+    found = flows.trace(trace.upper())
+    assert found.select("pipeline", "route", "waited_ms", "transit_ms").rows() == [
+        ("clean", "after clean", 500.0, 250.0),
+        ("billing", "after billing", 500.0, 250.0),
+    ]
+    assert flows.trace("f" * 32).is_empty()
+
+
+def test_a_length_that_is_none(flows: Flows) -> None:
+    for table in (flows.rate, flows.traffic, flows.depth, flows.utilisation):
+        with pytest.raises(GraphError, match=rf"{table.__name__}\(every='soon'\): write a length such as '10s'"):
+            table("soon")
 
 
 def test_stage_times(flows: Flows) -> None:
@@ -84,7 +135,9 @@ def test_an_empty_folder_gives_empty_frames_of_the_same_schema(flows: Flows, tmp
     assert_frame_equal(empty.trips.collect(), flows.trips.collect().clear())
     assert_frame_equal(empty.stages.collect(), flows.stages.collect().clear())
     assert empty.summary().schema == flows.summary().schema
-    assert empty.errors().is_empty() and empty.rate().is_empty() and empty.stage_times().is_empty()
+    for table in (empty.errors, empty.rate, empty.traffic, empty.depth, empty.retries, empty.stage_times, empty.utilisation):
+        assert table().is_empty()
+    assert empty.trace("0" * 32).is_empty()
 
 
 def test_new_files_are_seen(flows: Flows) -> None:

@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 from tests.analytics.feeding import NOW, Feed
 from warren.analytics import Flows, Recorder
 from warren.analytics.upkeep import compact, expire
-from warren.core.errors import StorageError
+from warren.core.errors import GraphError, StorageError
 from warren.core.message import Batch
 from warren.core.receipt import Kind, Outcome
 
@@ -108,7 +108,7 @@ def test_old_days_go(folder: Path) -> None:
 
 
 def test_bad_input(folder: Path) -> None:
-    with pytest.raises(StorageError, match=r"expire\(keep='1h'\): days go as a whole, so keep at least '1d'"):
+    with pytest.raises(GraphError, match=r"expire\(keep='1h'\): days go as a whole, so keep at least '1d'"):
         expire(folder, "1h")
     with pytest.raises(StorageError, match="is no folder; name the one that a Recorder writes to"):
         compact(folder / "nothing")

@@ -78,6 +78,11 @@ def test_a_pipeline_runs_and_its_recording_is_shown(folder: Path) -> None:
     shown = warren("flows", "recordings")
     assert shown.returncode == 0, shown.stderr
     assert "orders" in shown.stdout
+    kept = warren("flows", "recordings", "--keep", "90d", "--compact")
+    assert kept.stdout.splitlines() == [
+        "0 row(s) of days that ended longer than 90d ago are removed.",
+        "0 file(s) of past days became 0: 0.0 MB are now 0.0 MB.",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -88,6 +93,7 @@ def test_a_pipeline_runs_and_its_recording_is_shown(folder: Path) -> None:
         (["explain", "nothing.py:orders"], "there is no file"),
         (["run", "shop:fail"], "not a Pipeline but a function"),
         (["flows", "nowhere"], "there is no folder 'nowhere'"),
+        (["flows", ".", "--keep", "1h"], "days go as a whole, so keep at least '1d'"),
         (["demo", "--broker", "kafka://host"], "kafka"),
         (["demo", "--broker", "amqp://host?queue=y"], "a broker's address amqp://… cannot be taken apart"),
         (["demo", "--limit", "0"], "0 is not in the range x>=1; see"),
