@@ -16,7 +16,7 @@ from warren.core.chunk import Chunk
 from warren.core.receipt import Token
 from warren.core.stage import Stage
 from warren.core.state import Table
-from warren.operators.shelf import KEPT
+from warren.operators.shelf import KEPT, uncounted
 from warren.operators.sides import LEFT
 
 __all__ = ["BY_TIME", "Entry", "Open", "Pair", "Shelf", "Unsafe", "pair_of"]
@@ -148,12 +148,7 @@ class Shelf:
 
     def fresh(self, chunk: Chunk, heard: Callable[[Chunk], None] | None = None) -> Chunk:
         """The values that are not here yet; the messages of the others are done, once ``heard`` was told of them."""
-        counted, fresh = self.table.parted(chunk)
-        if counted is not None:
-            if heard is not None:
-                heard(counted)
-            self.stage.settle(counted.tokens, KEPT)
-        return fresh
+        return uncounted(self.stage, self.table, chunk, heard)
 
     def take(self, entries: Sequence[Entry]) -> None:
         """Take in values; their messages are done."""

@@ -13,7 +13,7 @@ from warren.core.stage import Stage
 from warren.core.state import Table
 from warren.operators.spans import OpenWindows, Span
 
-__all__ = ["Shelf"]
+__all__ = ["KEPT", "Shelf", "uncounted"]
 
 KEPT = Outcome(Kind.DELIVERED, "state")
 _WATERMARK = "watermark"
@@ -62,12 +62,7 @@ class Shelf:
 
     def fresh(self, chunk: Chunk, heard: Callable[[Chunk], None] | None = None) -> Chunk:
         """The values that are in no window yet; the messages of the others are done, once ``heard`` was told of them."""
-        counted, fresh = self.table.parted(chunk)
-        if counted is not None:
-            if heard is not None:
-                heard(counted)
-            self.stage.settle(counted.tokens, KEPT)
-        return fresh
+        return uncounted(self.stage, self.table, chunk, heard)
 
     def take(self, tokens: Sequence[Token]) -> None:
         """Values are in their windows, so their messages are done."""
@@ -102,3 +97,13 @@ class Shelf:
         # Windows by count may start at the same moment.
         ids = [f"{self.table.step}/{span.key}/{span.start:.6f}" + (f"/{span.id}" if span.count else "") for span in spans]
         return self.outbox.chunk([span.id for span in spans], windows, ids)
+
+
+def uncounted(stage: Stage, table: Table, chunk: Chunk, heard: Callable[[Chunk], None] | None = None) -> Chunk:
+    """The messages of a chunk that a table has not counted; the others are done, once ``heard`` was told of them."""
+    counted, fresh = table.parted(chunk)
+    if counted is not None:
+        if heard is not None:
+            heard(counted)
+        stage.settle(counted.tokens, KEPT)
+    return fresh
