@@ -253,6 +253,22 @@ class Ledger:
                 for each in segment:
                     yield from self.origins(each)
 
+    def numbers(self, tokens: Sequence[Token]) -> frozenset[int]:
+        """The deliveries that values descend from, for `holds`."""
+        if isinstance(tokens, range):
+            return frozenset((tokens[0] >> _SHIFT,))
+        origins = (self.origins(token) if not isinstance(token, int) else (token,) for token in tokens)
+        return frozenset(origin >> _SHIFT for each in origins for origin in each)
+
+    def holds(self, numbers: frozenset[int]) -> bool:
+        """Whether any message of these deliveries is unsettled."""
+        return not numbers.isdisjoint(self._deliveries)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a delivery that is not settled as a whole has messages that were handed out before."""
+        return any(delivery.repeats for delivery in self._deliveries.values())
+
     def _lineage(self, token: Token) -> Iterator[Token]:
         """A token, and those that it was made of."""
         yield token

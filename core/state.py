@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence, Set
 from itertools import chain
 from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from warren.core.chunk import Chunk
+from warren.core.counted import Counted
 from warren.core.errors import StateError, shorten
 from warren.core.frozen import Keys, freeze
 from warren.core.receipt import Ledger, Token
@@ -102,10 +102,7 @@ class Table(dict[Hashable, Any]):
         self._put: dict[tuple[Hashable, int], Any] = {}
         self.removed: set[Hashable] = set()
         """The keys that go with the next checkpoint."""
-        self._fresh: list[str] = []
-        self._generations = deque(counted)
-        # Made when something comes again, which may be never.
-        self._counted: set[str] | None = None
+        self._counted = Counted(ledger, counted)
         # Ids of which a copy that came again was counted: any other copy is of the same message.
         self._again: set[str] = set()
         self._repeated: set[str] = set()
@@ -165,26 +162,25 @@ class Table(dict[Hashable, Any]):
             repeated = self._ledger.repeated(chunk.tokens)
         if repeated is None and not self._again:
             return None, chunk
-        if self._counted is None:
-            self._counted = set(chain(self._fresh, *self._generations))
+        known = self._counted.ids
         pairs = list(zip(repeated or [False] * len(chunk), self.ids(chunk.tokens), strict=True))
-        counted = [id in self._again or (again and id in self._counted) for again, id in pairs]
+        counted = [id in self._again or (again and id in known) for again, id in pairs]
         self._repeated = {id for again, id in pairs if again and id}
         if not any(counted):
             return None, chunk
-        return chunk.select(counted), chunk.select([not each for each in counted])
+        old = chunk.select(counted)
+        # It is not settled, so it may come once more after another crash.
+        self.count(old.tokens)
+        return old, chunk.select([not each for each in counted])
 
     def count(self, tokens: Sequence[Token]) -> Sequence[str]:
         """Say that these messages have had their effect; returns their ids, empty where one has none."""
         if not tokens:
             return ()
         ids = self.ids(tokens)
-        fresh = list(filter(None, ids))
-        self._fresh += fresh
-        if self._counted is not None:
-            self._counted.update(fresh)
+        self._counted.add(ids, tokens)
         if self._repeated:
-            self._again.update(self._repeated.intersection(fresh))
+            self._again.update(self._repeated.intersection(ids))
         return ids
 
     def _changed(self) -> Iterable[tuple[tuple[Hashable, int], Any]]:
@@ -192,8 +188,11 @@ class Table(dict[Hashable, Any]):
             return (((key, TIMED), (self[key], self._times[key])) for key in self._dirty)
         return (((key, 0), self[key]) for key in self._dirty)
 
-    def change(self, keep: int) -> Change:
-        """What the next checkpoint has to write; the ids of the last ``keep`` messages counted are kept.
+    def change(self, keep: int, waiting: frozenset[int] = frozenset()) -> Change:
+        """What the next checkpoint has to write.
+
+        The ids of the last ``keep`` messages counted are kept, of those that are unsettled, and of the deliveries
+        ``waiting``, which are settled and will be acknowledged when it is written.
 
         Raises `StateError` for a state that cannot be made bytes of.
         """
@@ -216,19 +215,10 @@ class Table(dict[Hashable, Any]):
         for key in self.removed:
             if key not in self:
                 self._keys.forget(key)
-        counted = self._fresh
-        self._dirty, self._put, self.removed, self._fresh = set(), {}, set(), []
-        forgotten = 0
-        rest = len(counted) + sum(map(len, self._generations))
-        while self._generations and rest - len(self._generations[0]) >= keep:
-            oldest = self._generations.popleft()
-            rest -= len(oldest)
-            if self._counted is not None:
-                self._counted.difference_update(oldest)
-            self._again.difference_update(oldest)
-            forgotten += 1
-        if counted:
-            self._generations.append(counted)
+        self._dirty, self._put, self.removed = set(), {}, set()
+        counted, forgotten = self._counted.turn(keep, waiting)
+        if forgotten and self._again:
+            self._again &= self._counted.ids
         return Change(self.step, self.version, removed, put, counted, forgotten)
 
 

@@ -157,7 +157,9 @@ class Keeper:
             await asyncio.sleep(0)
             waiting, self._waiting = self._waiting, []
             keep = _FORGOTTEN_AFTER * self.run.credit
-            changes = [table.change(keep) for table in self.tables.values()]
+            ledger = self.run.ledger
+            acks = frozenset[int]().union(*(ledger.numbers(delivery.tokens) for _, delivery, _, _ in waiting))
+            changes = [table.change(keep, acks) for table in self.tables.values()]
             await self._call(self.store.commit, changes)
             for reader, delivery, tokens, outcome in waiting:
                 reader.tell(delivery, tokens, outcome)
