@@ -61,9 +61,9 @@ def compact(folder: str | os.PathLike[str], *, rows: int = _ROWS, today: date | 
     before = after = bytes_before = bytes_after = 0
     with _alone(Path(folder)):
         for table, schema in _TABLES.items():
-            recordings = Recordings(Path(folder), table)
-            _remove_replaced(recordings.files())
-            past = [file for file in recordings.files() if file.partition is not None and file.partition.day < today]
+            found = Recordings(Path(folder), table).files()
+            _remove_replaced(found)
+            past = [file for file in found if file.partition is not None and file.partition.day < today]
             for _, files in groupby(past, key=lambda file: file.path.parent):
                 for group in _groups(files, rows):
                     before += len(group)

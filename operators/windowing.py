@@ -10,13 +10,14 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 import msgspec
 
 from warren.core.chunk import Chunk, Failure, apply_each
-from warren.core.errors import HandlerError, LateError, shorten
+from warren.core.errors import LateError
 from warren.core.graph import Sink
 from warren.core.receipt import FILTERED
 from warren.core.stage import Stage
 from warren.operators.dead_letter import DeadLetterSink
 from warren.operators.event_time import EventTime
 from warren.operators.figures import Accumulator, Figures, Summed
+from warren.operators.keys import keys_of, left_of
 from warren.operators.kinds import Kind
 from warren.operators.shelf import Shelf
 from warren.operators.times import iso, times_of
@@ -107,25 +108,16 @@ class _Windows:
     def describe(self, chunk: Chunk, columns: Columns, failures: list[Failure]) -> Chunk:
         """Append the keys, and what the figures are made of, to the columns."""
         if self.operator.by is not None:
-            chunk = self.ask(self.key, chunk.values, chunk, columns, failures)
+            keys, rest, failed = keys_of(self.stage, self.operator.by, chunk)
+            failures += failed
+            columns[:] = [*(list(left_of(column, chunk, rest)) for column in columns), list(keys)]
+            chunk = rest
         else:
             columns.append([None] * len(chunk.values))
         if self.figures is not None:
             for extract in self.figures.extracts:
                 chunk = self.ask(extract, chunk.values, chunk, columns, failures)
         return chunk
-
-    def key(self, value: Any) -> Hashable:
-        assert self.operator.by is not None
-        key = self.operator.by(value)
-        try:
-            hash(key)
-        except TypeError as error:
-            raise HandlerError(
-                f"{self.stage}: by= answered {shorten(key)} for {shorten(value)}, which cannot be a key; "
-                "answer with a text, a number or a tuple of these"
-            ) from error
-        return key
 
     def later(self, delay: float, *, idle: bool = False) -> None:
         if self.timer is None:

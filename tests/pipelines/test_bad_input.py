@@ -92,7 +92,7 @@ KEYS: dict[str, Callable[[Handler], Operator[Any, Any]]] = {
     "enrich": lambda f: enrich(found, key=f, into=lambda value, answer: value),
     "map order_by": lambda f: map(_asynchronous, concurrency=2, order_by=f),
 }
-UNASKED = {"aggregate (key)", "window (key)", "figure"}
+UNASKED = {"aggregate (key)", "figure"}
 """These do not ask whether a function is async, and take a coroutine for a key or a number."""
 BOTH = {f"{name} (key)": make for name, make in KEYS.items()} | HANDLERS
 
