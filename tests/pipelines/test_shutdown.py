@@ -41,7 +41,8 @@ async def hanging(value):
 
 def blocking(value):
     say(value)
-    time.sleep(600)
+    for _ in range(600):  # in slices: CPython hears of a signal that came just before a system call only after it
+        time.sleep(1)
 
 handlers = {"quick": quick, "hanging": hanging, "blocking": blocking}
 flow = sqlite.queue(path, "in", int) | map(handlers[kind]) | sqlite.queue(path, "out")
@@ -71,7 +72,12 @@ class Worker:
     def end(self, within: float) -> tuple[int, str, str]:
         """Wait for the process; its return code, output and errors."""
         began = time.monotonic()
-        output, errors = self.process.communicate(timeout=within + 10)
+        try:
+            output, errors = self.process.communicate(timeout=within + 10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            raise
         assert time.monotonic() - began < within, f"it took {time.monotonic() - began:.1f} s"
         return self.process.returncode, output, errors
 
