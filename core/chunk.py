@@ -8,7 +8,7 @@ from typing import Any
 
 from warren.core.receipt import Token
 
-__all__ = ["Chunk", "Failure", "apply_each"]
+__all__ = ["Chunk", "Failure", "apply_each", "stopped"]
 
 
 class Failure:
@@ -63,6 +63,11 @@ class Chunk:
         return Chunk(list(compress(self.values, mask)), list(compress(self.tokens, mask)), (), self.attempt)
 
 
+def stopped() -> RuntimeError:
+    """What stands for a `StopIteration` that a handler raised, as the language has it for generators."""
+    return RuntimeError("the handler raised StopIteration, which would end the stream")
+
+
 def apply_each(function: Callable[[Any], Any], values: Sequence[Any]) -> tuple[list[Any], dict[int, Exception]]:
     """Call a function for each value exactly once; return the results in order and the exceptions by position.
 
@@ -84,5 +89,4 @@ def apply_each(function: Callable[[Any], Any], values: Sequence[Any]) -> tuple[l
             if done == len(values):
                 return results, errors
             # A StopIteration out of the function looks like the end of the values.
-            stopped = RuntimeError("the handler raised StopIteration, which would end the stream")
-            errors[done] = stopped
+            errors[done] = stopped()

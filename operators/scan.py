@@ -9,7 +9,7 @@ from itertools import accumulate, chain, islice
 from types import CoroutineType
 from typing import Any, Protocol, TypeVar
 
-from warren.core.chunk import Chunk, apply_each
+from warren.core.chunk import Chunk, stopped
 from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError, HandlerError
 from warren.core.expiry import Expiring
@@ -159,23 +159,35 @@ class _Scan(Operator[Any, Any]):
     def each(self, stage: Stage, states: States, keys: Sequence[Hashable], chunk: Chunk) -> Chunk:
         """A state for each key."""
         function, initial = self.function, self.initial
-        get = states.get if isinstance(initial, Hashable) else self.get_or_copy(states)
-        changes: dict[Hashable, Any] = {}
-        missing = object()
-
-        def step(pair: tuple[Hashable, Any]) -> Any:
-            key, value = pair
-            state = changes.get(key, missing)
-            state = function(get(key, initial) if state is missing else state, value)
-            if inspect.iscoroutine(state):
-                state.close()
-                raise _unawaited(stage)
-            changes[key] = state
-            return state
-
-        results, errors = apply_each(step, list(zip(keys, chunk.values, strict=True)))
+        changes = _Changes(states.get if isinstance(initial, Hashable) else self.get_or_copy(states), initial)
+        results: list[Any] = []
+        errors: dict[int, Exception] = {}
+        pairs = zip(keys, chunk.values, strict=True)
+        while len(results) + len(errors) < len(keys):
+            try:
+                for key, value in pairs:
+                    state = function(changes[key], value)
+                    if type(state) is CoroutineType:
+                        state.close()
+                        raise _unawaited(stage)
+                    changes[key] = state
+                    results.append(state)
+            except Exception as error:
+                errors[len(results) + len(errors)] = stopped() if isinstance(error, StopIteration) else error
         states.update(changes)
         return stage.survivors(chunk, results, errors)
+
+
+class _Changes(dict[Hashable, Any]):
+    """The new states of keys, each of which begins as it was."""
+
+    def __init__(self, get: Callable[[Hashable, Any], Any], initial: Any) -> None:
+        super().__init__()
+        self._get = get
+        self._initial = initial
+
+    def __missing__(self, key: Hashable) -> Any:
+        return self._get(key, self._initial)
 
 
 def _unawaited(stage: Stage) -> HandlerError:
@@ -200,7 +212,7 @@ def _accumulated(
             done = len(results) + len(errors)
             if done < len(values):
                 # A StopIteration out of the function looks like the end of the values.
-                errors[done] = RuntimeError("the handler raised StopIteration, which would end the stream")
+                errors[done] = stopped()
         if len(results) > before:
             state = results[-1]
         if len(results) + len(errors) == len(values):

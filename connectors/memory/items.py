@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from warren.connectors.memory.broker import Broker, Queue
 from warren.connectors.memory.waiting import wait, wake
 from warren.core.graph import Inlet
-from warren.core.message import Batch
+from warren.core.message import Batch, Columns
 
 __all__ = ["Handing", "Items"]
 
@@ -75,6 +75,16 @@ class _Places(Sequence[_Place]):
         return _Place(self._start + index, self._values[index])
 
 
+class _Run(Batch):
+    """Fresh values, whose ids are their numbers; ``start`` is the first."""
+
+    start: int = 0
+
+    def columns(self, places: Sequence[int]) -> Columns:
+        start = self.start
+        return Columns([str(start + place) for place in places])
+
+
 class Handing:
     """Hands out runs of values. Nothing is kept of them: what is given back comes with its handle."""
 
@@ -106,7 +116,7 @@ class Handing:
             values = self.fresh(limit)
             if values:
                 start, self._next = self._next, self._next + len(values)
-                return Batch(values, _Places(start, values), depth=self.depth)
+                return _Run(values, _Places(start, values), depth=self.depth, start=start)
             if not self._back and self.ended:
                 return None
             await wait(self._changed, self._back[0][0] if self._back else None)
