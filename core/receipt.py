@@ -138,6 +138,7 @@ class Ledger:
         self._next = 0
         self._waiting: dict[Token, int] = {}
         self._watchers: list[Callable[[Sequence[int], Outcome], None]] = []
+        self._followed: dict[Part, Callable[[Outcome], None]] = {}
         self.outstanding = 0
         self.scopes: dict[object, str] = {}
         """What tells the ids of a source from those of others, for every source but the first."""
@@ -153,6 +154,10 @@ class Ledger:
         [0] DELIVERED
         """
         self._watchers.append(watcher)
+
+    def follow(self, part: Part, watcher: Callable[[Outcome], None]) -> None:
+        """Have ``watcher`` called once all made of one part is settled, which its message may not be yet, and how."""
+        self._followed[part] = watcher
 
     def accept(self, source: object, batch: Batch, received: float) -> Delivery:
         """Take over what a source has read (at most `MAX_BATCH` messages); from now on each message must be settled."""
@@ -206,6 +211,8 @@ class Ledger:
                     for segment in token.segments:
                         self.settle(segment, outcome)
                     continue
+                if self._followed and (watcher := self._followed.pop(token, None)) is not None:
+                    watcher(outcome)
                 split = token.split
                 split.pending -= 1
                 if outcome.kind > split.outcome.kind:

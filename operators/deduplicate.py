@@ -12,7 +12,7 @@ from warren.core.chunk import Chunk
 from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError
 from warren.core.graph import Operator, name_of
-from warren.core.receipt import FILTERED, Kind, Outcome, Token
+from warren.core.receipt import FILTERED, Kind, Merge, Outcome, Part, Token
 from warren.core.stage import Handler, Stage
 from warren.operators.keys import check_function, keys_of
 
@@ -42,8 +42,9 @@ def deduplicate(
     flight waits for that, and holds its credit: it is dropped when the first is safe, and goes on in its place when the
     first is dead-lettered or parked. So nothing is dropped on the strength of a message that failed, and a dead letter that
     is sent again passes. After ``patience`` it goes on without waiting any longer, so that the pipeline never stands still:
-    then both may be delivered. Of rows of one message with the same key, the first stands for all. Without
-    ``Pipeline(state=...)`` what was seen is kept in memory, so a message that comes again after a restart passes.
+    then both may be delivered. In a branch, and where a message has become rows, this is so of each value; of rows of one
+    message with the same key, the first stands for all. Without ``Pipeline(state=...)`` what was seen is kept in memory, so
+    a message that comes again after a restart passes.
 
     A message whose key cannot be computed fails. Raises `GraphError` where ``by`` is no function or is ``async``, ``limit``
     is not a whole number from 1, or a time is not above zero.
@@ -172,7 +173,7 @@ class _Memory:
                 else:
                     # A step around this one, such as timeout, may put a message through it once more.
                     if not mine:
-                        self.claim(key, origin)
+                        self.claim(key, origin, token)
                     if again is not None:
                         again.add((key, origin))
                     passes = True
@@ -182,8 +183,14 @@ class _Memory:
         self.stage.settle(dropped, FILTERED)
         return rest
 
-    def claim(self, key: Hashable, origin: int) -> None:
+    def claim(self, key: Hashable, origin: int, token: Token) -> None:
         self.flying[key] = origin
+        while isinstance(token, Merge) and len(token.segments) == len(token.segments[0]) == 1:
+            # Such as what `timeout` puts around a value.
+            token = token.segments[0][0]
+        if isinstance(token, Part):
+            # Its message may have other parts that wait for the very message that waits here.
+            self.stage.ledger.follow(token, lambda outcome: self.end([(key, origin)], outcome))
         if origin in self.claims:
             self.more_claims.setdefault(origin, []).append(key)
         else:
@@ -199,34 +206,41 @@ class _Memory:
             self.table.remove(gone)
 
     def settled(self, tokens: Sequence[int], outcome: Outcome) -> None:
-        """Messages have reached their end: those that wait for them can be dropped, or go in their place."""
-        claims, more, kind = self.claims, self.more_claims, outcome.kind
+        """Messages have reached their end."""
+        claims, more = self.claims, self.more_claims
         if not claims:
             return
-        if kind is Kind.RELEASED:
+        missing = object()
+        ended: list[tuple[Hashable, int]] = []
+        for token in tokens:
+            key = claims.pop(token, missing)
+            if key is not missing:
+                ended.append((key, token))
+                if token in more:
+                    ended += [(each, token) for each in more.pop(token)]
+        self.end(ended, outcome)
+
+    def end(self, ended: Sequence[tuple[Hashable, int]], outcome: Outcome) -> None:
+        """Keys have reached their end with their messages: those that wait can be dropped, or go in their place."""
+        if outcome.kind is Kind.RELEASED:
             # The run ends, and what waits goes back as well.
             return
         now = self.clock()
-        missing = object()
         dropped: list[Token] = []
-        for token in tokens:
-            key = claims.pop(token, missing)
-            if key is missing:
-                continue
-            for each in (key, *more.pop(token)) if token in more else (key,):
-                newest = self.flying.get(each) == token
-                if newest:
-                    del self.flying[each]
-                if kind < Kind.DEAD_LETTERED:
-                    self.seen[each] = now
-                    self.seen.move_to_end(each)
-                    if self.table is not None:
-                        self.table.put(each, 0, now)
-                    for waiter in list(self.waiting.get(each, ())):
-                        self.unhold(waiter)
-                        dropped.append(waiter.token)
-                elif newest and each in self.waiting:
-                    self.go(next(iter(self.waiting[each])))
+        for key, origin in ended:
+            newest = self.flying.get(key) == origin
+            if newest:
+                del self.flying[key]
+            if outcome.kind < Kind.DEAD_LETTERED:
+                self.seen[key] = now
+                self.seen.move_to_end(key)
+                if self.table is not None:
+                    self.table.put(key, 0, now)
+                for waiter in list(self.waiting.get(key, ())):
+                    self.unhold(waiter)
+                    dropped.append(waiter.token)
+            elif newest and key in self.waiting:
+                self.go(next(iter(self.waiting[key])))
         self.stage.settle(dropped, FILTERED)
 
     def hold(self, waiter: _Waiter) -> None:
@@ -247,7 +261,7 @@ class _Memory:
     def go(self, waiter: _Waiter) -> None:
         """Let a waiter go on as the first with its key; soon, as whoever settles is amid something else."""
         self.unhold(waiter)
-        self.claim(waiter.key, next(self.stage.ledger.origins(waiter.token)))
+        self.claim(waiter.key, next(self.stage.ledger.origins(waiter.token)), waiter.token)
         self.going.append(waiter)
         if len(self.going) == 1:
             self.stage.later(0.0, self.emit, busy=True)

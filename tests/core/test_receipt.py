@@ -221,3 +221,16 @@ def test_a_watcher_sees_every_end_once_and_may_settle_others() -> None:
     told.ledger.release_all()
     assert seen == [([a], Kind.PARKED), ([d], Kind.FILTERED), ([b], Kind.DELIVERED), ([c], Kind.RELEASED)]
     assert told.counts == Counter([a, b, c, d])
+
+
+def test_how_a_part_ended_is_told_once_before_its_message_is_at_its_end() -> None:
+    told = Told()
+    one, _ = told.ledger.split(told.accept(1).base, 2)
+    inner, outer = told.ledger.split(one, 2)
+    heard: list[Kind] = []
+    told.ledger.follow(one, lambda outcome: heard.append(outcome.kind))  # type: ignore[arg-type]  # it was split
+    told.ledger.settle([inner], Outcome(Kind.DEAD_LETTERED))
+    assert heard == []
+    told.ledger.settle([told.ledger.merge([[outer]])], DELIVERED)
+    told.ledger.settle([outer, one], DELIVERED)
+    assert (heard, told.counts) == ([Kind.DEAD_LETTERED], Counter())

@@ -219,6 +219,36 @@ def test_what_goes_back_at_the_end_takes_what_waits_with_it() -> None:
     assert bench.run.busy == 0
 
 
+def test_two_messages_of_which_each_waits_for_a_row_of_the_other_both_end() -> None:
+    async def ask(row: tuple[str, str]) -> str:
+        await asyncio.sleep(row[0] != row[1])
+        return row[1]
+
+    rows = flat_map(lambda message: [(message[0], letter) for letter in message])
+    flow = rows | map(ask, concurrency=4, ordered=False) | deduplicate(str, patience="1d")
+    trial = Pipeline("p", memory.items([]) | flow | memory.into([])).test(["xy", "yx"])
+    assert (sorted(trial.values), trial.outcomes) == (["x", "y"], {"delivered": 2})
+
+
+@pytest.mark.parametrize("outcome", [DEAD, PARKED, RELEASED])
+def test_a_row_that_failed_is_none_to_wait_for_though_its_message_is_not_at_its_end(outcome: Outcome) -> None:
+    bench = Bench(deduplicate(key))
+    one, two = bench.accept([0, 1])
+    first, _ = bench.run.ledger.split(one, 2)
+    bench.hand(Chunk(["a1", "a2"], [first, two]))
+    bench.run.ledger.settle([first], outcome)
+    bench.wait(0.001)
+    assert bench.values == (["a1"] if outcome is RELEASED else ["a1", "a2"])
+
+
+def test_a_row_inside_timeout_is_followed_as_any_other() -> None:
+    bench = Bench(flat_map(list) | timeout(deduplicate(key), "1m")).push("ab").push("b")
+    settled = [token for token, value in zip(bench.out[0].tokens, bench.out[0].values, strict=True) if value == "b"]
+    bench.run.ledger.settle(settled, DELIVERED)
+    assert bench.kinds() == ["", "FILTERED"]
+    bench.finish()
+
+
 actions = st.one_of(
     st.tuples(st.just("push"), st.lists(st.sampled_from("abc"), min_size=1, max_size=4)),
     st.tuples(st.just("settle"), st.tuples(st.integers(0, 9), st.sampled_from([DELIVERED, DEAD, PARKED]))),

@@ -192,9 +192,7 @@ class Story:
 
     def branch(self, label: str) -> Branch:
         draw = self.draw
-        # Where a lost connection has several copies of a message under way, two of them may wait for each other.
-        once = ["deduplicate", "distinct"] * (not self.world.reconnects)
-        kind = draw.choice(["window", "window", "window", "scan", "aggregate", *once])
+        kind = draw.choice(["window", "window", "window", "scan", "aggregate", "deduplicate", "distinct"])
         by_key = draw.random() < 0.6
         by = (lambda event: event.key) if by_key else None
         steps = [self.step() for _ in range(draw.randint(0, 2))]

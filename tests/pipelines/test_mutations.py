@@ -151,8 +151,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "deduplicate has seen what was parked": (
         "operators/deduplicate.py",
-        "                if kind < Kind.DEAD_LETTERED:\n",
-        "                if kind <= Kind.PARKED:\n",
+        "            if outcome.kind < Kind.DEAD_LETTERED:\n",
+        "            if outcome.kind <= Kind.PARKED:\n",
     ),
     "distinct_until_changed has seen what was parked": (
         "operators/distinct_until_changed.py",
