@@ -1,4 +1,4 @@
-"""The command line: ``warren run``, ``explain``, ``flows``, ``plugins``, ``partitions``, ``state`` and ``demo``."""
+"""The command line: ``warren run``, ``explain``, ``replay``, ``flows``, ``plugins``, ``partitions``, ``state``, ``demo``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import click
 
 from warren.apps.partitions import partitions
 from warren.apps.plugins import plugins
+from warren.apps.replay import replay
 from warren.apps.state import state
 from warren.core.errors import AddressError, GraphError, WarrenError
 
@@ -201,4 +202,5 @@ def demo(broker: str | None, folder: Path, limit: int | None, fresh: bool | None
 
 main.add_command(partitions)
 main.add_command(plugins)
+main.add_command(replay)
 main.add_command(state)

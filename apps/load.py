@@ -8,14 +8,15 @@ import importlib.util
 import pkgutil
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from warren.core.errors import AddressError, GraphError, WarrenError, shorten
 from warren.pipelines import Pipeline
 
-__all__ = ["load_pipeline"]
+__all__ = ["load_function", "load_pipeline"]
 
 
 def load_pipeline(reference: str) -> Pipeline:
@@ -29,29 +30,50 @@ def load_pipeline(reference: str) -> Pipeline:
         ...
     warren.core.errors.AddressError: 'orders' names no pipeline: write module:attribute, such as orders:pipeline
     """
-    place, _, attribute = reference.rpartition(":")
-    if not place or not attribute:
-        raise AddressError(
-            f"{reference!r} names no pipeline: write module:attribute, such as {reference.strip(':')}:pipeline"
-        )
-    module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
-    return _pipeline(module, place, attribute)
-
-
-def _pipeline(module: ModuleType, place: str, attribute: str) -> Pipeline:
-    value: object = module
-    for part in attribute.split("."):
-        if not hasattr(value, part):
-            pipelines = [name for name, each in vars(module).items() if isinstance(each, Pipeline)]
-            hint = _did_you_mean(part, pipelines or dir(value)) or (
-                f"its pipelines are {', '.join(pipelines)}" if pipelines else "it holds no pipeline"
-            )
-            raise AddressError(f"{place!r} has no attribute {part!r}; {hint}")
-        value = getattr(value, part)
+    place, attribute, value = _load(reference, "pipeline")
     if not isinstance(value, Pipeline):
         what = "a function: call it in the module and name what it returns" if callable(value) else shorten(value)
         raise AddressError(f"{place}:{attribute} is not a Pipeline but {what}")
     return value
+
+
+def load_function(reference: str) -> Callable[..., Any]:
+    """The function that ``module:attribute`` names; the current folder is searched too, and a file's path will do.
+
+    Raises `AddressError` where the name leads nowhere or to something else.
+
+    >>> load_function("math:floor")(1.5)
+    1
+    """
+    place, attribute, value = _load(reference, "function")
+    if not callable(value):
+        raise AddressError(f"{place}:{attribute} is not a function but {shorten(value)}")
+    return value
+
+
+def _load(reference: str, kind: str) -> tuple[str, str, object]:
+    place, _, attribute = reference.rpartition(":")
+    if not place or not attribute:
+        raise AddressError(f"{reference!r} names no {kind}: write module:attribute, such as {reference.strip(':')}:{kind}")
+    module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
+    return place, attribute, _attribute(module, place, attribute, kind)
+
+
+def _attribute(module: ModuleType, place: str, attribute: str, kind: str) -> object:
+    value: object = module
+    for part in attribute.split("."):
+        if not hasattr(value, part):
+            known = [name for name, each in vars(module).items() if _is(kind, each)]
+            hint = _did_you_mean(part, known or dir(value)) or (
+                f"its {kind}s are {', '.join(known)}" if known else f"it holds no {kind}"
+            )
+            raise AddressError(f"{place!r} has no attribute {part!r}; {hint}")
+        value = getattr(value, part)
+    return value
+
+
+def _is(kind: str, value: object) -> bool:
+    return isinstance(value, Pipeline) if kind == "pipeline" else callable(value)
 
 
 def _load_module(name: str) -> ModuleType:

@@ -16,7 +16,7 @@ from warren.core.errors import GraphError
 from warren.core.graph import Inlet
 from warren.core.message import Batch
 
-__all__ = ["Arrival", "Given", "Script", "arrivals_of"]
+__all__ = ["Arrival", "Given", "Script", "arrivals_of", "column", "content_types"]
 
 # A virtual timer may fire that much too early.
 _TICK = 2e-6
@@ -98,10 +98,10 @@ class Given:
         return Batch(
             bodies=[self.bodies[i] for i in handles],
             handles=handles,
-            content_type=_content_types([arrival.content_type for arrival in arrivals]),
+            content_type=content_types([arrival.content_type for arrival in arrivals]),
             ids=[self.ids[i] for i in handles],
-            keys=_column([arrival.key for arrival in arrivals]),
-            headers=_column([arrival.headers for arrival in arrivals]),
+            keys=column([arrival.key for arrival in arrivals]),
+            headers=column([arrival.headers for arrival in arrivals]),
             attempts=[self.attempts[i] for i in handles],
             deliveries=[self._deliveries(i) for i in handles],
         )
@@ -127,20 +127,22 @@ class Given:
         pass
 
 
-def _content_types(values: list[str]) -> str | list[str]:
+def content_types(values: list[str]) -> str | list[str]:
+    """Content types as a `Batch` has them."""
     return values if any(values) else ""
 
 
-def _column(values: list[Any]) -> list[Any] | None:
+def column(values: list[Any]) -> list[Any] | None:
+    """A column as a `Batch` has it: ``None`` where it says nothing of any message."""
     return values if any(value is not None for value in values) else None
 
 
 def arrivals_of(values: Iterable[Any], at: Iterable[Duration] | None, where: str) -> list[Arrival]:
-    """These values as messages that come at these times, all at once where none are given."""
-    given = list(values)
+    """These values as messages that come at these times, all at once where none are given; messages keep their own."""
+    given = [value if isinstance(value, Arrival) else Arrival(value) for value in values]
     if at is None:
-        return [Arrival(value) for value in given]
+        return given
     times = [seconds(each) for each in at]
     if len(times) != len(given):
         raise GraphError(f"{where}: {len(given)} value(s) come at {len(times)} time(s); give one time for each value")
-    return [Arrival(value, time) for value, time in zip(given, times, strict=True)]
+    return [msgspec.structs.replace(each, at=time) for each, time in zip(given, times, strict=True)]

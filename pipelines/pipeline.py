@@ -26,7 +26,7 @@ from warren.pipelines.plan import check_flow, derive_credit
 from warren.pipelines.runtime import Runtime
 from warren.pipelines.trial import Ends, Trial, try_out
 
-__all__ = ["Pipeline", "Running"]
+__all__ = ["Pipeline", "Running", "blocking"]
 
 _YOUNG = 50_000
 
@@ -134,6 +134,7 @@ class Pipeline:
         Each source is replaced by the values (``bytes`` are decoded as the source would), each sink and dead-letter queue
         by a list. Time starts at ``start`` seconds since 1970. Works inside a running event loop too.
 
+        - ``values``: or messages with times, ids and headers, `Arrival`, such as ``recorded(file).arrivals``
         - ``at``: when each value comes, from the start; all come at once unless given
         - ``faults``: what goes wrong meanwhile, such as ``warren.testing.Faults``
         """
@@ -155,17 +156,21 @@ class Pipeline:
         try:
             asyncio.get_running_loop()
         except RuntimeError:
-            pass
+            blocking(self.shutdown, lambda: self.start(until_empty=until_empty))
         else:
             raise RuntimeError(f"pipeline {self.name!r}: an event loop is running here; use await pipeline.start()")
 
-        async def main() -> None:
-            running = self.start(until_empty=until_empty)
-            with _signals(running.stop, self.shutdown):
-                await running
 
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner, _patient_collector():
-            runner.run(main())
+def blocking(shutdown: float, start: Callable[[], Running]) -> None:
+    """Start a pipeline on an event loop of its own, and wait for its end; signals end it as `Pipeline.run` says."""
+
+    async def main() -> None:
+        running = start()
+        with _signals(running.stop, shutdown):
+            await running
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner, _patient_collector():
+        runner.run(main())
 
 
 class Running:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from warren.testing.assertions import assert_dead_lettered, assert_delivered, assert_outcomes
     from warren.testing.calls import fail, slow
     from warren.testing.faults import Faults
+    from warren.testing.live import Replayed, replay_live
     from warren.testing.marbles import Marbles
     from warren.testing.playing import Played, check, play
     from warren.testing.recording import Recording, recorded, replay
@@ -31,6 +32,7 @@ __all__ = [
     "Marbles",
     "Played",
     "Recording",
+    "Replayed",
     "Tape",
     "Virtual",
     "assert_dead_lettered",
@@ -41,6 +43,7 @@ __all__ = [
     "play",
     "recorded",
     "replay",
+    "replay_live",
     "slow",
     "virtual",
 ]
@@ -52,6 +55,7 @@ _HOMES = {
     "Marbles": "warren.testing.marbles",
     "Played": "warren.testing.playing",
     "Recording": "warren.testing.recording",
+    "Replayed": "warren.testing.live",
     "Tape": "warren.testing.tape",
     "Virtual": "warren.testing.stepping",
     "assert_dead_lettered": "warren.testing.assertions",
@@ -62,6 +66,7 @@ _HOMES = {
     "play": "warren.testing.playing",
     "recorded": "warren.testing.recording",
     "replay": "warren.testing.recording",
+    "replay_live": "warren.testing.live",
     "slow": "warren.testing.calls",
     "virtual": "warren.testing.stepping",
 }

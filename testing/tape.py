@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import math
 import os
 from collections.abc import Sequence
+from io import BufferedWriter
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from warren.core.atomic import writing
 from warren.core.codecs import JSON, encode
 from warren.core.errors import GraphError, StorageError
 from warren.core.receipt import Delivery, Outcome
@@ -48,11 +50,12 @@ class Line(msgspec.Struct, omit_defaults=True):
 class Tape:
     """An observer that writes the first ``limit`` messages of a pipeline to a file of JSON lines, for `replay`.
 
-    The flow recorder keeps no payloads; this does, so mind what is in them. The file is written whole when the pipeline
-    ends. A message that comes again is kept once. Values that are not bytes are kept as JSON.
+    The flow recorder keeps no payloads; this does, so mind what is in them. A message is written when it is settled, so
+    memory does not grow, and a killed process leaves all that was settled, but perhaps its last line. Each run begins the
+    file anew. A message that comes again is kept once. Values that are not bytes are kept as JSON. ``limit=None`` keeps all.
 
-    Delivery: the pipeline's guarantees do not depend on it. Raises `StorageError` when the pipeline ends and the file
-    cannot be written, `GraphError` for a limit below 1.
+    Delivery: the pipeline's guarantees do not depend on it. Raises `StorageError` when the pipeline starts and the file
+    cannot be written, or when it ends and, say, the disk was full on the way; `GraphError` for a limit below 1.
 
     >>> import tempfile
     >>> from warren import Pipeline
@@ -65,12 +68,15 @@ class Tape:
     ['a', 'b']
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, limit: int = 10_000) -> None:
-        if limit < 1:
+    def __init__(self, path: str | os.PathLike[str], *, limit: int | None = 10_000) -> None:
+        if limit is not None and limit < 1:
             raise GraphError(f"Tape(limit={limit}): it must be at least 1")
         self.path = Path(path)
         self.limit = limit
-        self._lines: list[Line] = []
+        self._left = math.inf
+        self._file: BufferedWriter | None = None
+        self._error: OSError | None = None
+        self._encode = msgspec.json.Encoder().encode
 
     def __repr__(self) -> str:
         """Where it writes."""
@@ -78,32 +84,51 @@ class Tape:
 
     def open(self, pipeline: str) -> None:
         """A pipeline starts."""
-        self._lines = []
+        self._left, self._error = math.inf if self.limit is None else self.limit, None
+        try:
+            self._file = self.path.open("wb")
+        except OSError as error:
+            raise self._unwritten(error) from error
 
     def settled(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome, at: float) -> None:
         """Messages of one delivery reached their end."""
-        if len(self._lines) >= self.limit:
+        if self._file is None or not self._left:
             return
         batch = delivery.batch
+        lines: list[bytes] = []
         for token in tokens:
             i = token - delivery.base
             again = any(counts is not None and counts[i] > 1 for counts in (batch.attempts, batch.deliveries))
-            if not again and len(self._lines) < self.limit:
-                self._lines.append(_line(delivery, i))
+            if not again and len(lines) < self._left:
+                lines.append(self._encode(_line(delivery, i)) + b"\n")
+        self._left -= len(lines)
+        try:
+            # At once, so that a killed process has it.
+            self._file.write(b"".join(lines))
+            self._file.flush()
+        except OSError as error:
+            self._error, self._left = error, 0
 
     def handled(self, *details: Any) -> None:
         """A step took a chunk."""
 
     def close(self) -> None:
-        """The pipeline has ended: write the file."""
-        encoder = msgspec.json.Encoder()
-        lines = sorted(self._lines, key=lambda line: line.at)
-        text = b"".join(encoder.encode(line) + b"\n" for line in lines)
+        """The pipeline has ended."""
+        file, self._file = self._file, None
         try:
-            with writing(self.path) as temporary:
-                temporary.write_bytes(text)
+            if file is not None and self._error is None:
+                os.fsync(file.fileno())
         except OSError as error:
-            raise StorageError(f"{self!r} cannot be written: {error.strerror or error}; name another file") from error
+            self._error = error
+        finally:
+            if file is not None:
+                with contextlib.suppress(OSError):
+                    file.close()
+        if self._error is not None:
+            raise self._unwritten(self._error) from self._error
+
+    def _unwritten(self, error: OSError) -> StorageError:
+        return StorageError(f"{self!r} cannot be written: {error.strerror or error}; name another file")
 
 
 def _line(delivery: Delivery, i: int) -> Line:

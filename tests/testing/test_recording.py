@@ -151,10 +151,18 @@ def test_of_several_pipelines_one_is_read(tmp_path: Path) -> None:
         recorded(tmp_path, pipeline="r", value=letter)
 
 
-def test_a_recorded_flow_holds_no_payloads(tmp_path: Path) -> None:
+def test_a_recorded_flow_holds_no_payloads_but_their_sizes(tmp_path: Path) -> None:
     record(tmp_path, "p", "a", [0])
-    with pytest.raises(GraphError, match=r"a recorded flow holds no payloads; .* keep messages with a Tape"):
-        replay(pairs(), tmp_path)
+    assert replay(pairs(), tmp_path).values == [[bytes(3)]]
+    with pytest.raises(GraphError, match=r"'p': a recorded flow holds no payloads, .* or keep messages with a Tape"):
+        replay(Pipeline("p", memory.queue("in", Order) | memory.into([])), tmp_path)
+
+
+def test_a_trial_takes_recorded_messages(tmp_path: Path) -> None:
+    file = jsonl(tmp_path, {"at": 100, "value": "a", "id": "x"}, {"at": 103, "value": "b"}, {"at": 110, "value": "c"})
+    recording = recorded(file)
+    assert pairs().test(recording.arrivals, start=recording.start).values == [["a", "b"], ["c"]]
+    assert pairs().test(recording.arrivals, at=[0, 9, 10]).values == [["a"], ["b", "c"]]
 
 
 def test_an_empty_folder_holds_no_flows(tmp_path: Path) -> None:

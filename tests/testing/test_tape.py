@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from warren import Pipeline, constant
-from warren.connectors import memory
+from warren.connectors import memory, sqlite
 from warren.core.errors import GraphError, StorageError
 from warren.operators import map, retry
-from warren.testing import Faults, Tape, fail, recorded
+from warren.testing import Faults, Tape, fail, recorded, virtual
 from warren.testing.tape import Line
 
 
@@ -51,6 +51,30 @@ def test_it_keeps_so_many_and_begins_anew_with_each_run(tmp_path: Path) -> None:
     for values in ("abcdef", "xy"):
         pipeline.test(values)
         assert [line["value"] for line in lines(file)] == list(values[:3])
+
+
+def test_what_is_settled_is_in_the_file_while_the_pipeline_runs(tmp_path: Path) -> None:
+    file = tmp_path / "orders.jsonl"
+    pipeline = Pipeline("p", memory.items([]) | memory.into([])).observed(Tape(file, limit=None))
+    with virtual(pipeline) as run:
+        for value in range(20_000):
+            run.send(value)
+        assert len(lines(file)) == 20_000
+
+
+def test_a_full_disk_stops_the_tape_and_not_the_pipeline() -> None:
+    out: list[int] = []
+    pipeline = Pipeline("p", memory.items(range(5)) | memory.into(out)).observed(Tape("/dev/full"))
+    with pytest.raises(StorageError, match=r"Tape\('/dev/full'\) cannot be written: No space left"):
+        pipeline.run()
+    assert out == list(range(5))
+
+
+def test_a_pipeline_that_never_opened_leaves_no_tape(tmp_path: Path) -> None:
+    lost = Pipeline("p", sqlite.queue(tmp_path / "nowhere" / "q.db", "q") | memory.into([]))
+    with pytest.raises(StorageError, match="nowhere does not exist"):
+        lost.observed(Tape(tmp_path / "x.jsonl")).run()
+    assert not (tmp_path / "x.jsonl").exists()
 
 
 def test_nothing_is_an_empty_file(tmp_path: Path) -> None:
