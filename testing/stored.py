@@ -99,7 +99,7 @@ def instant(at: float | str) -> float:
 
 
 class _Lines(Stored):
-    """A file of JSON lines; 16 bytes of memory a line put them in order."""
+    """A file of JSON lines; 8 bytes of memory a line put them in order, and 32 while it is looked through."""
 
     def __init__(self, file: Path, value: Value | None, choice: Choice) -> None:
         import numpy as np
@@ -122,11 +122,10 @@ class _Lines(Stored):
                     sources[source] = None
         # Nearly in order already, as messages are written down when they are settled.
         order = np.argsort(np.frombuffer(times), kind="stable")[: choice.limit]
-        self._times = np.frombuffer(times)[order]
         self._places = np.frombuffer(places, np.int64)[order]
         self.count = len(order)
         if self.count:
-            self.start, self.end = float(self._times[0]), float(self._times[-1])
+            self.start, self.end = times[order[0]], times[order[-1]]
         self.sources = list(sources)
 
     def _look(self, text: bytes, place: int) -> tuple[float, str] | None:
@@ -151,7 +150,7 @@ class _Lines(Stored):
     def read(self) -> Iterator[tuple[str, Arrival]]:
         """Its messages with their sources, in the order of time."""
         with self.file.open("rb") as lines:
-            for time, place in zip(self._times, self._places, strict=True):
+            for place in self._places:
                 lines.seek(place)
                 text = lines.readline()
                 try:
@@ -159,7 +158,7 @@ class _Lines(Stored):
                     payload = line.payload() if self.value is None else self.value(msgspec.json.decode(text))
                 except (msgspec.MsgspecError, ValueError) as error:
                     raise self._broken(text, place, error) from error
-                at = round(float(time) - self.start, 6)
+                at = round(instant(line.at) - self.start, 6)
                 yield line.source, Arrival(payload, at, line.id, line.key, line.headers, line.content_type)
 
     def _broken(self, text: bytes, place: int, error: Exception) -> StorageError:
