@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 import math
@@ -9,17 +10,15 @@ import os
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from warren.analytics import saved
 from warren.analytics.moments import At, hour_of, moments
 from warren.core import plugins
-from warren.core.atomic import writing
-from warren.core.errors import GraphError, PluginError, StorageError, ValidationError, shorten
+from warren.core.errors import DataError, GraphError, PluginError, ValidationError, shorten
 
 __all__ = ["Detector", "Scores", "detector", "detector_names", "load", "number"]
 
@@ -30,7 +29,7 @@ _OWN = {
     "novelty": "warren.analytics.novelty:Novelty",
     "outliers": "warren.analytics.outliers:Outliers",
 }
-_MAGIC = "warren.detector"
+_KIND = "detector"
 
 
 class Detector(ABC):
@@ -127,9 +126,9 @@ class Detector(ABC):
         }
 
     def __setstate__(self, kept: dict[str, Any]) -> None:
-        """Raises `StorageError` where it was kept by another version."""
+        """Raises `DataError` where it was kept by another version."""
         if kept["version"] != self.version:
-            raise StorageError(
+            raise DataError(
                 f"this is version {kept['version']} of {type(self).__name__}, and version {self.version} is expected; "
                 f"learn from the data anew"
             )
@@ -142,14 +141,7 @@ class Detector(ABC):
 
         Raises `StorageError` where the file cannot be written.
         """
-        try:
-            body = msgspec.msgpack.encode(self.__getstate__())
-            with writing(Path(path)) as temporary:
-                temporary.write_bytes(
-                    msgspec.msgpack.encode([_MAGIC, _name(type(self)), self.fingerprint, zlib.crc32(body), body])
-                )
-        except OSError as error:
-            raise StorageError(f"{path} cannot be written ({error}); choose a folder that exists and has room") from error
+        saved.save(path, f"{_KIND}/{_name(type(self))}", self.__getstate__(), self.fingerprint)
 
     def __repr__(self) -> str:
         """How to make it."""
@@ -159,8 +151,9 @@ class Detector(ABC):
 def load(path: str | os.PathLike[str], fingerprint: str | None = None) -> Detector:
     """The detector that `Detector.save` wrote to a file. Only the class it names is used; nothing in a file is executed.
 
-    With ``fingerprint`` it must have learned exactly that data. Raises `StorageError` where the file is missing, damaged,
-    of another version or of other data, and `PluginError` where the detector's package is not installed.
+    With ``fingerprint`` it must have learned exactly that data. Raises `StorageError` where the file is missing or damaged,
+    `DataError` where it holds something else, another version or other data, and `PluginError` where the detector's package
+    is not installed.
 
     >>> import tempfile, pathlib
     >>> from warren.analytics import Novelty
@@ -170,24 +163,13 @@ def load(path: str | os.PathLike[str], fingerprint: str | None = None) -> Detect
     >>> load(file, model.fingerprint).score_one(500) == model.score_one(500)
     True
     """
+    content, header = saved.load(path, _KIND, fingerprint)
+    kind = _class(header.kind.partition("/")[2])
+    found = kind.__new__(kind)
     try:
-        magic, name, printed, checksum, body = msgspec.msgpack.decode(Path(path).read_bytes())
-        if magic != _MAGIC or zlib.crc32(body) != checksum:
-            raise ValueError("its checksum is wrong" if magic == _MAGIC else "it begins otherwise")
-    except OSError as error:
-        raise StorageError(f"{path} cannot be read ({error}); name a file that a detector was saved to") from error
-    except (ValueError, TypeError, msgspec.DecodeError) as error:
-        raise StorageError(f"{path} is no saved detector, or damaged ({error}); save it anew") from error
-    if fingerprint is not None and printed != fingerprint:
-        raise StorageError(
-            f"{path} learned the data {printed}, not {fingerprint}; name the file of that data, or learn anew"
-        )
-    made = detector(name)
-    found: Detector = made.__new__(made)
-    try:
-        found.__setstate__(msgspec.msgpack.decode(body))
-    except StorageError as error:
-        raise StorageError(f"{path}: {error}") from error
+        found.__setstate__(content)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
     return found
 
 
@@ -217,11 +199,18 @@ def detector(name: str) -> Any:
     return found
 
 
+def _class(name: str) -> type[Detector]:
+    made = detector(name)
+    return made if isinstance(made, type) else type(made())
+
+
 def _name(kind: type) -> str:
     """Under which name a class is found again."""
-    for name in detector_names():
-        if detector(name) is kind:
-            return name
+    for name in [*_OWN, *plugins.names("detector")]:
+        # One that does not load is no other's trouble.
+        with contextlib.suppress(PluginError):
+            if _class(name) is kind:
+                return name
     raise GraphError(f"{kind.__name__} has no name to be loaded by; give it one in the entry points warren.detectors")
 
 

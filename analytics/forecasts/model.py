@@ -97,7 +97,7 @@ class Model:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write it to a file with its version and the data's fingerprint. Raises `StorageError` where that fails."""
-        saved.save(path, _KIND, self, self.fingerprint)
+        saved.save(path, _KIND, self, self.fingerprint, pickled=True)
 
     def _again(self, frame: pl.DataFrame | pl.LazyFrame) -> Panel:
         now, _ = _living(panel(frame, **self.options))
@@ -229,7 +229,7 @@ def load(path: str | os.PathLike[str], frame: pl.DataFrame | pl.LazyFrame | None
     With ``frame`` the rows must be those that it was fitted to. Raises `StorageError` where the file cannot be read,
     `DataError` where it holds something else, or was fitted to other rows.
     """
-    model, header = saved.load(path, _KIND)
+    model, header = saved.load(path, _KIND, pickled=True)
     assert isinstance(model, Model)
     if frame is not None:
         now = _fingerprint(_living(panel(frame, **model.options))[0])

@@ -15,7 +15,7 @@ import pytest
 
 from tests.packages import Packages
 from warren.analytics import Detector, detector, detector_names, load
-from warren.core.errors import PluginError, StorageError, ValidationError
+from warren.core.errors import DataError, PluginError, StorageError, ValidationError
 
 VALUES = [20 + 5 * math.sin(i / 9) + i % 3 for i in range(700)]
 TIMES = [1e9 + 300.0 * i for i in range(len(VALUES))]
@@ -183,18 +183,19 @@ def test_other_data_another_version_and_damage_are_refused(
 ) -> None:
     made, file = taught(name), tmp_path / "it"
     made.save(file)
-    with pytest.raises(StorageError, match=f"learned the data {made.fingerprint}, not 3-abc"):
+    with pytest.raises(DataError, match=f"learned the data {made.fingerprint}, not 3-abc"):
         load(file, "3-abc")
     monkeypatch.setattr(type(made), "version", 99)
-    with pytest.raises(StorageError, match=r"version 1 of .* version 99 is expected; learn from the data anew"):
+    with pytest.raises(DataError, match=r"it: this is version 1 of .* version 99 is expected; learn from the data anew"):
         load(file)
-    body = bytearray(file.read_bytes())
-    body[-1] ^= 1
-    file.write_bytes(body)
-    for content in (bytes(body), body[:40], b"", b"\x95\x01\x02\x03\x04\xc4\x00"):
+    whole = file.read_bytes()
+    for content in (whole[:-1] + bytes([whole[-1] ^ 1]), whole[:40], whole[:-9]):
         file.write_bytes(content)
-        with pytest.raises(StorageError, match="is no saved detector, or damaged"):
+        with pytest.raises(StorageError, match="is damaged"):
             load(file)
+    file.write_bytes(b"")
+    with pytest.raises(DataError, match="holds no model of warren's"):
+        load(file)
     with pytest.raises(StorageError, match="cannot be read"):
         load(tmp_path / "nothing")
     with pytest.raises(StorageError, match="cannot be written"):
@@ -218,6 +219,18 @@ def test_a_detector_of_another_package_is_found_by_its_name(packages: Packages) 
     assert "storm" in detector_names()
     with pytest.raises(PluginError, match="there is no detector 'calm'; known are deviation, novelty, outliers, storm"):
         detector("calm")
+
+
+def test_one_that_a_function_makes_is_saved_beside_one_that_does_not_load(packages: Packages, tmp_path: Path) -> None:
+    text = "from warren.analytics import Deviation\nclass Calm(Deviation): pass\ndef calm(): return Calm(window=30)\n"
+    packages.add(
+        "weather", {"detector calm": "weather_calm:calm", "detector bad": "weather_nowhere:Storm"}, weather_calm=text
+    )
+    made = detector("calm")()
+    made.learn_many(VALUES)
+    made.save(tmp_path / "it")
+    assert repr(load(tmp_path / "it", made.fingerprint)) == "Calm(window=30, threshold=6.0)"
+    detector("novelty")().save(tmp_path / "own")
 
 
 def test_one_that_does_not_load_says_why(packages: Packages) -> None:

@@ -33,9 +33,27 @@ def test_another_kind_version_and_library_are_refused(file: Path) -> None:
     altered(file, libraries={"scikit-learn": "0.1"})
     with pytest.raises(DataError, match=r"written with scikit-learn 0\.1"):
         saved.load(file, "thing")
+    with pytest.raises(DataError, match="learned the data f1, not f2"):
+        saved.load(file, "thing", "f2")
     altered(file, version=99)
     with pytest.raises(DataError, match="holds version 99"):
         saved.load(file, "thing")
+
+
+def test_one_of_its_kind_has_a_name(tmp_path: Path) -> None:
+    saved.save(tmp_path / "m", "thing/small", [1], "f")
+    model, header = saved.load(tmp_path / "m", "thing", "f")
+    assert (model, header.kind, header.libraries) == ([1], "thing/small", {})
+
+
+def test_nothing_is_unpickled_unless_that_is_asked_for(tmp_path: Path) -> None:
+    saved.save(tmp_path / "m", "thing", {3: Path()}, "f", pickled=True)
+    assert saved.load(tmp_path / "m", "thing", pickled=True)[0] == {3: Path()}
+    with pytest.raises(DataError, match="load it as what it is"):
+        saved.load(tmp_path / "m", "thing")
+    saved.save(tmp_path / "m", "thing", 1, "f")
+    with pytest.raises(DataError, match="load it as what it is"):
+        saved.load(tmp_path / "m", "thing", pickled=True)
 
 
 def test_damage_is_told_before_anything_is_run(file: Path, tmp_path: Path) -> None:
