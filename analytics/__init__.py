@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from warren.analytics.alarms import Alarms
+    from warren.analytics.checking import check_detector
     from warren.analytics.detectors import Detector, detector, detector_names, load
     from warren.analytics.deviation import Deviation
     from warren.analytics.flows import Flows
@@ -38,6 +39,7 @@ __all__ = [
     "Outliers",
     "Recorder",
     "anomalies",
+    "check_detector",
     "compact",
     "detector",
     "detector_names",
@@ -58,6 +60,7 @@ _HOMES = {
     "Outliers": "warren.analytics.outliers",
     "Recorder": "warren.analytics.recorder",
     "anomalies": "warren.analytics.marking",
+    "check_detector": "warren.analytics.checking",
     "compact": "warren.analytics.upkeep",
     "detector": "warren.analytics.detectors",
     "detector_names": "warren.analytics.detectors",

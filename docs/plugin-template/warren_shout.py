@@ -1,11 +1,15 @@
-"""A plugin for warren: the operator `shout`, the content type ``text/x-rot13``, and the address ``crowd:``."""
+"""A plugin for warren: the operator `shout`, the content type ``text/x-rot13``, the address ``crowd:``, the detector `Din`."""
 
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from warren.analytics import Detector
+from warren.analytics.detectors import number
+from warren.analytics.moments import At
 from warren.connectors import memory
 from warren.connectors.address import Address
 from warren.core.chunk import Chunk, apply_each
@@ -13,7 +17,7 @@ from warren.core.errors import AddressError, GraphError
 from warren.core.graph import Operator, Outlet
 from warren.core.stage import Handler, Stage
 
-__all__ = ["Crowd", "Rot13", "heard", "shout"]
+__all__ = ["Crowd", "Din", "Rot13", "heard", "shout"]
 
 
 def shout(mark: str = "!") -> Operator[str, str]:
@@ -102,3 +106,44 @@ class Voices(memory.Items[str]):
     def name(self) -> str:
         """The address."""
         return f"crowd:{self.crowd}"
+
+
+class Din(Detector):
+    """Finds what is far louder than all before: how many times the loudest one.
+
+    ``warren.analytics.check_detector`` says whether a detector keeps its contract. Raises `GraphError` for a threshold
+    that is not above 0.
+
+    >>> din = Din()
+    >>> din.learn_many([3, 5, 4])
+    >>> din.score_one(20)
+    4.0
+    """
+
+    def __init__(self, *, threshold: float = 2.0) -> None:
+        if not threshold > 0:
+            raise GraphError(f"Din(threshold={threshold}): a threshold is above 0")
+        self.threshold = threshold
+        self.loudest = 0.0
+
+    def score_one(self, value: Any, at: At = None) -> float:
+        """How many times the loudest one; 0 for what is missing, and while nothing was heard."""
+        self.check(value, at)
+        loud = number(value)
+        return 0.0 if loud is None or not self.loudest else min(abs(loud) / self.loudest, 1000.0)
+
+    def learn_one(self, value: Any, at: At = None) -> None:
+        """Remember how loud it was."""
+        self.check(value, at)
+        loud = number(value)
+        if loud is not None:
+            self.loudest = max(self.loudest, abs(loud))
+            self._learned(struct.pack("<d", loud))
+
+    def state(self) -> dict[str, Any]:
+        """The loudest one."""
+        return {"loudest": self.loudest}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` gave."""
+        self.loudest = state["loudest"]

@@ -30,6 +30,16 @@ body, content_type = encode("hear me", "text/x-rot13")
 assert body == b"urne zr" and decoder(str, content_type)(body) == "hear me"
 trial = Pipeline("loud", memory.items([]) | shout("?") | memory.into([])).test(["a", 5])
 assert trial.values == ["A?"] and trial.outcomes == {"delivered": 1, "dead-lettered": 1}
+
+from warren.analytics import anomalies, check_detector, detector, load
+din = detector("din")
+check_detector(din)
+watch = Pipeline("watch", memory.items([]) | anomalies(din()) | memory.into([]))
+assert [marked.alarm for marked in watch.test([3, 5, 4, 30, 5]).values] == [False, False, False, True, False]
+model = din()
+model.learn_many([3, 5, 4])
+model.save("din.model")
+assert load("din.model", model.fingerprint).score_one(20) == 4.0
 """
 
 
@@ -55,11 +65,11 @@ def test_the_template_can_be_installed_and_used(tmp_path: Path) -> None:
         return done.stdout
 
     python(USES_IT)
-    python("import doctest, warren_shout; assert doctest.testmod(warren_shout) == (0, 2)")
+    python("import doctest, warren_shout; assert doctest.testmod(warren_shout) == (0, 5)")
     shown = python("from warren.apps.cli import main; main(['plugins'])")
     # The guide shows the same.
     assert shown in (ROOT / "docs/plugins.md").read_text()
-    assert len(shown.splitlines()) == 4
+    assert len(shown.splitlines()) == 5
 
 
 def test_without_plugins_a_sentence_says_so() -> None:
