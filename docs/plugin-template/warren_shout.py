@@ -1,4 +1,4 @@
-"""A plugin for warren: the operator `shout`, the content type ``text/x-rot13``, the address ``crowd:``, the detector `Din`."""
+"""A plugin for warren: the operator `shout`, the content type ``text/x-rot13``, ``crowd:`` addresses, the detector `Din`."""
 
 from __future__ import annotations
 
