@@ -140,6 +140,8 @@ class Ledger:
         self._watchers: list[Callable[[Sequence[int], Outcome], None]] = []
         self._followed: dict[Part, Callable[[Outcome], None]] = {}
         self.outstanding = 0
+        self.read = 0
+        """How many messages were read, those not counted that had been handed out before."""
         self.scopes: dict[object, str] = {}
         """What tells the ids of a source from those of others, for every source but the first."""
 
@@ -159,8 +161,14 @@ class Ledger:
         """Have ``watcher`` called once all made of one part is settled, which its message may not be yet, and how."""
         self._followed[part] = watcher
 
-    def accept(self, source: object, batch: Batch, received: float) -> Delivery:
-        """Take over what a source has read (at most `MAX_BATCH` messages); from now on each message must be settled."""
+    def accept(self, source: object, batch: Batch, received: float, *, made: bool = False) -> Delivery:
+        """Take over what a source has read (at most `MAX_BATCH` messages); from now on each message must be settled.
+
+        ``made`` says that they are of a step's state and not read.
+        """
+        if not made:
+            counts = batch.deliveries
+            self.read += len(batch) if not counts or max(counts) < 2 else sum(count < 2 for count in counts)
         delivery = Delivery(source, batch, self._next << _SHIFT, received)
         self._deliveries[self._next] = delivery
         self._next += 1

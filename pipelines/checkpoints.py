@@ -212,7 +212,7 @@ class Outbox:
     def chunk(self, keys: Sequence[Hashable], values: Sequence[Any], ids: Sequence[str]) -> Chunk:
         """Values with their tokens; the rows of ``keys`` go when they are safe."""
         batch = Batch(list(values), list(keys), ids=ids)
-        delivery = self.run.ledger.accept(self, batch, self.run.clock())
+        delivery = self.run.ledger.accept(self, batch, self.run.clock(), made=True)
         return Chunk(list(values), delivery.tokens)
 
     def settled(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome) -> None:

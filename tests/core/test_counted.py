@@ -50,3 +50,37 @@ def test_parts_of_a_message_are_kept_with_it() -> None:
     ledger.settle(parts[2:], DELIVERED)
     counted.turn(keep=0)
     assert counted.ids == set()
+
+
+def test_what_comes_again_and_again_does_not_push_out_what_came_once() -> None:
+    ledger = Ledger(lambda delivery, tokens, outcome: None)
+    counted = Counted(ledger)
+
+    def count(*ids: str, again: bool = False) -> None:
+        batch = Batch(ids, ids, ids=ids, deliveries=[1 + again] * len(ids))
+        tokens = ledger.accept("in", batch, 0.0).tokens
+        counted.add(ids, tokens)
+        ledger.settle(tokens, DELIVERED)
+        counted.turn(keep=3)
+
+    count("a", "b")
+    assert "a" in counted.ids
+    for _ in range(50):
+        count("b", again=True)
+        assert counted.ids == {"a", "b"}
+    assert sum(len(group.ids) for groups in counted._lists for group in groups) < 9
+    count("c", "d", "e")
+    count("f")
+    assert counted.ids == {"c", "d", "e", "f"}
+
+
+def test_so_many_messages_are_kept_and_not_so_many_rows() -> None:
+    ledger = Ledger(lambda delivery, tokens, outcome: None)
+    counted = Counted(ledger)
+    for name in "abc":
+        (token,) = accept(ledger, name)
+        for row, part in enumerate(ledger.split(token, 9)):
+            counted.add([f"{name}/{row}"], [part])
+            ledger.settle([part], DELIVERED)
+        counted.turn(keep=2)
+    assert {id[0] for id in counted.ids} == {"b", "c"}
