@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Iterable, Sequence, Set
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
 
@@ -11,16 +12,19 @@ from warren.core.receipt import Ledger, Token
 
 __all__ = ["Counted"]
 
+_ROWS = 16
+"""Of what earlier runs counted, as many ids stay as messages of so many rows have."""
+
 
 class _Group(NamedTuple):
     """Ids that were counted together, the deliveries of their messages, and how many messages had been read by then.
 
-    What an earlier run counted has neither.
+    What an earlier run counted has no deliveries.
     """
 
     ids: list[str]
     deliveries: frozenset[int] | None = None
-    read: int | None = None
+    read: int = 0
 
 
 class Counted:
@@ -37,82 +41,80 @@ class Counted:
         self._ledger = ledger
         self._lists = deque([_Group(ids)] for ids in kept)
         self._newest: list[_Group] = []
-        # How often each is there. Made when something comes again, which may be never.
-        self._times: Counter[str] | None = self._counter() if self._lists else None
-
-    def _counter(self) -> Counter[str]:
-        return Counter(chain.from_iterable(group.ids for group in chain(*self._lists, self._newest)))
+        # How many there were when it was last seen to it that each is there once.
+        self._distinct = sum(map(_size, self._lists))
+        # Made when something comes again, which may be never.
+        self._ids: set[str] | None = None
 
     @property
-    def ids(self) -> Set[str]:
+    def ids(self) -> set[str]:
         """All of them."""
-        if self._times is None:
-            self._times = self._counter()
-        return self._times.keys()
+        if self._ids is None:
+            self._ids = set(chain.from_iterable(group.ids for group in chain(*self._lists, self._newest)))
+        return self._ids
 
     def add(self, ids: Sequence[str], tokens: Sequence[Token]) -> None:
         """Note the ids of messages with these tokens; those that are empty say nothing."""
         found = list(filter(None, ids))
         self._newest.append(_Group(found, self._ledger.numbers(tokens), self._ledger.read))
-        if self._times is not None:
-            self._times.update(found)
+        if self._ids is not None:
+            self._ids.update(found)
 
     def turn(self, keep: int, waiting: frozenset[int] = frozenset()) -> tuple[list[str], int]:
         """Begin another list; returns the ids of the newest, and how many of the oldest lists are needed no more.
 
-        Those stay after which fewer than ``keep`` messages were read for the first time; of what an earlier run counted, at
-        least so many ids. Of an older list goes over to the newest what is unsettled, or of the deliveries ``waiting``, which
-        are settled and not acknowledged.
+        Those stay after which this run read fewer than ``keep`` messages for the first time. Of an older list goes over to
+        the newest what is unsettled, or of the deliveries ``waiting``, which are settled and not acknowledged.
         """
-        forgotten = 0
+        count, over = len(self._lists), list[_Group]()
         rest = _size(self._newest) + sum(map(_size, self._lists))
-        while self._lists:
-            oldest = self._lists[0]
-            # Of an earlier run is not known how many were read.
-            fewer = rest - _size(oldest) < keep
-            # Where most are there twice, each goes over once, or what comes again and again would fill the memory.
-            crowded = self._times is not None and rest > 2 * len(self._times) + keep
-            if not crowded and not self._is_old(oldest[-1], keep, fewer):
-                break
-            self._lists.popleft()
-            still = [
-                group if self._is_open(group, waiting) else self._still(group, self._is_old(group, keep, fewer))
-                for group in oldest
-            ]
-            self._newest[:0] = still
-            rest -= _size(oldest) - _size(still)
-            forgotten += 1
-        if self._times is not None and len(self._times) == rest:
-            self._times = None
-        newest, self._newest = [group for group in self._newest if group.ids], []
+        is_open = partial(self._is_open, waiting=waiting, repeating=self._ledger.repeating)
+        while self._lists and self._is_old(self._lists[0], rest, keep):
+            oldest = self._lists.popleft()
+            open = list(filter(is_open, oldest))
+            over += open
+            rest -= _size(oldest) - _size(open)
+            self._ids = None
+        if rest > 2 * self._distinct + keep:
+            # What comes again and again is counted each time, and must not fill the memory.
+            over += chain.from_iterable(self._lists)
+            self._lists.clear()
+            self._newest, over = _once([*over, *self._newest], is_open), []
+            self._distinct = _size(self._newest)
+        newest, self._newest = [*over, *self._newest], []
         ids = list(chain.from_iterable(group.ids for group in newest))
+        forgotten = count - len(self._lists)
         if ids:
             self._lists.append(newest)
         return ids, forgotten
 
-    def _is_old(self, group: _Group, keep: int, fewer: bool) -> bool:
-        return not fewer if group.read is None else self._ledger.read - group.read >= keep
+    def _is_old(self, groups: list[_Group], rest: int, keep: int) -> bool:
+        last = groups[-1]
+        # Many short runs must not fill the file.
+        full = last.deliveries is None and rest - _size(groups) >= _ROWS * keep
+        return full or self._ledger.read - last.read >= keep
 
-    def _still(self, group: _Group, old: bool) -> _Group:
-        """What is needed of a group whose list goes."""
-        times, ids = self._times, list[str]()
-        if times is None:
-            return group._replace(ids=ids) if old else group
-        for id in group.ids:
-            if times[id] > 1:
-                times[id] -= 1
-            elif old:
-                del times[id]
-            else:
-                ids.append(id)
-        return group._replace(ids=ids)
-
-    def _is_open(self, group: _Group, waiting: frozenset[int]) -> bool:
+    def _is_open(self, group: _Group, waiting: frozenset[int], repeating: int) -> bool:
+        # One of them may have come again, and not have reached the step yet.
         if group.deliveries is None:
-            # One of them may have come again, and not have reached the step yet.
-            return self._ledger.repeats
-        return self._ledger.holds(group.deliveries) or not group.deliveries.isdisjoint(waiting)
+            return repeating >= 0
+        return (
+            max(group.deliveries) < repeating
+            or self._ledger.holds(group.deliveries)
+            or not group.deliveries.isdisjoint(waiting)
+        )
 
 
 def _size(groups: Iterable[_Group]) -> int:
     return sum(len(group.ids) for group in groups)
+
+
+def _once(groups: list[_Group], is_open: Callable[[_Group], bool]) -> list[_Group]:
+    """Groups where each id is in the last of those that had it, or in one that is open."""
+    seen: set[str] = set()
+    once = []
+    for group in reversed(groups):
+        ids = group.ids if is_open(group) else [id for id in group.ids if id not in seen]
+        seen.update(ids)
+        once.append(group._replace(ids=ids))
+    return once[::-1]

@@ -280,9 +280,14 @@ class Ledger:
         return not numbers.isdisjoint(self._deliveries)
 
     @property
-    def repeats(self) -> bool:
-        """Whether a delivery that is not settled as a whole has messages that were handed out before."""
-        return any(delivery.repeats for delivery in self._deliveries.values())
+    def oldest(self) -> int:
+        """The number of the oldest delivery that is not settled as a whole."""
+        return next(iter(self._deliveries), self._next)
+
+    @property
+    def repeating(self) -> int:
+        """The number of the newest delivery that is not settled as a whole and has messages handed out before, or -1."""
+        return next((number for number in reversed(self._deliveries) if self._deliveries[number].repeats), -1)
 
     def _lineage(self, token: Token) -> Iterator[Token]:
         """A token, and those that it was made of."""

@@ -235,7 +235,16 @@ class Stage:
     def table(self, kind: str, *, version: int = 1, migrate: Callable[[Hashable, Any], Any] | None = None) -> Table | None:
         """What this step remembers between runs, under its place in the pipeline; ``None`` where nothing is kept."""
         keeper = self.run.keeper
-        return None if keeper is None else keeper.table(f"{self.path}:{kind}", version, migrate)
+        if keeper is None:
+            return None
+        table = keeper.table(f"{self.path}:{kind}", version, migrate)
+        table.apart = self.apart
+        return table
+
+    def apart(self, chunk: Chunk) -> None:
+        """Have values of the chunk that is being handled come in once more, in one of their own."""
+        inject = self.inject
+        self.later(0.0, lambda: inject(chunk), busy=True)
 
     def outbox(self, table: Table) -> Outbox:
         """What gives values of this step's table."""

@@ -95,6 +95,7 @@ class Table(dict[Hashable, Any]):
         self.version = version
         self.before: Callable[[], None] | None = None
         self.due: Callable[[], None] = _nothing
+        self.apart: Callable[[Chunk], None] = _nothing
         self.parts = {place: value for place, value in rows.items() if place[1] > 0}
         self._ledger = ledger
         self._keys = keys if keys is not None else Keys()
@@ -103,8 +104,8 @@ class Table(dict[Hashable, Any]):
         self.removed: set[Hashable] = set()
         """The keys that go with the next checkpoint."""
         self._counted = Counted(ledger, counted)
-        # Ids of which a copy that came again was counted: any other copy is of the same message.
-        self._again: set[str] = set()
+        # Ids of which a copy that came again was counted, and its delivery: any other copy is of the same message.
+        self._again: dict[str, int] = {}
         self._repeated: set[str] = set()
         super().update((key, value[0]) for (key, part), value in rows.items() if part == TIMED)
 
@@ -153,7 +154,8 @@ class Table(dict[Hashable, Any]):
         """The messages of a chunk that have had their effect before (usually ``None``), and the others.
 
         Only what is handed out once more can have had it, so two messages to which their publisher gave one id both count,
-        unless one of them was handed out again.
+        unless one of them was handed out again. Of copies of one message in one chunk the first is taken; it may fail
+        yet, so the others are handed to ``apart``.
         """
         if not chunk.values:
             return None, chunk
@@ -162,16 +164,25 @@ class Table(dict[Hashable, Any]):
             repeated = self._ledger.repeated(chunk.tokens)
         if repeated is None and not self._again:
             return None, chunk
-        known = self._counted.ids
+        ids = self._counted.ids
         pairs = list(zip(repeated or [False] * len(chunk), self.ids(chunk.tokens), strict=True))
-        counted = [id in self._again or (again and id in known) for again, id in pairs]
+        counted = [id in self._again or (again and id in ids) for again, id in pairs]
         self._repeated = {id for again, id in pairs if again and id}
+        first: set[str] = set()
+        copies: list[bool] = []
+        for (_, id), old in zip(pairs, counted, strict=True):
+            copies.append(not old and id in first)
+            if id in self._repeated:
+                first.add(id)
+        fresh = chunk.select([not old and not copy for old, copy in zip(counted, copies, strict=True)])
+        if any(copies):
+            self.apart(chunk.select(copies))
         if not any(counted):
-            return None, chunk
-        old = chunk.select(counted)
+            return None, fresh
+        known = chunk.select(counted)
         # It is not settled, so it may come once more after another crash.
-        self.count(old.tokens)
-        return old, chunk.select([not each for each in counted])
+        self.count(known.tokens)
+        return known, fresh
 
     def count(self, tokens: Sequence[Token]) -> Sequence[str]:
         """Say that these messages have had their effect; returns their ids, empty where one has none."""
@@ -179,8 +190,8 @@ class Table(dict[Hashable, Any]):
             return ()
         ids = self.ids(tokens)
         self._counted.add(ids, tokens)
-        if self._repeated:
-            self._again.update(self._repeated.intersection(ids))
+        if again := self._repeated.intersection(ids):
+            self._again.update(dict.fromkeys(again, max(self._ledger.numbers(tokens))))
         return ids
 
     def _changed(self) -> Iterable[tuple[tuple[Hashable, int], Any]]:
@@ -218,9 +229,11 @@ class Table(dict[Hashable, Any]):
         self._dirty, self._put, self.removed = set(), {}, set()
         counted, forgotten = self._counted.turn(keep, waiting)
         if forgotten and self._again:
-            self._again &= self._counted.ids
+            # Other copies may still be on their way, behind which others have come.
+            oldest, known = self._ledger.oldest, self._counted.ids
+            self._again = {id: number for id, number in self._again.items() if number > oldest or id in known}
         return Change(self.step, self.version, removed, put, counted, forgotten)
 
 
-def _nothing() -> None:
+def _nothing(*_: object) -> None:
     pass

@@ -89,11 +89,9 @@ class Joining(Operator[Any, Any]):
 
         def sided(side: int, handler: Handler) -> Handler:
             def handle(chunk: Chunk) -> Chunk | None:
-                out = handler(chunk)
-                for failure in out.failures if out is not None else ():
-                    if failure.redo is not None:
-                        failure.redo = entries[side]
-                return out
+                # Where it comes in once more, such as for a retry.
+                stage.inject = entries[side]
+                return handler(chunk)
 
             return handle
 

@@ -84,3 +84,22 @@ def test_so_many_messages_are_kept_and_not_so_many_rows() -> None:
             ledger.settle([part], DELIVERED)
         counted.turn(keep=2)
     assert {id[0] for id in counted.ids} == {"b", "c"}
+
+
+def test_what_was_counted_stays_while_something_that_came_again_has_not_reached_the_step() -> None:
+    ledger = Ledger(lambda delivery, tokens, outcome: None)
+    counted = Counted(ledger)
+    tokens = accept(ledger, "a")
+    counted.add(["a"], tokens)
+    ledger.settle(tokens, DELIVERED)
+    again = ledger.accept("in", Batch(["a"], ["a"], ids=["a"], deliveries=[2]), 0.0).tokens
+    for number in range(9):
+        tokens = accept(ledger, str(number))
+        counted.add([str(number)], tokens)
+        ledger.settle(tokens, DELIVERED)
+        counted.turn(keep=2)
+    assert counted.ids == {"a", "7", "8"}
+    ledger.settle(again, DELIVERED)
+    counted.add(["9"], accept(ledger, "9"))
+    counted.turn(keep=2)
+    assert counted.ids == {"8", "9"}

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.operators.fake import Bench
+from tests.operators.kept import KeptBench
 from warren.core.chunk import Chunk
 from warren.core.errors import GraphError, StateError
 from warren.core.message import Batch
@@ -48,12 +49,40 @@ def test_only_what_is_handed_out_again_was_counted_before() -> None:
         assert [[] if old is None else old.values, fresh.values] == found
 
 
-@pytest.mark.xfail(strict=True, reason="copies of one message in one chunk all count")
-def test_a_message_and_what_came_of_it_again_count_once_in_one_chunk() -> None:
+@pytest.mark.parametrize("deliveries", [[2, 3, 2, 1], [1, 2, 1, 1], [2, 1, 1, 1]])
+def test_a_message_and_what_came_of_it_again_count_once_in_one_chunk(deliveries: list[int]) -> None:
     kept, ledger = table()
-    delivery = ledger.accept("in", Batch([1, 1, 2], [1, 2, 3], ids=["a", "a", "b"], deliveries=[2, 3, 2]), 0.0)
-    _, fresh = kept.parted(Chunk([1, 1, 2], delivery.tokens))
-    assert fresh.values == [1, 2]
+    apart: list[Chunk] = []
+    kept.apart = apart.append
+    delivery = ledger.accept("in", Batch("aabc", "1234", ids=["a", "a", "b", "c"], deliveries=deliveries), 0.0)
+    _, fresh = kept.parted(Chunk([1, 2, 3, 4], delivery.tokens))
+    (rest,) = apart
+    assert (fresh.values, rest.values) == ([1, 3, 4], [2])
+    assert kept.parted(rest)[1].values == [2]
+    kept.count(fresh.tokens)
+    old, fresh = kept.parted(rest)
+    assert (old and old.values, fresh.values) == ([2], [])
+
+
+def test_copies_in_one_chunk_of_which_the_first_fails() -> None:
+    fails = [True]
+
+    def add(total: int, amount: int) -> int:
+        if fails.pop():
+            fails.append(False)
+            raise ValueError("not now")
+        fails.append(False)
+        return total + amount
+
+    bench = KeptBench(scan(add, 0), {})
+    delivery = bench.run.ledger.accept("in", Batch([5, 5], [1, 2], ids=["a", "a"], deliveries=[2, 3]), 0.0)
+    bench.hand(Chunk([5, 5], delivery.tokens))
+    (failure,) = bench.failures
+    assert bench.wait(0.1).values == [5]
+    bench.run.ledger.count_retry(failure.token)
+    assert failure.redo is not None
+    failure.redo(Chunk([5], [failure.token], (), 2))
+    assert bench.values == [5, 5]
 
 
 def test_what_comes_again_and_overtakes_what_came_first_counts_once() -> None:

@@ -40,6 +40,29 @@ def test_a_failed_message_is_tried_again_on_its_side() -> None:
     assert bench.values == [("left", 1), ("right", 2), ("left", 3)]
 
 
+def test_what_comes_in_apart_comes_in_on_its_side() -> None:
+    class OneByOne(Named):
+        def handlers(self, stage: Stage) -> tuple[Handler, Handler]:
+            left, right = super().handlers(stage)
+
+            def one(handler: Handler) -> Handler:
+                def handle(chunk: Chunk) -> Chunk | None:
+                    if len(chunk) > 1:
+                        stage.apart(Chunk(chunk.values[1:], chunk.tokens[1:], (), chunk.attempt))
+                    return handler(Chunk(chunk.values[:1], chunk.tokens[:1], (), chunk.attempt))
+
+                return handle
+
+            return one(left), one(right)
+
+    bench = Bench(OneByOne())
+    for side, values in ((LEFT, [1, 2]), (RIGHT, [3, 4])):
+        bench.hand(Sided(Chunk(values, bench.accept(values), (), 2), side))
+    assert (bench.values, bench.run.busy) == ([("left", 1), ("right", 3)], 2)
+    assert bench.wait(0.1).values[2:] == [("left", 2), ("right", 4)]
+    bench.finish()
+
+
 def test_the_parts_of_sides() -> None:
     left, right = memory.queue("a"), memory.queue("b")
     sides = Sides("join", left=left, right=right)
