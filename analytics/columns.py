@@ -20,7 +20,7 @@ import pyarrow.compute
 from warren.analytics.schema import STAGES, TRIPS
 from warren.core.errors import fingerprint
 from warren.core.message import TENANT, TRACE
-from warren.core.receipt import Delivery, Half, Outcome
+from warren.core.receipt import Delivery, Outcome, Share
 
 __all__ = ["Arrival", "Handling", "Segment", "key_hash", "stages", "trips"]
 
@@ -185,15 +185,14 @@ def _places(arrivals: Sequence[Arrival], arrival_of: Ints, tokens: Sequence[Sequ
 
 def _listed(tokens: Sequence[Sequence[int]]) -> Ints:
     """All these tokens, one after the other."""
-    if not any(type(each) is Half for each in tokens):
+    if not any(type(each) is Share for each in tokens):
         return _ints(chain.from_iterable(tokens))
-    return np.concatenate([_half(each) if type(each) is Half else _ints(each) for each in tokens])
+    return np.concatenate([_share(each) if type(each) is Share else _ints(each) for each in tokens])
 
 
-def _half(half: Half) -> Ints:
+def _share(share: Share) -> Ints:
     """Its tokens, found in the mask: that makes no integer of each."""
-    chosen = np.fromiter(half.mask, np.bool_, len(half.run))
-    return np.flatnonzero(chosen if half.chosen else ~chosen) + half.run.start
+    return np.flatnonzero(np.fromiter(share.mask(), np.bool_, len(share.run))) + share.run.start
 
 
 def _chained(parts: Sequence[Iterable[Any] | None], counts: Sequence[int], missing: object) -> Iterable[Any]:

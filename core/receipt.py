@@ -1,8 +1,9 @@
 """Receipts: which source message each value descends from, and when the source may be told.
 
 A source message is one integer, its token: the number of its delivery in the high bits, its place in the delivery in the
-low ones. A run of untouched messages is a ``range``, so the happy path handles no per-message object. Where one message
-becomes many, each gets a `Part`; where many become one, it gets a `Merge`.
+low ones. A run of untouched messages is a ``range``, and what a step deals out of it are `Share`s, so the happy path handles
+no per-message object. Where one message becomes many, each gets a `Part`, made when one goes its own way: until then they
+are `Parts`. Where many become one, it gets a `Merge`.
 """
 
 from __future__ import annotations
@@ -11,22 +12,23 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 import msgspec
 
-from warren.core.half import Half
 from warren.core.message import Batch, Columns, Metadata
-from warren.core.tokens import DELIVERED, FILTERED, RELEASED, Kind, Merge, Outcome, Part, Piece, Split, Token
+from warren.core.shares import Share, halves
+from warren.core.tokens import DELIVERED, FILTERED, RELEASED, Kind, Merge, Outcome, Part, Parts, Piece, Split, Token
 
 __all__ = [
     "DELIVERED",
     "FILTERED",
     "RELEASED",
     "Delivery",
-    "Half",
     "Kind",
     "Ledger",
     "Merge",
     "Outcome",
     "Part",
+    "Parts",
     "Piece",
+    "Share",
     "Token",
 ]
 
@@ -37,7 +39,7 @@ MAX_BATCH = 1 << _SHIFT
 class Delivery:
     """What a source handed over in one go, and which of it is still unsettled."""
 
-    __slots__ = ("_half", "base", "batch", "dead", "open", "received", "retries", "source")
+    __slots__ = ("_shares", "base", "batch", "dead", "open", "received", "retries", "source")
 
     def __init__(self, source: object, batch: Batch, base: int, received: float) -> None:
         self.source = source
@@ -45,7 +47,7 @@ class Delivery:
         self.base = base
         self.received = received
         self.open: set[int] | None = None
-        self._half: Half | None = None
+        self._shares: list[Share] = []
         self.retries: dict[int, int] = {}
         self.dead: set[int | tuple[int, int]] = set()
 
@@ -63,7 +65,7 @@ class Delivery:
     def unsettled(self) -> Sequence[int]:
         """The tokens that are still unsettled."""
         if self.open is None:
-            return self.tokens if self._half is None else sorted(set(self.tokens).difference(self._half))
+            return sorted(set(self.tokens).difference(*self._shares)) if self._shares else self.tokens
         return sorted(self.open)
 
     def durable_attempt(self, token: int) -> int:
@@ -90,21 +92,17 @@ class Delivery:
     def take(self, tokens: Sequence[Token]) -> bool:
         """Mark tokens settled if every one of them is an unsettled token of this delivery; otherwise change nothing."""
         if self.open is None:
-            whole = self.tokens
-            if self._half is None and (tokens == whole or (type(tokens) is Half and tokens.size == len(whole))):
+            whole, shares = self.tokens, self._shares
+            if not shares and (tokens == whole or (type(tokens) is Share and tokens.size == len(whole))):
                 self.open = set()
                 return True
-            if type(tokens) is Half and tokens.run == whole:
-                # The usual way of a filter: one half is settled at once, the other as it is. No need to list either.
-                if self._half is None:
-                    self._half = tokens
-                    return True
-                if self._half.completes(tokens):
+            if type(tokens) is Share and tokens.run == whole and all(map(tokens.beside, shares)):
+                # The usual way of a filter or a route: one share is settled after the other. No need to list them.
+                shares.append(tokens)
+                if sum(map(len, shares)) == len(whole):
                     self.open = set()
-                    return True
-            self.open = set(self.tokens)
-            if self._half is not None:
-                self.open.difference_update(self._half)
+                return True
+            self.open = set(whole).difference(*shares)
         if not self.open.issuperset(tokens):
             return False
         if len(tokens) == len(self.open):
@@ -189,6 +187,19 @@ class Ledger:
         split = Split(token, count, piece)
         return [Part(split, index) for index in range(count)]
 
+    def split_all(self, tokens: Sequence[Token], counts: Sequence[int]) -> tuple[Sequence[Token], Sequence[Token]]:
+        """Tokens for so many values of each of these, and those of which there are none, which are to be settled.
+
+        >>> parts, none = Ledger(lambda delivery, tokens, outcome: None).split_all([3, 4, 5], [1, 0, 2])
+        >>> len(parts), parts.parents, none
+        (3, [3, 5], [4])
+        """
+        none: Sequence[Token] = ()
+        if not all(counts):
+            tokens, none = halves(tokens, counts, len(counts) - counts.count(0))
+            counts = list(filter(None, counts))
+        return Parts(tokens, counts), none
+
     def another(self, part: Part) -> Part:
         """One more part beside one that `split` gave; the message is settled when the last of them is."""
         part.split.pending += 1
@@ -199,7 +210,10 @@ class Ledger:
         """Say how values ended. Call it only when their effects are safe."""
         if not tokens:
             return
-        first = tokens.run[0] if type(tokens) is Half else tokens[0]
+        if type(tokens) is Parts and tokens.whole:
+            self.settle(tokens.parents, outcome)
+            return
+        first = tokens.run[0] if type(tokens) is Share else tokens[0]
         if type(first) is int:
             delivery = self._deliveries.get(first >> _SHIFT)
             if delivery is not None and delivery.take(tokens):
@@ -270,6 +284,8 @@ class Ledger:
 
     def numbers(self, tokens: Sequence[Token]) -> frozenset[int]:
         """The deliveries that values descend from, for `holds`."""
+        if type(tokens) is Parts:
+            return self.numbers(tokens.parents)
         if isinstance(tokens, range):
             return frozenset((tokens[0] >> _SHIFT,))
         origins = (self.origins(token) if not isinstance(token, int) else (token,) for token in tokens)
@@ -316,6 +332,9 @@ class Ledger:
 
     def repeated(self, tokens: Sequence[Token]) -> Sequence[bool] | None:
         """Which values descend from a message that was handed out or tried before; ``None`` where none does."""
+        if type(tokens) is Parts:
+            of_parents = self.repeated(tokens.parents)
+            return None if of_parents is None else tokens.spread(of_parents)
         first = tokens[0]
         delivery = self._deliveries.get(first >> _SHIFT) if type(first) is int else None
         if delivery is not None and not delivery.repeats and not delivery.retries:
@@ -331,6 +350,8 @@ class Ledger:
 
     def columns(self, tokens: Sequence[Token]) -> Columns:
         """The metadata of several values as a struct of arrays; at once where they come from one delivery, untouched."""
+        if type(tokens) is Parts:
+            return self._columns_of_parts(tokens)
         first = tokens[0]
         if type(first) is int:
             delivery = self._deliveries.get(first >> _SHIFT)
@@ -339,6 +360,13 @@ class Ledger:
                 if type(tokens) is range or all(type(token) is int and token in run for token in tokens):
                     return delivery.batch.columns([token - base for token in tokens])  # type: ignore[operator]  # all are int
         return Columns.of(list(map(self.metadata, tokens)))
+
+    def _columns_of_parts(self, parts: Parts) -> Columns:
+        ids, keys, headers = self.columns(parts.parents)
+        if ids is not None:
+            each = zip(ids, parts.counts, strict=True)
+            ids = [name if count == 1 else f"{name}/{i}" for name, count in each for i in range(count)]
+        return Columns(ids, keys and parts.spread(keys), headers and parts.spread(headers))
 
     def scope(self, token: Token) -> str:
         """What tells the ids of a value's source from those of others."""

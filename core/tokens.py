@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, repeat
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from warren.core.chunk import Failure
 
-__all__ = ["DELIVERED", "FILTERED", "RELEASED", "Kind", "Merge", "Outcome", "Part", "Piece", "Split", "Token"]
+__all__ = ["DELIVERED", "FILTERED", "RELEASED", "Kind", "Merge", "Outcome", "Part", "Parts", "Piece", "Split", "Token"]
+
+T = TypeVar("T")
 
 
 class Kind(enum.IntEnum):
@@ -75,3 +78,55 @@ class Merge:
 
 
 Token: TypeAlias = "int | Part | Merge"
+
+
+class Parts(Sequence[Token]):
+    """The tokens of the values that messages became, in order: ``counts`` says how many each, at least one.
+
+    They are made when someone asks for one of them. Until then they are settled all at once, with their ``parents``.
+
+    >>> parts = Parts(range(2), [1, 3])
+    >>> len(parts), parts.whole, parts.spread("ab")
+    (4, True, ['a', 'b', 'b', 'b'])
+    >>> parts[0], parts[3].index, parts.whole
+    (0, 2, False)
+    """
+
+    __slots__ = ("_listed", "_size", "counts", "parents")
+
+    def __init__(self, parents: Sequence[Token], counts: Sequence[int]) -> None:
+        self.parents = parents
+        self.counts = counts
+        self._size = sum(counts)
+        self._listed: list[Token] | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether none was asked for yet, so that none can have been settled alone."""
+        return self._listed is None
+
+    def spread(self, column: Iterable[T]) -> list[T]:
+        """What is known of each parent, for each of its parts."""
+        return list(chain.from_iterable(map(repeat, column, self.counts)))
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[Token]:
+        return iter(self._list())
+
+    def __getitem__(self, index: Any) -> Any:
+        if type(index) is slice and index.indices(self._size) == (0, self._size, 1):
+            return self
+        return self._list()[index]
+
+    def _list(self) -> list[Token]:
+        if self._listed is None:
+            self._listed = []
+            for parent, count in zip(self.parents, self.counts, strict=True):
+                if count == 1:
+                    self._listed.append(parent)
+                else:
+                    split = Split(parent, count, None)
+                    self._listed += [Part(split, index) for index in range(count)]
+        return self._listed

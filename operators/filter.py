@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from itertools import compress
-from operator import not_
 from typing import Any, TypeVar
 
 from warren.core.chunk import Chunk, apply_each
 from warren.core.errors import GraphError, HandlerError
 from warren.core.graph import Operator, name_of
-from warren.core.receipt import FILTERED, Half, Token
+from warren.core.receipt import FILTERED, Token
+from warren.core.shares import halves
 from warren.core.stage import Handler, Stage
 
 __all__ = ["filter", "part"]
@@ -78,13 +78,6 @@ def part(chunk: Chunk, mask: Sequence[object]) -> tuple[Chunk, Sequence[Token]]:
     """The part of a chunk to keep, and the tokens of the rest."""
     if all(mask):
         return chunk, ()
-    tokens = chunk.tokens
     values = list(compress(chunk.values, mask))
-    kept: Sequence[Token]
-    dropped: Sequence[Token]
-    if type(tokens) is range:
-        kept = Half(tokens, mask, True, len(values))
-        dropped = Half(tokens, mask, False, len(mask) - len(values))
-    else:
-        kept, dropped = list(compress(tokens, mask)), list(compress(tokens, map(not_, mask)))
+    kept, dropped = halves(chunk.tokens, mask, len(values))
     return Chunk(values, kept, chunk.failures, chunk.attempt), dropped

@@ -6,10 +6,10 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from warren.core.chunk import Chunk, apply_each
+from warren.core.chunk import Chunk
 from warren.core.errors import GraphError, HandlerError, shorten
 from warren.core.graph import Operator, name_of
-from warren.core.receipt import FILTERED, Token
+from warren.core.receipt import FILTERED
 from warren.core.stage import Handler, Stage
 
 __all__ = ["flat_map"]
@@ -55,8 +55,7 @@ class _FlatMap(Operator[Any, Any]):
     def attach(self, stage: Stage) -> Handler:
         function = self.function
 
-        def expand(value: Any) -> list[Any]:
-            answer: Any = function(value)
+        def listed(answer: Any, value: Any) -> list[Any]:
             if isinstance(answer, str | bytes | bytearray) or not hasattr(type(answer), "__iter__"):
                 if inspect.iscoroutine(answer):
                     answer.close()
@@ -67,19 +66,26 @@ class _FlatMap(Operator[Any, Any]):
             return list(answer)
 
         def handle(chunk: Chunk) -> Chunk:
-            answers, errors = apply_each(expand, chunk.values)
-            left = stage.survivors(chunk, answers, errors)
             values: list[Any] = []
-            tokens: list[Token] = []
-            dropped: list[Token] = []
-            split = stage.ledger.split
-            for token, answer in zip(left.tokens, answers, strict=True):
-                if answer:
-                    values += answer
-                    tokens += split(token, len(answer))
+            counts: list[int] = []
+            errors: dict[int, Exception] = {}
+            rest = iter(chunk.values)
+            while True:
+                try:
+                    # An answer is used up before the next call, as the function may answer with the same list again.
+                    for value in rest:
+                        answer: Any = function(value)
+                        if type(answer) is not tuple and type(answer) is not list:
+                            answer = listed(answer, value)
+                        values += answer
+                        counts.append(len(answer))
+                except Exception as error:
+                    errors[len(counts) + len(errors)] = error
                 else:
-                    dropped.append(token)
-            stage.settle(dropped, FILTERED)
+                    break
+            left = stage.survivors(chunk, counts, errors)
+            tokens, none = stage.ledger.split_all(left.tokens, counts)
+            stage.settle(none, FILTERED)
             return Chunk(values, tokens, left.failures, chunk.attempt)
 
         return handle

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, overload
 
 from warren.core.chunk import Chunk, apply_each
 from warren.core.errors import GraphError, HandlerError, UnroutableError, shorten
 from warren.core.graph import Operator, Sink, Step, name_of
+from warren.core.shares import dealt
 from warren.core.stage import Handler, Stage
 from warren.operators.branches import Branching, Entry, checked, ended_if_closed
 from warren.operators.dead_letter import DeadLetter
@@ -114,10 +114,9 @@ class Route(Branching):
         named = dict(zip(self.named, entries, strict=False))
         choose, names = self.choose, ", ".join(map(repr, named))
 
-        def target(value: Any) -> Any:
-            label = choose(value)
+        def target(label: Any, value: Any = None) -> Entry:
             try:
-                entry = named.get(label, default)
+                entry: Entry | None = named.get(label, default)
             except TypeError:
                 raise HandlerError(f"{stage}: the answer {shorten(label)} is no label; answer one of {names}") from None
             if entry is default and inspect.iscoroutine(label):
@@ -128,24 +127,35 @@ class Route(Branching):
             return entry
 
         def handle(chunk: Chunk) -> Chunk | None:
-            found, errors = apply_each(target, chunk.values)
-            failures = stage.failures(chunk, errors)
+            labels, errors = apply_each(choose, chunk.values)
             if errors:
-                chunk = chunk.select([i not in errors for i in range(len(chunk.values))])
-            if found:
-                if found.count(found[0]) == len(found):
-                    found[0](Chunk(chunk.values, chunk.tokens, (), chunk.attempt))
-                else:
-                    _deal(found, chunk)
-            return Chunk([], (), failures) if errors else None
+                chunk = stage.without(chunk, errors)
+            failures = chunk.failures
+            try:
+                ways = {label: target(label) for label in set(labels)}
+            except Exception:
+                # Some lead nowhere; only those fail.
+                found, errors = apply_each(lambda pair: target(*pair), list(zip(labels, chunk.values, strict=True)))
+                labels = [label for i, label in enumerate(labels) if i not in errors]
+                chunk = stage.without(chunk, errors)
+                failures = [*failures, *chunk.failures]
+                ways = dict(zip(labels, found, strict=True))
+            _deal(chunk, labels, ways, entries)
+            return Chunk([], (), failures) if failures else None
 
         return handle
 
 
-def _deal(found: Sequence[Callable[[Chunk], None]], chunk: Chunk) -> None:
-    hands: defaultdict[Callable[[Chunk], None], list[int]] = defaultdict(list)
-    for place, entry in enumerate(found):
-        hands[entry].append(place)
-    values, tokens = chunk.values, chunk.tokens
-    for entry, places in hands.items():
-        entry(Chunk([values[place] for place in places], [tokens[place] for place in places], (), chunk.attempt))
+def _deal(chunk: Chunk, labels: Sequence[Hashable], ways: Mapping[Hashable, Entry], entries: Sequence[Entry]) -> None:
+    """Give each way, in the order of the branches, the values whose labels lead there."""
+    taken = set(ways.values())
+    hands: dict[Entry, list[Any]] = {way: [] for way in entries if way in taken}
+    if len(hands) == 1:
+        hands = dict.fromkeys(hands, chunk.values)
+    else:
+        hand_of = {label: hands[way] for label, way in ways.items()}
+        for label, value in zip(labels, chunk.values, strict=True):
+            hand_of[label].append(value)
+    for way, values in hands.items():
+        mine = {label for label, each in ways.items() if each == way}
+        way(Chunk(values, dealt(chunk.tokens, labels, mine, len(values)), (), chunk.attempt))

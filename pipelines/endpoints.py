@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from reactivex.subject import Subject
@@ -14,7 +15,7 @@ from warren.core.errors import PartialWriteError, PoisonError, StalledError, War
 from warren.core.graph import Inlet, SinkConnection, SourceConnection
 from warren.core.handles import Handles
 from warren.core.message import Batch, Columns, Metadata, Outgoing
-from warren.core.receipt import Delivery, Kind, Outcome
+from warren.core.receipt import Delivery, Kind, Outcome, Token
 from warren.core.stage import Feed, Stage
 from warren.pipelines.letters import ROW, Content, Contents
 from warren.pipelines.turns import Turn
@@ -295,23 +296,26 @@ class Writer:
         self._writing = False
 
     async def _write_all(self, chunks: list[Chunk]) -> None:
-        if len(chunks) == 1:
-            values, tokens = chunks[0].values, chunks[0].tokens
-        else:
-            values = [value for chunk in chunks for value in chunk.values]
-            tokens = [token for chunk in chunks for token in chunk.tokens]
+        values = chunks[0].values if len(chunks) == 1 else list(chain.from_iterable(chunk.values for chunk in chunks))
         ledger = self.run.ledger
+        listed: list[Token] = []
+
+        def token(index: int) -> Token:
+            # Listed when one is asked for: what is settled as a whole need not be.
+            if not listed:
+                listed.extend(chain.from_iterable(chunk.tokens for chunk in chunks))
+            return listed[index]
 
         def columns() -> Columns:
             return Columns.joined([ledger.columns(chunk.tokens) for chunk in chunks], [len(chunk) for chunk in chunks])
 
         try:
-            await self.connection.write(Outgoing(values, lambda i: ledger.metadata(tokens[i]), columns))
+            await self.connection.write(Outgoing(values, lambda i: ledger.metadata(token(i)), columns))
         except PartialWriteError as error:
             refused = error.errors
-            safe = [token for i, token in enumerate(tokens) if i not in refused]
+            safe = [token(i) for i in range(len(values)) if i not in refused]
             self.run.ledger.settle(safe, self._outcome)
-            self.run.dead_letter([Failure(tokens[i], values[i], e, self.name) for i, e in sorted(refused.items())])
+            self.run.dead_letter([Failure(token(i), values[i], e, self.name) for i, e in sorted(refused.items())])
             return
         for chunk in chunks:
             self.run.ledger.settle(chunk.tokens, self._outcome)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from warren.core.message import Batch
-from warren.core.receipt import DELIVERED, FILTERED, RELEASED, Delivery, Half, Kind, Ledger, Outcome, Token
+from warren.core.receipt import DELIVERED, FILTERED, RELEASED, Delivery, Kind, Ledger, Outcome, Parts, Share, Token
+from warren.core.shares import dealt, halves
 
 
 class Told:
@@ -170,11 +171,14 @@ def test_deliveries_that_are_unsettled_the_newest_first() -> None:
     assert list(told.ledger.deliveries) == [third, first]
 
 
-def _halves(mask: list[bool]) -> tuple[Ledger, list[list[int]], Half, Half]:
+def _halves(mask: list[bool]) -> tuple[Ledger, list[list[int]], Share, Share]:
     told: list[list[int]] = []
     ledger = Ledger(lambda delivery, tokens, outcome: told.append(list(tokens)))
     run = ledger.accept("here", Batch(bodies=list(mask), handles=range(len(mask))), 0.0).tokens
-    return ledger, told, Half(run, mask, True, sum(mask)), Half(run, mask, False, len(mask) - sum(mask))
+    kept, dropped = halves(run, mask, sum(mask))
+    assert isinstance(kept, Share)
+    assert isinstance(dropped, Share)
+    return ledger, told, kept, dropped
 
 
 @pytest.mark.parametrize("mask", [[True, False, True], [False, False], [True, True]])
@@ -200,6 +204,109 @@ def test_the_whole_run_after_one_half_tells_only_the_rest_or_nothing_twice() -> 
     ledger.settle(dropped, FILTERED)
     ledger.settle(kept.run, DELIVERED)
     assert sorted(token for tokens in told for token in tokens) == list(kept.run)
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1), st.data())
+def test_what_is_dealt_out_is_told_once_whatever_ends_first_and_however_often(ways: list[str], data: st.DataObject) -> None:
+    told = Told()
+    run = told.accept(len(ways)).tokens
+    shares = [dealt(run, ways, {way}, ways.count(way)) for way in dict.fromkeys(ways)]
+    pieces = [share[i : i + 2] for share in shares for i in (0, 2)]
+    for tokens in data.draw(st.permutations(shares + shares + pieces)):
+        if data.draw(st.booleans()):
+            told.ledger.settle(tokens, DELIVERED)
+            assert set(told.counts) >= set(tokens)
+    for delivery in list(told.ledger.deliveries):
+        assert set(delivery.unsettled) == set(run) - set(told.counts)
+    told.ledger.release_all()
+    assert told.counts == dict.fromkeys(run, 1)
+    assert told.ledger.outstanding == 0
+
+
+def test_shares_that_end_one_after_the_other_are_not_listed() -> None:
+    told: list[Sequence[int]] = []
+    ledger = Ledger(lambda delivery, tokens, outcome: told.append(tokens))
+    delivery = ledger.accept("here", Batch(bodies="abca", handles=range(4)), 0.0)
+    shares = [dealt(delivery.tokens, "abca", {way}, size) for way, size in (("a", 2), ("b", 1), ("c", 1))]
+    for share in shares:
+        ledger.settle(share, DELIVERED)
+    assert delivery.done
+    assert [each._listed for each in told if isinstance(each, Share)] == [None, None, None]
+
+
+class Splitting:
+    """Messages of one delivery or several that were split over and over, and what is told of them."""
+
+    def __init__(self, sizes: Sequence[int], counts: Sequence[Sequence[int]], together: bool) -> None:
+        self.told = Told()
+        self.together = together
+        runs = [self.told.accept(size).tokens for size in sizes]
+        self.tokens: Sequence[Token] = runs[0] if len(runs) == 1 else [token for run in runs for token in run]
+        for each in counts:
+            self.split([each[i % len(each)] for i in range(len(self.tokens))])
+
+    def split(self, counts: Sequence[int]) -> None:
+        ledger = self.told.ledger
+        if self.together:
+            self.tokens, none = ledger.split_all(self.tokens, counts)
+        else:
+            pairs = list(zip(self.tokens, counts, strict=True))
+            none = [token for token, count in pairs if not count]
+            self.tokens = [part for token, count in pairs if count for part in ledger.split(token, count)]
+        ledger.settle(none, FILTERED)
+
+
+@given(
+    st.sampled_from([[5], [3, 2]]),
+    st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=5), max_size=2),
+    st.lists(st.tuples(st.booleans(), st.integers(0, 12), st.integers(1, 12), st.sampled_from(OUTCOMES)), max_size=6),
+)
+def test_messages_split_together_are_told_as_if_each_was_split_alone(
+    sizes: list[int], counts: list[list[int]], steps: list[tuple[bool, int, int, Outcome]]
+) -> None:
+    both = [Splitting(sizes, counts, together) for together in (True, False)]
+    for whole, start, step, outcome in [*steps, (True, 0, 1, DELIVERED)]:
+        for each in both:
+            tokens = each.tokens if whole else each.tokens[start::step]
+            each.told.ledger.settle(tokens, outcome)
+        together, alone = (each.told for each in both)
+        assert together.counts == alone.counts
+        assert together.kinds == alone.kinds
+        assert together.ledger.outstanding == alone.ledger.outstanding
+    assert not together.ledger.outstanding
+    assert set(together.counts.values()) <= {1}
+
+
+def test_parts_that_end_together_are_never_made() -> None:
+    told = Told()
+    delivery = told.accept(3)
+    parts, none = told.ledger.split_all(delivery.tokens, [2, 0, 1])
+    told.ledger.settle(none, FILTERED)
+    assert isinstance(parts, Parts)
+    assert parts[:] is parts
+    told.ledger.settle(parts, DELIVERED)
+    assert parts.whole
+    assert [told.kinds[token] for token in delivery.tokens] == [Kind.DELIVERED, Kind.FILTERED, Kind.DELIVERED]
+    assert told.ledger.delivery(delivery.base) is None
+
+
+def test_what_is_known_of_parts_is_the_same_before_they_are_made() -> None:
+    told = Told()
+    batch = Batch(bodies="abc", handles=[1, 2, 3], keys=["x", None, "z"], headers=[None, {"a": "1"}, {}], attempts=[1, 2, 1])
+    delivery = told.ledger.accept("source", batch, 0.0)
+    parts, _ = told.ledger.split_all(delivery.tokens, [2, 1, 2])
+    again, _ = told.ledger.split_all(parts, [1, 2, 1, 1, 1])
+    for tokens in (parts, again):
+        assert isinstance(tokens, Parts)
+        ledger = told.ledger
+        assert tokens.whole
+        columns, repeated, numbers = ledger.columns(tokens), ledger.repeated(tokens), ledger.numbers(tokens)
+        assert tokens.whole
+        assert columns.ids == ledger.columns(list(tokens)).ids
+        assert columns.keys == ledger.columns(list(tokens)).keys
+        assert [each or {} for each in columns.headers or ()] == ledger.columns(list(tokens)).headers
+        assert repeated == ledger.repeated(list(tokens))
+        assert numbers == ledger.numbers(list(tokens))
 
 
 def test_a_watcher_sees_every_end_once_and_may_settle_others() -> None:

@@ -32,14 +32,14 @@ for seed in range({EXAMPLES}):
 MUTATIONS: dict[str, tuple[str, str, str]] = {
     "the sink's values are settled before they are written": (
         "pipelines/endpoints.py",
-        "            await self.connection.write(Outgoing(values, lambda i: ledger.metadata(tokens[i]), columns))\n",
-        "            self.run.ledger.settle(tokens, self._outcome)\n"
-        "            await self.connection.write(Outgoing(values, lambda i: ledger.metadata(tokens[i]), columns))\n",
+        "            await self.connection.write(Outgoing(values, lambda i: ledger.metadata(token(i)), columns))\n",
+        "            for chunk in chunks:\n                ledger.settle(chunk.tokens, self._outcome)\n"
+        "            await self.connection.write(Outgoing(values, lambda i: ledger.metadata(token(i)), columns))\n",
     ),
     "values that a sink refused are settled with the others": (
         "pipelines/endpoints.py",
-        "safe = [token for i, token in enumerate(tokens) if i not in refused]",
-        "safe = list(tokens)",
+        "safe = [token(i) for i in range(len(values)) if i not in refused]",
+        "safe = [token(i) for i in range(len(values))]",
     ),
     "values beside a refused one are not settled": (
         "pipelines/endpoints.py",
@@ -48,8 +48,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "values that a sink refused get no dead letter": (
         "pipelines/endpoints.py",
-        "self.run.dead_letter([Failure(tokens[i], values[i], e, self.name) for i, e in sorted(refused.items())])",
-        "self.run.ledger.settle([tokens[i] for i in refused], self._outcome)",
+        "self.run.dead_letter([Failure(token(i), values[i], e, self.name) for i, e in sorted(refused.items())])",
+        "self.run.ledger.settle([token(i) for i in refused], self._outcome)",
     ),
     "a failing sink ends the writing and not the pipeline": (
         "pipelines/endpoints.py",
@@ -167,8 +167,18 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "flat_map gives its message's token to each value": (
         "operators/flat_map.py",
-        "tokens += split(token, len(answer))",
-        "tokens += [token] * len(answer)",
+        "stage.ledger.split_all(left.tokens, counts)",
+        "[t for t, n in zip(left.tokens, counts) for _ in range(n)], [t for t, n in zip(left.tokens, counts) if not n]",
+    ),
+    "messages of which flat_map makes nothing are not settled": (
+        "operators/flat_map.py",
+        "            stage.settle(none, FILTERED)\n",
+        "",
+    ),
+    "a route gives each branch the tokens that come first": (
+        "operators/route.py",
+        "dealt(chunk.tokens, labels, mine, len(values))",
+        "chunk.tokens[: len(values)]",
     ),
     "a retry settles the message it will try again": (
         "operators/retry.py",
