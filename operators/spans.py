@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
+from heapq import heappop, heappush, heapreplace
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -167,12 +168,16 @@ class Aligned:
 
 
 class Sessions:
-    """Windows that grow, and join where they meet. Each key has its own, in order of time."""
+    """Windows that grow, and join where they meet. Each key has its own, in order of time.
+
+    ``ends`` is a heap with one entry for each: when it ended at the time of the entry, as a window may only grow.
+    """
 
     def __init__(self, gap: float, figures: Accumulator | None) -> None:
         self.gap = gap
         self.figures = figures
         self.open: dict[Hashable, list[Span]] = {}
+        self.ends: list[tuple[float, int, Span]] = []
         self.touched: dict[int, Span] | None = None
         self.gone: set[int] = set()
         self.opened = 0
@@ -180,11 +185,22 @@ class Sessions:
     def restore(self, spans: Sequence[Span]) -> None:
         for span in sorted(spans, key=lambda span: span.start):
             self.open.setdefault(span.key, []).append(span)
+            heappush(self.ends, (span.end, span.id, span))
         self.opened = max((max(span.number, span.id) for span in spans), default=0)
 
     @property
     def next_end(self) -> float:
-        return min((spans[0].end for spans in self.open.values()), default=inf)
+        ends = self.ends
+        while ends:
+            end, id, span = ends[0]
+            if span.end == end:
+                return end
+            if span.end > end:
+                heapreplace(ends, (span.end, id, span))
+            else:
+                # It was joined with another one.
+                heappop(ends)
+        return inf
 
     def add(
         self, times: list[float], keys: Sequence[Hashable], values: list[Any], tokens: Sequence[Token], closed: float
@@ -222,6 +238,7 @@ class Sessions:
                 else:
                     self.opened += 1
                     joined = Span(key, start, end, self.opened)
+                    heappush(self.ends, (end, joined.id, joined))
                 for span in met:
                     spans.remove(span)
                     if self.touched is not None:
@@ -230,6 +247,7 @@ class Sessions:
                     joined.number = min(joined.number, span.number)
                     joined.values += span.values
                     joined.segments += span.segments
+                    span.end = -inf
                 joined.put([values[i] for i in arrived], [tokens[i] for i in arrived], states)
                 if self.touched is not None:
                     self.touched[joined.id] = joined
@@ -251,9 +269,15 @@ class Sessions:
         return runs
 
     def close(self, until: float) -> list[Span]:
-        spans = [span for spans in self.open.values() for span in spans if span.end <= until]
-        self.open = {key: left for key, spans in self.open.items() if (left := [span for span in spans if span.end > until])}
-        return sorted(spans, key=lambda span: (span.end, span.number))
+        closed: list[Span] = []
+        while self.next_end <= until and self.ends:
+            span = heappop(self.ends)[2]
+            closed.append(span)
+            if len(self.open[span.key]) == 1:
+                del self.open[span.key]
+            else:
+                self.open[span.key].remove(span)
+        return sorted(closed, key=lambda span: (span.end, span.number))
 
 
 class Counted:

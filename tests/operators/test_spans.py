@@ -2,6 +2,7 @@
 
 from math import inf
 from random import Random
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from warren.core.message import Batch
 from warren.core.receipt import DELIVERED, Ledger
 from warren.operators.kinds import Kind, counted, hopping, session, tumbling
+from warren.operators.spans import Sessions
 
 
 def spans(kind: Kind, *times: float) -> list[tuple[float, float, list[float]]]:
@@ -64,3 +66,48 @@ def test_windows_by_count_equal_the_plain_computation(size: int, every: int, key
         assert (span.start, span.end) == (span.values[0], span.values[-1])
         ledger.settle([ledger.merge(span.segments)], DELIVERED)
     assert sorted(told) == sorted(set(told)) and len(told) == len(keys)
+
+
+moments = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 60)), max_size=6)
+
+
+@given(st.lists(st.tuples(moments, st.integers(0, 5)), max_size=12))
+def test_the_first_end_of_sessions_is_the_least_however_they_grow_join_and_close(steps: list[tuple[Any, int]]) -> None:
+    ledger = Ledger(lambda delivery, tokens, outcome: None)
+    windows = Sessions(5, None)
+    closed = 0
+    for come, further in steps:
+        keys, times = [key for key, _ in come], [float(time) for _, time in come]
+        tokens = ledger.accept("here", Batch(bodies=times, handles=times), 0.0).tokens
+        windows.add(times, keys, times, tokens, closed)
+        ends = sorted(span.end for spans in windows.open.values() for span in spans)
+        assert windows.next_end == min(ends, default=inf)
+        closed += further
+        assert [span.end for span in windows.close(closed)] == [end for end in ends if end <= closed]
+        left = [span for spans in windows.open.values() for span in spans]
+        again = Sessions(5, None)
+        again.restore(left)
+        assert again.next_end == windows.next_end == min((span.end for span in left), default=inf)
+    windows.close(inf)
+    assert (windows.next_end, windows.open, windows.ends) == (inf, {}, [])
+
+
+def test_sessions_do_not_look_through_their_keys() -> None:
+    keys = [str(i) for i in range(2_000)]
+    ledger = Ledger(lambda delivery, tokens, outcome: None)
+    times = [float(i) for i in range(len(keys))]
+    windows = Sessions(5, None)
+    windows.add(times, keys, times, ledger.accept("here", Batch(bodies=keys, handles=keys), 0.0).tokens, -inf)
+    windows.open = Unlooked(windows.open)
+    assert windows.next_end == 5
+    assert [span.key for span in windows.close(6)] == ["0", "1"]
+    assert windows.next_end == 7
+
+
+class Unlooked(dict[Any, Any]):
+    """A dict that nobody may look through."""
+
+    def values(self) -> Any:
+        raise AssertionError("looked through")
+
+    items = __iter__ = values
