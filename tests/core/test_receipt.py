@@ -341,3 +341,14 @@ def test_how_a_part_ended_is_told_once_before_its_message_is_at_its_end() -> Non
     told.ledger.settle([told.ledger.merge([[outer]])], DELIVERED)
     told.ledger.settle([outer, one], DELIVERED)
     assert (heard, told.counts) == ([Kind.DEAD_LETTERED], Counter())
+
+
+def test_a_token_named_twice_settles_no_other() -> None:
+    told: list[Sequence[int]] = []
+    ledger = Ledger(lambda delivery, tokens, outcome: told.append(list(tokens)))
+    a, b, c = ledger.accept("source", Batch(bodies=["a", "b", "c"], handles=[1, 2, 3]), received=0.0).tokens
+    ledger.settle([c], DELIVERED)
+    ledger.settle([a, a], DELIVERED)
+    assert (told, ledger.outstanding) == ([[c], [a]], 1)
+    ledger.settle([b], DELIVERED)
+    assert (told, ledger.outstanding) == ([[c], [a], [b]], 0)
