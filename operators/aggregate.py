@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterable
+from itertools import compress
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 from warren.core.chunk import Chunk, Failure, apply_each
@@ -14,7 +16,7 @@ from warren.core.state import Table
 from warren.operators.aggregations import Aggregation, added
 from warren.operators.expressions import is_expression
 from warren.operators.figures import Figures, Summed
-from warren.operators.keys import check_function
+from warren.operators.keys import check_function, unfit_answers, unfit_keys
 from warren.operators.windowing import Window
 
 if TYPE_CHECKING:
@@ -89,14 +91,19 @@ class OfWindows(Operator[Any, dict[str, Any]]):
         """Make a row of each window: of its values, or of what the window before has kept in their place."""
         aggregations = self.figures.aggregations
 
+        def column(aggregation: Aggregation[Any], values: list[Any]) -> list[Any]:
+            if aggregation.extract is None:
+                return values
+            found = list(map(aggregation.extract, values))
+            for error in unfit_answers(stage, found, values).values():
+                raise error
+            return found
+
         def row(window: Any) -> dict[str, Any]:
             if isinstance(window, Summed):
                 states = window.states
             elif isinstance(window, Window):
-                values = window.values
-                states = [
-                    a.fold(a.initial, values if a.extract is None else list(map(a.extract, values))) for a in aggregations
-                ]
+                states = [a.fold(a.initial, column(a, window.values)) for a in aggregations]
             else:
                 raise HandlerError(
                     f"{stage}: got {shorten(window)}, which is not a window; put window(...) before it, "
@@ -127,8 +134,7 @@ class _Running(Operator[Any, dict[str, Any]]):
         states: Any = {} if kept is None else kept
         # One running total is what most pipelines keep, so it has a loop of its own.
         kind = _Totals if [a.fold for a in aggregations] == [added] else _Table
-        functions = [self.by, *(a.extract for a in aggregations if a.extract is not None)]
-        keyed = _Keyed(stage, functions, kind(self.figures, states))
+        keyed = _Keyed(stage, self.by, kind(self.figures, states))
         return keyed.take if kept is None else lambda chunk: keyed.take_once(chunk, kept)
 
 
@@ -220,36 +226,39 @@ class _Totals(_Table):
 
 
 class _Keyed:
-    def __init__(self, stage: Stage, functions: list[Callable[[Any], Any]], table: _Table) -> None:
+    def __init__(self, stage: Stage, by: Callable[[Any], Hashable], table: _Table) -> None:
         self.stage = stage
-        self.functions = functions
         self.table = table
+        self.functions: list[Callable[[Any], Any]] = [by]
+        # The columns that take anything.
+        self.asked: list[int] = []
+        for aggregation in table.figures.aggregations:
+            if aggregation.extract is not None:
+                if not aggregation.adds:
+                    self.asked.append(len(self.functions))
+                self.functions.append(aggregation.extract)
 
     def take(self, chunk: Chunk) -> Chunk:
         failures: list[Failure] = []
         columns: list[list[Any]] = []
         for function in self.functions:
-            results, errors = apply_each(function, chunk.values)
-            columns.append(results)
-            if errors:
-                mask = self.fail(chunk, errors, failures)
-                columns[:-1] = [[x for x, keep in zip(c, mask, strict=True) if keep] for c in columns[:-1]]
-                chunk = chunk.select(mask)
+            column, errors = apply_each(function, chunk.values)
+            chunk, columns = self.without(errors, chunk, columns, failures)
+            columns.append(column)
+        errors = self.unfit([columns[i] for i in self.asked], chunk)
+        chunk, columns = self.without(errors, chunk, columns, failures)
+        groups = self.grouped(columns, chunk)
+        if groups is None:
+            errors = unfit_keys(self.stage, columns[0], chunk.values)
+            chunk, columns = self.without(errors, chunk, columns, failures)
+            groups = self.table.group(columns[0], chunk.values, columns[1:])
         keys, *columns = columns
-        try:
-            groups = self.table.group(keys, chunk.values, columns)
-        except TypeError:
-            _, errors = apply_each(hash, keys)
-            mask = self.fail(chunk, errors, failures)
-            keys, *columns = [[x for x, keep in zip(c, mask, strict=True) if keep] for c in (keys, *columns)]
-            chunk = chunk.select(mask)
-            groups = self.table.group(keys, chunk.values, columns)
         distinct: Collection[Hashable] = groups
         errors = self.table.add(groups, keys, chunk.values, columns)
         if errors:
-            mask = self.fail(chunk, errors, failures)
-            chunk = chunk.select(mask)
-            distinct = dict.fromkeys(key for key, keep in zip(keys, mask, strict=True) if keep)
+            errors |= self.unfit(columns, chunk)
+            chunk, (keys,) = self.without(errors, chunk, [keys], failures)
+            distinct = dict.fromkeys(keys)
         if not distinct:
             return Chunk([], (), failures)
         tokens = self.stage.ledger.split(self.stage.ledger.merge([chunk.tokens]), len(distinct))
@@ -268,6 +277,24 @@ class _Keyed:
         tokens = ledger.split(ledger.merge([old.tokens]), len(keys))
         return Chunk([*self.table.known(keys), *out.values], [*tokens, *out.tokens], out.failures)
 
-    def fail(self, chunk: Chunk, errors: dict[int, Exception], failures: list[Failure]) -> list[bool]:
+    def grouped(self, columns: list[list[Any]], chunk: Chunk) -> Groups | None:
+        """What to add, by key; ``None`` where some key cannot be one."""
+        try:
+            groups = self.table.group(columns[0], chunk.values, columns[1:])
+        except Exception:
+            return None
+        return None if CoroutineType in set(map(type, groups)) else groups
+
+    def unfit(self, columns: list[list[Any]], chunk: Chunk) -> dict[int, Exception]:
+        """Why some of what was extracted will not do, by position."""
+        return {i: e for column in columns for i, e in unfit_answers(self.stage, column, chunk.values).items()}
+
+    def without(
+        self, errors: dict[int, Exception], chunk: Chunk, columns: list[list[Any]], failures: list[Failure]
+    ) -> tuple[Chunk, list[list[Any]]]:
+        """The chunk and its columns without the values at which there was an exception; those fail."""
+        if not errors:
+            return chunk, columns
         failures += self.stage.failures(chunk, errors)
-        return [i not in errors for i in range(len(chunk.values))]
+        mask = [i not in errors for i in range(len(chunk.values))]
+        return chunk.select(mask), [list(compress(column, mask)) for column in columns]

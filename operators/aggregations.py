@@ -7,9 +7,12 @@ import math
 from builtins import sum as add_up
 from collections.abc import Callable, Hashable, Sequence
 from itertools import chain
+from types import CoroutineType
 from typing import Any, Generic, TypeVar, overload
 
-from warren.core.errors import GraphError, shorten
+from warren.core.errors import GraphError, HandlerError
+from warren.core.graph import name_of
+from warren.operators.keys import check_function
 from warren.operators.kinds import Kind, counted
 
 __all__ = [
@@ -42,10 +45,11 @@ class Aggregation(Generic[T_contra]):
     ``extract`` says what to take of each value (``None`` for the value itself). ``fold(state, column)`` gives the state
     after a list of what was extracted, ``merge(a, b)`` the state of two groups as one, the values of ``a`` before those of
     ``b`` (``None`` where two states cannot be joined); ``result`` makes the figure of a state. A state can be pickled, and
-    is never changed: the next one is another object. ``grows`` says that it is as large as all values together.
+    is never changed: the next one is another object. ``grows`` says that it is as large as all values together, ``adds``
+    that every value is added to something, so that what is no number fails by itself.
     """
 
-    __slots__ = ("extract", "fold", "grows", "initial", "merge", "result")
+    __slots__ = ("adds", "extract", "fold", "grows", "initial", "merge", "result")
 
     def __init__(
         self,
@@ -55,15 +59,17 @@ class Aggregation(Generic[T_contra]):
         extract: Callable[[T_contra], Any] | None = None,
         merge: Callable[[Any, Any], Any] | None = None,
         grows: bool = False,
+        adds: bool = False,
     ) -> None:
-        if extract is not None and not callable(extract):
-            raise GraphError(f"aggregate: {shorten(extract)} is not a function of one value")
+        if extract is not None:
+            check_function(extract, "aggregate")
         self.initial = initial
         self.fold = fold
         self.result: Callable[[Any], Any] = result or (lambda state: state)
         self.extract = extract
         self.merge = merge
         self.grows = grows
+        self.adds = adds
 
 
 @overload
@@ -92,7 +98,7 @@ def count(size: int | None = None, every: int | None = None) -> Any:
 
 def total(of: Callable[[T], Any] | None = None) -> Aggregation[T]:
     """The sum of what ``of`` gives for each value, or of the values themselves."""
-    return Aggregation(0, added, None, of, _plus)
+    return Aggregation(0, added, None, of, _plus, adds=True)
 
 
 def mean(of: Callable[[T], Any] | None = None) -> Aggregation[T]:
@@ -101,7 +107,10 @@ def mean(of: Callable[[T], Any] | None = None) -> Aggregation[T]:
     def fold(state: tuple[Any, int], column: list[Any]) -> tuple[Any, int]:
         return state[0] + add_up(column), state[1] + len(column)
 
-    return Aggregation((0, 0), fold, lambda state: state[0] / state[1], of, lambda a, b: (a[0] + b[0], a[1] + b[1]))
+    def result(state: tuple[Any, int]) -> Any:
+        return state[0] / state[1]
+
+    return Aggregation((0, 0), fold, result, of, lambda a, b: (a[0] + b[0], a[1] + b[1]), adds=True)
 
 
 def smallest(of: Callable[[T], Any] | None = None) -> Aggregation[T]:
@@ -139,7 +148,7 @@ def variance(of: Callable[[T], float] | None = None, *, ddof: int = 1) -> Aggreg
     def result(state: tuple[int, float, float]) -> float | None:
         return state[2] / (state[0] - ddof) if state[0] > ddof else None
 
-    return Aggregation((0, 0.0, 0.0), _spread_of, result, of, _spread)
+    return Aggregation((0, 0.0, 0.0), _spread_of, result, of, _spread, adds=True)
 
 
 def deviation(of: Callable[[T], float] | None = None, *, ddof: int = 1) -> Aggregation[T]:
@@ -150,7 +159,7 @@ def deviation(of: Callable[[T], float] | None = None, *, ddof: int = 1) -> Aggre
         found = squared.result(state)
         return None if found is None else math.sqrt(found)
 
-    return Aggregation(squared.initial, squared.fold, result, of, squared.merge)
+    return Aggregation(squared.initial, squared.fold, result, of, squared.merge, adds=True)
 
 
 def quantile(q: float, of: Callable[[T], Any] | None = None, *, error: float | None = None) -> Aggregation[T]:
@@ -238,11 +247,18 @@ def custom(initial: S, step: Callable[[S, T], S], merge: Callable[[S, S], S] | N
     >>> custom(1, lambda product, value: product * value).fold(1, [2, 3])
     6
     """
-    if not callable(step):
-        raise GraphError(f"custom(step={step!r}): give a function of the state so far and a value")
-    if merge is not None and not callable(merge):
-        raise GraphError(f"custom(merge={merge!r}): give a function of two states")
-    return Aggregation(initial, lambda state, column: functools.reduce(step, column, state), merge=merge)
+    check_function(step, "custom(step=...)", "give a function of the state so far and a value")
+    if merge is not None:
+        check_function(merge, "custom(merge=...)", "give a function of two states")
+
+    def fold(state: Any, column: list[Any]) -> Any:
+        state = functools.reduce(step, column, state)
+        if type(state) is CoroutineType:
+            state.close()
+            raise HandlerError(f"custom({name_of(step)}): the answer is a coroutine; give a function that answers at once")
+        return state
+
+    return Aggregation(initial, fold, merge=merge)
 
 
 def added(state: Any, column: list[Any]) -> Any:

@@ -12,7 +12,7 @@ from warren.core.errors import GraphError, HandlerError, shorten
 from warren.core.graph import name_of
 from warren.core.stage import Stage
 
-__all__ = ["answers", "check_function", "is_async", "keys_of", "left_of"]
+__all__ = ["answers", "check_function", "is_async", "keys_of", "left_of", "unfit_answers", "unfit_keys"]
 
 T = TypeVar("T")
 
@@ -47,6 +47,18 @@ def keys_of(
     stage: Stage, by: Callable[[Any], Hashable], chunk: Chunk, option: str = "by"
 ) -> tuple[Sequence[Any], Chunk, list[Failure]]:
     """The keys of a chunk, the part of the chunk that has one, and the failures of the others."""
+    return _checked(stage, by, chunk, lambda keys, values: unfit_keys(stage, keys, values, option))
+
+
+def answers(stage: Stage, function: Callable[[Any], Any], chunk: Chunk) -> tuple[list[Any], Chunk, list[Failure]]:
+    """A function's answers for a chunk's values, the part of the chunk that has one, and the failures of the others."""
+    return _checked(stage, function, chunk, lambda results, values: unfit_answers(stage, results, values))
+
+
+def unfit_keys(stage: Stage, keys: list[Any], values: list[Any], option: str = "by") -> dict[int, Exception]:
+    """Why some answers for values cannot be keys, by position."""
+    if _hashable(keys):
+        return {}
 
     def check(key: Any, value: Any) -> None:
         _refuse_coroutine(key, f"{stage}: {option}= answered with a coroutine for {shorten(value)}; it must not be async")
@@ -58,17 +70,19 @@ def keys_of(
                 "answer with a text, a number or a tuple of these"
             ) from error
 
-    return _checked(stage, by, chunk, _hashable, check)
+    return _unfit(check, keys, values)
 
 
-def answers(stage: Stage, function: Callable[[Any], Any], chunk: Chunk) -> tuple[list[Any], Chunk, list[Failure]]:
-    """A function's answers for a chunk's values, the part of the chunk that has one, and the failures of the others."""
+def unfit_answers(stage: object, results: list[Any], values: list[Any]) -> dict[int, Exception]:
+    """Why some answers for values, which are coroutines, will not do, by position."""
+    if _at_once(results):
+        return {}
 
     def check(answer: Any, value: Any) -> None:
         reason = f"the answer for {shorten(value)} is a coroutine; give a function that answers at once"
         _refuse_coroutine(answer, f"{stage}: {reason}")
 
-    return _checked(stage, function, chunk, _at_once, check)
+    return _unfit(check, results, values)
 
 
 def left_of(found: Sequence[T], before: Chunk, rest: Chunk) -> Sequence[T]:
@@ -83,20 +97,23 @@ def _checked(
     stage: Stage,
     function: Callable[[Any], Any],
     chunk: Chunk,
-    sound: Callable[[list[Any]], bool],
-    check: Callable[[Any, Any], None],
+    unfit: Callable[[list[Any], list[Any]], dict[int, Exception]],
 ) -> tuple[list[Any], Chunk, list[Failure]]:
-    """As `answers`; where the results are not all sound, each is checked with its value."""
+    """As `answers`, where ``unfit`` says which results will not do."""
     results, errors = apply_each(function, chunk.values)
     failures: list[Failure] = []
     if errors:
         chunk, failures = _without(stage, chunk, errors)
-    if not sound(results):
-        _, errors = apply_each(lambda pair: check(*pair), list(zip(results, chunk.values, strict=True)))
+    errors = unfit(results, chunk.values)
+    if errors:
         results = [result for i, result in enumerate(results) if i not in errors]
         chunk, more = _without(stage, chunk, errors)
         failures += more
     return results, chunk, failures
+
+
+def _unfit(check: Callable[[Any, Any], None], results: list[Any], values: list[Any]) -> dict[int, Exception]:
+    return apply_each(lambda pair: check(*pair), list(zip(results, values, strict=True)))[1]
 
 
 def _without(stage: Stage, chunk: Chunk, errors: dict[int, Exception]) -> tuple[Chunk, list[Failure]]:

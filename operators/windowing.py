@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Sequence
-from itertools import compress
 from math import inf
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
-from warren.core.chunk import Chunk, Failure, apply_each
+from warren.core.chunk import Chunk, Failure
 from warren.core.errors import LateError
 from warren.core.graph import Sink
 from warren.core.receipt import FILTERED
@@ -17,7 +16,7 @@ from warren.core.stage import Stage
 from warren.operators.dead_letter import DeadLetterSink
 from warren.operators.event_time import EventTime
 from warren.operators.figures import Accumulator, Figures, Summed
-from warren.operators.keys import keys_of, left_of
+from warren.operators.keys import answers, keys_of, left_of
 from warren.operators.kinds import Kind
 from warren.operators.shelf import Shelf
 from warren.operators.times import iso, times_of
@@ -92,32 +91,30 @@ class _Windows:
         if chunk.values:
             self.stage.emit(chunk)
 
-    def ask(
-        self, function: Callable[[Any], Any], subjects: list[Any], chunk: Chunk, columns: Columns, failures: list[Failure]
-    ) -> Chunk:
-        """Append the answers for each subject to the columns; returns the part of the chunk that has one."""
-        answers, errors = apply_each(function, subjects)
-        if errors:
-            failures += self.stage.failures(chunk, errors)
-            mask = [i not in errors for i in range(len(chunk.values))]
-            chunk = chunk.select(mask)
-            columns[:] = [list(compress(column, mask)) for column in columns]
-        columns.append(answers)
-        return chunk
-
     def describe(self, chunk: Chunk, columns: Columns, failures: list[Failure]) -> Chunk:
         """Append the keys, and what the figures are made of, to the columns."""
-        if self.operator.by is not None:
-            keys, rest, failed = keys_of(self.stage, self.operator.by, chunk)
-            failures += failed
-            columns[:] = [*(list(left_of(column, chunk, rest)) for column in columns), list(keys)]
-            chunk = rest
-        else:
+        by, stage = self.operator.by, self.stage
+        if by is None:
             columns.append([None] * len(chunk.values))
+        else:
+            chunk = self.note(keys_of(stage, by, chunk), chunk, columns, failures)
         if self.figures is not None:
             for extract in self.figures.extracts:
-                chunk = self.ask(extract, chunk.values, chunk, columns, failures)
+                chunk = self.note(answers(stage, extract, chunk), chunk, columns, failures)
         return chunk
+
+    def note(
+        self,
+        found: tuple[Sequence[Any], Chunk, list[Failure]],
+        chunk: Chunk,
+        columns: Columns,
+        failures: list[Failure],
+    ) -> Chunk:
+        """Append what was found for each value to the columns; returns the part of the chunk that has it."""
+        column, rest, failed = found
+        failures += failed
+        columns[:] = [*(list(left_of(each, chunk, rest)) for each in columns), list(column)]
+        return rest
 
     def later(self, delay: float, *, idle: bool = False) -> None:
         if self.timer is None:

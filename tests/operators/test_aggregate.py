@@ -13,6 +13,7 @@ from warren.operators.aggregations import (
     count,
     custom,
     largest,
+    last,
     mean,
     quantile,
     smallest,
@@ -125,3 +126,49 @@ def test_what_cannot_work_is_refused() -> None:
     ]:
         with pytest.raises(GraphError, match=says):
             aggregate(**arguments)  # type: ignore[arg-type]
+
+
+async def _later(value: int) -> int:
+    return value
+
+
+def at_once_but_three(value: int) -> Any:
+    return _later(value) if value == 3 else value
+
+
+@pytest.mark.parametrize(
+    ("figures", "says"),
+    [
+        ({"by": at_once_but_three, "n": count()}, "by= answered with a coroutine for 3; it must not be async"),
+        ({"by": at_once_but_three, "sum": total()}, "by= answered with a coroutine for 3; it must not be async"),
+        ({"by": lambda n: [] if n == 3 else n, "n": count()}, "by= answered [] for 3, which cannot be a key; answer with"),
+        (
+            {"by": str, "sum": total(at_once_but_three)},
+            "the answer for 3 is a coroutine; give a function that answers at once",
+        ),
+        ({"by": str, "n": count(), "last": last(at_once_but_three)}, "the answer for 3 is a coroutine; give a function"),
+        ({"by": str, "all": collect(at_once_but_three)}, "the answer for 3 is a coroutine; give a function"),
+        (
+            {"by": str, "made": custom(0, lambda state, value: at_once_but_three(value))},
+            "custom(…): the answer is a coroutine; give a function that answers at once",
+        ),
+    ],
+)
+def test_what_is_no_key_or_figure_fails_its_message_with_place_and_remedy(figures: dict[str, Any], says: str) -> None:
+    bench = Bench(aggregate(**figures)).push(1, 2, 3).push(4, 3).finish()
+    assert len(bench.values) == 3
+    assert [failure.value for failure in bench.failures] == [3, 3]
+    assert all(says in error for error in bench.errors)
+
+
+def test_a_window_of_which_a_figure_is_no_figure_fails() -> None:
+    bench = Bench(window(tumbling(10), time=float) | aggregate(all=collect(at_once_but_three)))
+    bench.push(1, 2, 3, 13, 14).finish()
+    assert [row["all"] for row in bench.values] == [[13, 14]]
+    assert "the answer for 3 is a coroutine" in bench.errors[0]
+
+
+@pytest.mark.parametrize("make", [lambda: total(_later), lambda: custom(0, _later), lambda: custom(0, max, _later)])
+def test_async_functions_are_refused(make: Any) -> None:
+    with pytest.raises(GraphError, match="_later must not be async; look things up with map first"):
+        make()

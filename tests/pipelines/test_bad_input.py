@@ -27,7 +27,9 @@ from warren.operators import (
     aggregate,
     batch,
     broadcast,
+    collect,
     count,
+    custom,
     debounce,
     deduplicate,
     delay,
@@ -38,6 +40,7 @@ from warren.operators import (
     filter,
     flat_map,
     for_each,
+    last,
     map,
     retry,
     route,
@@ -78,6 +81,9 @@ HANDLERS: dict[str, Callable[[Handler], Operator[Any, Any]]] = {
     "delay": delay,
     "timeout": lambda f: timeout(map(f), "1m"),
     "figure": lambda f: aggregate(by=lambda value: 1, sum=total(f)),
+    "figures": lambda f: aggregate(by=lambda value: 1, all=collect(f), last=last(f)),
+    "figure of a window": lambda f: window(tumbling("1m")) | aggregate(last=last(f)),
+    "custom figure": lambda f: aggregate(by=lambda value: 1, sum=custom(0, lambda state, value: f(value))),
 }
 KEYS: dict[str, Callable[[Handler], Operator[Any, Any]]] = {
     "batch": lambda f: batch(10, "1s", by=f) | flat_map(list),
@@ -92,8 +98,6 @@ KEYS: dict[str, Callable[[Handler], Operator[Any, Any]]] = {
     "enrich": lambda f: enrich(found, key=f, into=lambda value, answer: value),
     "map order_by": lambda f: map(_asynchronous, concurrency=2, order_by=f),
 }
-UNASKED = {"aggregate (key)", "figure"}
-"""These do not ask whether a function is async, and take a coroutine for a key or a number."""
 BOTH = {f"{name} (key)": make for name, make in KEYS.items()} | HANDLERS
 
 
@@ -128,8 +132,6 @@ def test_a_handler_that_raises_fails_its_message_alone(name: str, kept: bool) ->
 @pytest.mark.parametrize("name", BOTH)
 @pytest.mark.parametrize("answer", [lambda: (each for each in [1]), lambda: None, object, "coroutine"])
 def test_whatever_a_handler_answers_every_message_ends_well_or_as_a_dead_letter(name: str, kept: bool, answer: Any) -> None:
-    if answer == "coroutine" and name in UNASKED:
-        pytest.skip("it takes a coroutine for a key")
     made = _coroutine if answer == "coroutine" else answer
 
     def work(value: Any) -> Any:
@@ -149,7 +151,7 @@ def test_whatever_a_handler_answers_every_message_ends_well_or_as_a_dead_letter(
         assert len(letter.reason) > 20 and letter.stage
 
 
-@pytest.mark.parametrize("name", [name for name in KEYS if name != "aggregate"])  # there it has another reason
+@pytest.mark.parametrize("name", KEYS)
 def test_a_key_that_cannot_be_hashed_fails_its_message_with_the_key(name: str) -> None:
     trial = run(KEYS[name](lambda value: [value] if value == 2 else value))
     (letter,) = trial.dead_letters["p.dead"]
@@ -163,7 +165,7 @@ def test_none_is_a_key_as_any_other(name: str) -> None:
     assert (trial.dead_letters, len(trial.values)) == ({}, 3)
 
 
-@pytest.mark.parametrize("name", [name for name in BOTH if name not in UNASKED])
+@pytest.mark.parametrize("name", BOTH)
 def test_a_function_that_is_async_where_none_may_be_is_refused_or_awaited(name: str) -> None:
     async def work(value: Any) -> Any:
         return [value] if name == "flat_map" else value
