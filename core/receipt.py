@@ -35,6 +35,7 @@ __all__ = [
 
 _SHIFT = 20
 MAX_BATCH = 1 << _SHIFT
+_FEW = 8
 
 
 class Ledger:
@@ -147,16 +148,39 @@ class Ledger:
         self._settle_mixed(tokens, outcome)
 
     def _settle_mixed(self, tokens: Sequence[Token], outcome: Outcome) -> None:
-        ended: dict[Outcome, list[int]] = {outcome: []}
-        last, same = outcome, ended[outcome]
+        ended: dict[Outcome, list[int]] = {}
+        self._end(tokens, outcome, ended)
+        for how, some in ended.items():
+            plain: dict[int, list[int]] = {}
+            last, same = -1, some
+            for origin in dict.fromkeys(some):
+                if origin >> _SHIFT != last:
+                    last = origin >> _SHIFT
+                    same = plain.setdefault(last, [])
+                same.append(origin)
+            for number, taken in plain.items():
+                delivery = self._deliveries.get(number)
+                if delivery and (delivery.take(taken) or (taken := [each for each in taken if delivery.take((each,))])):
+                    self._close(delivery, taken, how)
+
+    def _end(self, tokens: Sequence[Token], outcome: Outcome, ended: dict[Outcome, list[int]]) -> None:
+        """Settle tokens that are not one run, but for their source tokens: append these by how they ended."""
+        plain = ended.setdefault(outcome, [])
+        last, same = outcome, plain
         for token in tokens:
             if isinstance(token, int):
-                ended[outcome].append(token)
+                plain.append(token)
             elif not token.settled:
                 token.settled = True
                 if isinstance(token, Merge):
+                    few: list[Token] = []
                     for segment in token.segments:
-                        self.settle(segment, outcome)
+                        # Few tokens are sooner settled together with those of other segments.
+                        if len(segment) > _FEW or type(segment) is Parts:
+                            self.settle(segment, outcome)
+                        else:
+                            few += segment
+                    self._end(few, outcome, ended)
                     continue
                 if self._followed and (watcher := self._followed.pop(token, None)) is not None:
                     watcher(outcome)
@@ -169,14 +193,7 @@ class Ledger:
                         last, same = split.outcome, ended.setdefault(split.outcome, [])
                     same.append(split.parent)
                 elif not split.pending:
-                    self.settle((split.parent,), split.outcome)
-        for how, some in ended.items():
-            plain: dict[Delivery | None, list[int]] = {}
-            for origin in dict.fromkeys(some):
-                plain.setdefault(self._deliveries.get(origin >> _SHIFT), []).append(origin)
-            for delivery, taken in plain.items():
-                if delivery and (delivery.take(taken) or (taken := [each for each in taken if delivery.take((each,))])):
-                    self._close(delivery, taken, how)
+                    self._end((split.parent,), split.outcome, ended)
 
     def _close(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome) -> None:
         self.outstanding -= len(tokens)

@@ -110,8 +110,8 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "of a merge only the first segment is settled": (
         "core/receipt.py",
-        "for segment in token.segments:\n                        self.settle",
-        "for segment in token.segments[:1]:\n                        self.settle",
+        "                    for segment in token.segments:\n",
+        "                    for segment in token.segments[:1]:\n",
     ),
     "a message can be settled twice": (
         "core/delivery.py",
