@@ -77,6 +77,11 @@ class Open:
         """Whether there is any."""
         return bool(self._runs)
 
+    @property
+    def first(self) -> float:
+        """The earliest of their times; infinite where there is none."""
+        return self._runs[0][0] if self._runs else inf
+
     def __iter__(self) -> Iterator[Entry]:
         """All of them."""
         return chain.from_iterable(self.by_key.values())

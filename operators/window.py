@@ -15,6 +15,7 @@ from warren.operators.dead_letter import DeadLetter
 from warren.operators.figures import Figures
 from warren.operators.keys import check_function
 from warren.operators.kinds import Kind, hopping, session, tumbling
+from warren.operators.late import WhereTo, where_to
 from warren.operators.windowing import ByClock, ByEvent, Window
 
 __all__ = ["Window", "hopping", "session", "tumbling", "window"]
@@ -98,17 +99,7 @@ def window(
             f"window({kind}, time=...): a window by count closes when it is full, whatever the time; leave out time=, or "
             "choose tumbling, hopping or session"
         )
-    if isinstance(late, DeadLetter):
-        late = late.as_sink()
-    if isinstance(late, Operator):
-        raise GraphError(
-            f"window({kind}, late={late!r}): late values must end there; put a sink behind it, such as "
-            f"late={late.name} | sqlite.queue('late')"
-        )
-    if not isinstance(late, Sink) and late not in (None, "drop"):
-        raise GraphError(
-            f"window({kind}, late={late!r}): leave it out to fail late values, write late='drop', or give a sink for them"
-        )
+    late = where_to(late, f"window({kind}, late={late!r})")
     if time is None and (late is not None or seconds(lateness)):
         raise GraphError(f"window({kind}): without time= nothing can be late; give time=, or leave out lateness and late")
     if idle is not None and seconds(idle) == 0:
@@ -124,7 +115,7 @@ class _Window(Operator[Any, Window[Any, Any]]):
         time: Callable[[Any], float | datetime] | None,
         lateness: float,
         idle: float | None,
-        late: Sink[Any] | str | None,
+        late: WhereTo,
         figures: Figures | None = None,
     ) -> None:
         self.kind = kind
@@ -132,8 +123,7 @@ class _Window(Operator[Any, Window[Any, Any]]):
         self.time = time
         self.lateness = lateness
         self.idle = idle
-        self.late = late if isinstance(late, Sink) else None
-        self.drop = late == "drop"
+        self.late = late
         self.figures = figures
 
     @property
@@ -143,7 +133,9 @@ class _Window(Operator[Any, Window[Any, Any]]):
     @property
     def guarantee(self) -> str:
         kept = ", keeps figures in place of values" if self.figures is not None else ""
-        return f"acknowledged together, after the window closes{kept}" + (", late values dropped" if self.drop else "")
+        return f"acknowledged together, after the window closes{kept}" + (
+            ", late values dropped" if self.late == "drop" else ""
+        )
 
     @property
     def holds(self) -> int | None:
@@ -161,11 +153,10 @@ class _Window(Operator[Any, Window[Any, Any]]):
     def before(self, following: Operator[Any, Any]) -> Operator[Any, Any]:
         if not isinstance(following, OfWindows) or not following.figures.can_be_kept(joined=self.kind.joins):
             return self
-        late = "drop" if self.drop else self.late
-        return _Window(self.kind, self.by, self.time, self.lateness, self.idle, late, following.figures)
+        return _Window(self.kind, self.by, self.time, self.lateness, self.idle, self.late, following.figures)
 
     def branches(self) -> Iterator[tuple[str, Step]]:
-        if self.late is not None:
+        if isinstance(self.late, Sink):
             yield "late", self.late
 
     def attach(self, stage: Stage) -> Handler:

@@ -9,15 +9,12 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 import msgspec
 
 from warren.core.chunk import Chunk, Failure
-from warren.core.errors import LateError
-from warren.core.graph import Sink
-from warren.core.receipt import FILTERED
 from warren.core.stage import Stage
-from warren.operators.dead_letter import DeadLetterSink
 from warren.operators.event_time import EventTime
 from warren.operators.figures import Accumulator, Figures, Summed
 from warren.operators.keys import answers, keys_of, left_of
 from warren.operators.kinds import Kind
+from warren.operators.late import Late, WhereTo
 from warren.operators.shelf import Shelf
 from warren.operators.times import iso, times_of
 
@@ -49,8 +46,7 @@ class Settings(Protocol):
     by: Callable[[Any], Hashable] | None
     lateness: float
     idle: float | None
-    late: Sink[Any] | None
-    drop: bool
+    late: WhereTo
     figures: Figures | None
 
 
@@ -198,9 +194,7 @@ class ByEvent(_Windows):
         self.time = time
         restored = -inf if self.shelf is None else self.shelf.watermark
         self.event = EventTime(stage, lateness=operator.lateness, idle=operator.idle, watermark=restored)
-        self.late = None if operator.late is None else operator.late.compile(stage.run, stage.child(".late"))
-        # A queue of dead letters says of each why it is there.
-        self.wants_reasons = isinstance(operator.late, DeadLetterSink)
+        self.late = Late(stage, operator.late)
 
     def take(self, chunk: Chunk) -> Chunk:
         self.event.hear(chunk.tokens)
@@ -238,27 +232,16 @@ class ByEvent(_Windows):
 
     def refuse(self, late: dict[int, float], times: list[float], chunk: Chunk) -> list[Failure]:
         """Late values go where they are to go; returns those that fail."""
-        if self.operator.drop:
-            self.stage.settle([chunk.tokens[i] for i in late], FILTERED)
-            return []
-        if self.late is not None and not self.wants_reasons:
-            places = list(late)
-            values, tokens = [chunk.values[i] for i in places], [chunk.tokens[i] for i in places]
-            self.late(Chunk(values, tokens, (), chunk.attempt))
-            return []
-        failures = []
-        for i, end in late.items():
-            error = LateError(
-                f"{self.stage}: an event of {iso(times[i])} came after its window, which ends at {iso(end)}, was closed: "
-                f"event time had reached {iso(self.event.watermark)}; "
-                f"raise lateness above {self.event.watermark + self.operator.lateness - end:g}s to wait for such events"
-            )
-            # Trying it again would not make it earlier.
-            failures.append(Failure(chunk.tokens[i], chunk.values[i], error, self.stage.name, chunk.attempt))
-        if self.late is not None:
-            self.late(Chunk([], (), failures))
-            return []
-        return failures
+        places, reached = list(late), self.event.watermark
+        reasons = (
+            f"an event of {iso(times[i])} came after its window, which ends at {iso(end)}, was closed: "
+            f"event time had reached {iso(reached)}; "
+            f"raise lateness above {reached + self.operator.lateness - end:g}s to wait for such events"
+            for i, end in late.items()
+        )
+        return self.late.take(
+            Chunk([chunk.values[i] for i in places], [chunk.tokens[i] for i in places], (), chunk.attempt), reasons
+        )
 
     def resume(self) -> None:
         self.give(self.event.watermark)

@@ -337,7 +337,10 @@ def test_after_a_stop_what_has_no_partner_is_with_its_source() -> None:
     [
         ({"within": 0}, r"join\(within=0\): values of one time alone would be pairs; give a duration longer than 0"),
         ({"how": "full"}, r"join\(how='full'\): write how='inner', how='left' or how='outer'"),
-        ({"late": "keep"}, r"join\(late='keep'\): leave it out to fail late values, or write late='drop'"),
+        ({"late": "keep"}, r"join\(late='keep'\): leave it out to fail late values, write late='drop', or give a sink"),
+        ({"late": map(str)}, r"join\(late=map\(str\)\): late values must end there; put a sink behind it"),
+        ({"time": None, "late": "drop"}, r"join: without time= nothing can be late; give time=, or leave out lateness"),
+        ({"time": None, "lateness": 3}, r"join: without time= nothing can be late; give time=, or leave out lateness"),
         ({"idle": 0}, r"join\(idle=0\): idle must be longer than 0, or None"),
         ({"on": "id"}, r"join\(on=...\): 'id' is not a function; give a function of one value, or a pair of them"),
         ({"on": (key, key, key)}, r"join\(on=...\): .* are 3 functions; give a function of one value, or a pair"),
@@ -362,3 +365,5 @@ def test_what_explain_says() -> None:
     text = Pipeline("p", joined(how="left", late="drop") | memory.into([])).explain()
     assert "sides(memory:left, memory:right)\n    left:\n      memory:left" in text
     assert "join(left, within 10)   [acknowledged when its pairs are safe and no more can come, late values dropped]" in text
+    text = Pipeline("p", joined(idle=None) | memory.into([])).explain()
+    assert "no more can come, a silent side is waited for while values of the other hold half of the credit]" in text

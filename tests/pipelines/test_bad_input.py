@@ -22,7 +22,7 @@ from warren import Pipeline, constant
 from warren.connectors import memory, sqlite
 from warren.connectors.sqlite.state import StateFile
 from warren.core.errors import GraphError, ShutdownError, StateError, StorageError
-from warren.core.graph import Operator
+from warren.core.graph import Operator, Source
 from warren.operators import (
     aggregate,
     batch,
@@ -40,6 +40,8 @@ from warren.operators import (
     filter,
     flat_map,
     for_each,
+    join,
+    join_table,
     last,
     map,
     retry,
@@ -253,6 +255,42 @@ def test_a_clock_that_goes_backwards_loses_nothing(name: str) -> None:
 
     asyncio.run(main())
     assert len(out) == 4
+
+
+# Joins
+
+SILENT = memory.queue("right") | filter(lambda value: False)
+JOINS: dict[str, Callable[[Handler], Source[Any]]] = {
+    "on": lambda f: join(memory.queue("left"), SILENT, on=(f, str), time=lambda value: 0.0, within=1, how="left"),
+    "time": lambda f: join(memory.queue("left"), SILENT, on=str, time=(f, float), within=1, how="left", lateness="1h"),
+    "on, by the clock": lambda f: join(memory.queue("left"), SILENT, on=(f, str), within=1, how="left"),
+    "on, with a table": lambda f: join_table(memory.queue("left"), SILENT, on=(f, str), how="left"),
+}
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("name", JOINS)
+@pytest.mark.parametrize("answer", ["raise", "coroutine", [2]])
+def test_a_function_of_a_join_that_fails_fails_its_message_alone(name: str, kept: bool, answer: Any) -> None:
+    def work(value: Any) -> Any:
+        if value != 2:
+            return value
+        return _coroutine() if answer == "coroutine" else always(value) if answer == "raise" else answer
+
+    pipeline = Pipeline("p", JOINS[name](work) | memory.into([]), state=memory.state() if kept else None)
+    trial = pipeline.test([1, 2, 3], at=[0, 1, 2])
+    gc.collect()
+    assert [letter.value for letter in trial.dead_letters["p.dead"]] == [2]
+    assert sorted(pair.left for pair in trial.values) == [1, 3]
+
+
+@pytest.mark.parametrize("name", JOINS)
+def test_an_async_function_of_a_join_is_refused(name: str) -> None:
+    async def work(value: Any) -> Any:
+        return value
+
+    with pytest.raises(GraphError, match="must not be async"):
+        JOINS[name](work)
 
 
 # The state file

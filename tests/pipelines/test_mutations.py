@@ -262,22 +262,22 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
         "        if True:\n",
     ),
     "a pair stands for the message of one side alone": (
-        "operators/join.py",
+        "operators/joining.py",
         "ledger.merge((parts,))",
         "ledger.merge((parts[:1],))",
     ),
     "what has no partner is settled when it is given": (
-        "operators/join.py",
+        "operators/joining.py",
         "        self.stage.settle(_tokens(done), FILTERED)\n",
         "        self.stage.settle(_tokens(gone), FILTERED)\n",
     ),
     "what had no partner at a stop is settled": (
-        "operators/join.py",
+        "operators/joining.py",
         "if not entry.matched), RELEASED)",
         "if not entry.matched), FILTERED)",
     ),
     "a message is settled with its first pair": (
-        "operators/join.py",
+        "operators/joining.py",
         "entry.token, part = ledger.split(entry.token, 2)",
         "part, entry.token = entry.token, ledger.split(entry.token, 2)[1]",
     ),

@@ -51,6 +51,12 @@ def test_the_types_of_both_sides_flow_on() -> None:
     assert_type(pairs | memory.into(list[Any]()), Flow)
 
 
+def test_late_values_may_have_a_sink_and_without_a_time_the_clock_tells() -> None:
+    late = join(orders, payments, on=ON, time=at, within=1, late=memory.queue("late"))
+    assert_type(late, Source[Pair[str, Order, Payment]])
+    assert_type(join(orders, payments, on=ON, within=1, how="left"), Source[Pair[str, Order, Payment | None]])
+
+
 def test_a_side_without_a_partner_is_none() -> None:
     assert_type(join(orders, payments, on=ON, time=at, within=1, how="left"), Source[Pair[str, Order, Payment | None]])
     assert_type(
