@@ -81,6 +81,9 @@ class Book:
     failed: set[Leaf] = field(default_factory=set)
     lettered: set[int] = field(default_factory=set)
     acknowledged: set[int] = field(default_factory=set)
+    once: bool = False
+    """Whether some step drops a value that had its effect when its message came before."""
+    paid: set[Leaf] = field(default_factory=set)
 
     def receive(self, origins: Iterable[int]) -> None:
         for origin in origins:
@@ -94,6 +97,8 @@ class Book:
         for item in items:
             for leaf in item.leaves:
                 self.owed[leaf[0]].discard(leaf)
+            if self.once:
+                self.paid.update(item.leaves)
 
     def fail(self, item: Item) -> None:
         self.failed.update(item.leaves)
@@ -102,7 +107,8 @@ class Book:
         self.failed.difference_update(item.leaves)
 
     def replace(self, item: Item, copies: Sequence[Item]) -> None:
-        self.pay([item])
+        for leaf in item.leaves:
+            self.owed[leaf[0]].discard(leaf)
         for copy in copies:
             for leaf in copy.leaves:
                 self.owed[leaf[0]].add(leaf)
@@ -112,7 +118,7 @@ class Book:
 
     def settle(self, origins: Iterable[int], *, parked: bool = False) -> None:
         for origin in origins:
-            unpaid = self.owed[origin]
+            unpaid = self.owed[origin] - self.paid
             if working := unpaid - self.failed:
                 raise Violation(f"{origin} was settled while {sorted(working)} had no effect yet")
             if unpaid and not parked and origin not in self.lettered:
@@ -445,6 +451,7 @@ class Story:
 
     def some_deduplicate(self, depth: int) -> Operator[Any, Any]:
         # Only what comes again has the key of another, so nothing may be dropped that had no effect.
+        self.book.once = True
         within, patience = self.draw.choice(["1s", "1h"]), self.draw.choice(["1s", "1m"])
         limit = self.draw.choice([1, None])
         if self.draw.random() < 0.3:
@@ -545,7 +552,12 @@ class Story:
 
         left, right = self.queues[0], self.queues[1] | self.some_async(0)
         on = self.handler(parity) if self.draw.random() < 0.3 else parity
-        return join(left, right, on=on, time=time, within=3, how="outer", lateness="1h", idle="2s") | map(whole)
+        timed = {"time": time, "lateness": "1h", "idle": "2s"}
+        if self.draw.random() < 0.3:
+            # What comes too late ends as one that has no partner would.
+            timed |= {"lateness": 0, "late": self.branch(1)}
+        options = {} if self.draw.random() < 0.3 else timed
+        return join(left, right, on=on, within=3, how="outer", **options) | map(whole)  # type: ignore[call-overload,no-any-return]
 
     # The run
 
