@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from warren.analytics.layout import Recording, Recordings
-from warren.analytics.quantiles import with_quantiles
+from warren.analytics.quantiles import collected, with_quantiles
 from warren.analytics.schema import STAGES, TRIPS
 from warren.core.errors import GraphError, StorageError
 from warren.core.receipt import Kind
@@ -62,14 +62,10 @@ class Flows:
         received to settled.
         """
         return (
-            with_quantiles(
-                self.trips.with_columns(_words("route", "outcome")),
-                ["pipeline", "route"],
-                _TIMES,
-                [pl.len().alias("messages"), *_ends(), *_SUMS],
-            )
+            with_quantiles(self.trips, ["pipeline", "route"], _TIMES, [pl.len().alias("messages"), *_ends(), *_SUMS])
+            .with_columns(_words("route"))
             .sort("pipeline", "route", nulls_last=True)
-            .collect(engine="streaming")
+            .pipe(collected)
         )
 
     def errors(self) -> pl.DataFrame:
@@ -84,7 +80,7 @@ class Flows:
                 pl.col("settled").max().alias("last"),
             )
             .sort("messages", "pipeline", "error", "fingerprint", "stage", descending=[True, *[False] * 4], nulls_last=True)
-            .collect()
+            .collect(engine="streaming")
         )
 
     def rate(self, every: str = "1m") -> pl.DataFrame:
@@ -106,11 +102,12 @@ class Flows:
 
         Raises `GraphError` where ``every`` is no length as Polars writes it.
         """
-        rows = _spans(self.trips.with_columns(_words("route", "outcome")), "settled", every, "traffic")
+        rows = _spans(self.trips, "settled", every, "traffic")
         return (
             with_quantiles(rows, ["pipeline", "route", "at"], _TIMES, [pl.len().alias("messages"), *_ends(), *_SUMS])
+            .with_columns(_words("route"))
             .sort("pipeline", "route", "at", nulls_last=True)
-            .collect(engine="streaming")
+            .pipe(collected)
         )
 
     def depth(self, every: str = "1m") -> pl.DataFrame:
@@ -189,7 +186,7 @@ class Flows:
         took = pl.col("end") - pl.col("start")
         return (
             with_quantiles(
-                self.stages.with_columns(_words("stage")),
+                self.stages,
                 ["pipeline", "stage"],
                 {"chunk": took},
                 [
@@ -200,8 +197,9 @@ class Flows:
                     pl.col("depth").max().alias("depth_max"),
                 ],
             )
+            .with_columns(_words("stage"))
             .sort("pipeline", "stage")
-            .collect(engine="streaming")
+            .pipe(collected)
         )
 
     def __repr__(self) -> str:

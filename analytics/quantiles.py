@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-__all__ = ["QUANTILES", "with_quantiles"]
+__all__ = ["QUANTILES", "collected", "with_quantiles"]
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 _DIGITS = 4
@@ -29,6 +29,11 @@ def with_quantiles(
     for name, length in lengths.items():
         found = found.join(_quantiles(rows, keys, name, length), on=list(keys), how="left", nulls_equal=True)
     return found
+
+
+def collected(frame: pl.LazyFrame) -> pl.DataFrame:
+    """What a frame with quantiles gives. Its parts read the rows one by one: shared, they would all be kept in memory."""
+    return frame.collect(engine="streaming", optimizations=pl.QueryOptFlags(comm_subplan_elim=False))
 
 
 def _quantiles(rows: pl.LazyFrame, keys: Sequence[str], name: str, length: pl.Expr) -> pl.LazyFrame:
