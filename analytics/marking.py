@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from copy import deepcopy
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -16,6 +16,7 @@ from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError, HandlerError, shorten
 from warren.core.expiry import Expiring
 from warren.core.graph import Operator, name_of
+from warren.core.receipt import Token
 from warren.core.stage import Handler, Stage
 from warren.operators.keys import answers, check_function
 
@@ -23,7 +24,11 @@ __all__ = ["Marked", "anomalies"]
 
 T = TypeVar("T")
 
-State: TypeAlias = tuple[Detector, Alarms]
+State: TypeAlias = tuple[Detector, Alarms, tuple[str, ...]]
+"""Of a key; with the ids of the messages that were alarms, and may come again."""
+
+_ALARMS = 64
+"""From so many ids on it is looked which of them are needed no more."""
 
 
 class Marked(msgspec.Struct, Generic[T], frozen=True):
@@ -54,8 +59,10 @@ def anomalies(
     Keeps the delivery guarantee: one result for each message, acknowledged with it. A message that the detector refuses
     fails with `ValidationError` and teaches nothing. Without ``Pipeline(state=...)`` what is learned is forgotten when the
     pipeline is started again, and a message that is delivered again is learned again. With it learning goes on where it was;
-    a message that was learned before is scored once more, and makes no alarm. There is one detector for each key that ever
-    came; with ``ttl`` that of a key without messages for that long by the pipeline's clock is forgotten.
+    a message that was learned before is scored once more, and is an alarm if it was one, so that no alarm is lost. A
+    checkpoint writes the detector of each key that has changed as a whole: 45 kB for a full `Novelty`. There is one detector
+    for each key that ever came; with ``ttl`` that of a key without messages for that long by the pipeline's clock is
+    forgotten.
 
     Raises `GraphError` where ``detector`` is none, a function is ``async`` or none, or ``ttl`` is not above zero.
 
@@ -115,6 +122,9 @@ class _Anomalies(Operator[Any, Any]):
         states: Any = expiring if expiring is not None else {} if table is None else table
         read = self.reader(stage)
 
+        def ids(tokens: Sequence[Token]) -> Sequence[str]:
+            return () if table is None or not tokens else table.ids(tokens)
+
         def watch(chunk: Chunk, learn: bool) -> Chunk:
             rows, rest, failures = answers(stage, read, chunk)
             groups: dict[Hashable, list[int]] = {}
@@ -125,13 +135,20 @@ class _Anomalies(Operator[Any, Any]):
             marked: list[Any] = [None] * len(rows)
             changes: dict[Hashable, State] = {}
             for key, places in groups.items():
-                detector, alarms = states.get(key, None) or deepcopy((self.detector, self.alarms))
+                detector, alarms, told = states.get(key, None) or (*deepcopy((self.detector, self.alarms)), ())
                 follow = detector.watch_many if learn and self.learn else detector.score_many
                 scores = follow([rows[i][1] for i in places], [rows[i][2] for i in places]).tolist()
-                for i, score in zip(places, scores, strict=True):
-                    marked[i] = Marked(rest.values[i], score, learn and alarms.step(score))
                 if learn:
-                    changes[key] = detector, alarms
+                    found = list(map(alarms.step, scores))
+                else:
+                    found = [id in told for id in ids([rest.tokens[i] for i in places])]
+                for i, score, alarm in zip(places, scores, found, strict=True):
+                    marked[i] = Marked(rest.values[i], score, alarm)
+                if learn:
+                    fresh = ids([rest.tokens[i] for i, alarm in zip(places, found, strict=True) if alarm])
+                    if fresh and len(told) >= _ALARMS:
+                        told = tuple(filter(table.knows, told))
+                    changes[key] = detector, alarms, (*told, *filter(None, fresh))
             states.update(changes)
             return Chunk(marked, rest.tokens, failures, chunk.attempt)
 
@@ -142,7 +159,7 @@ class _Anomalies(Operator[Any, Any]):
             table.count(out.tokens)
             if old is None:
                 return out
-            # What they taught is known already, so they can be no news again.
+            # What they taught is known already, so they are no news again; but an alarm may not have got through.
             again = watch(old, False)
             failures = [*again.failures, *out.failures]
             return Chunk([*again.values, *out.values], [*again.tokens, *out.tokens], failures, chunk.attempt)

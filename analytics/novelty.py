@@ -65,6 +65,8 @@ class Novelty(Detector):
         self._values: deque[float] = deque(maxlen=self.window)
         self._moves: deque[float] = deque(maxlen=self.window)
         self._past: deque[tuple[float, float, float, int]] = deque()
+        # The values before those, whose level and unrest are theirs too.
+        self._before: deque[float] = deque(maxlen=self.window + 1)
         # Of each feature all values in order, then those of each part of the day.
         self._seen: list[list[list[float]]] = [[[] for _ in range(1 + 24 // _SPAN)] for _ in range(3)]
         # Of each view the sum of distances and how many that were; both fade.
@@ -138,12 +140,16 @@ class Novelty(Detector):
             if distance is not None:
                 sums[i] = sums[i] * _FORGET + distance
                 counts[i] = counts[i] * _FORGET + 1
-        if self._values:
-            self._moves.append(abs(plain - self._values[-1]))
-        self._values.append(plain)
+        self._follow(plain)
         self._remember(features, part)
         self._learned(struct.pack("<db", plain, part))
         return score
+
+    def _follow(self, value: float) -> None:
+        """Take a value into the level and the unrest of the next ones."""
+        if self._values:
+            self._moves.append(abs(value - self._values[-1]))
+        self._values.append(value)
 
     def _remember(self, features: tuple[float, float, float], part: int) -> None:
         past = self._past
@@ -154,6 +160,7 @@ class Novelty(Detector):
                 insort(seen[part], value)
         if len(past) > self.memory:
             *oldest, part = past.popleft()
+            self._before.append(oldest[0])
             for seen, value in zip(self._seen, oldest, strict=True):
                 known = seen[0]
                 del known[bisect_left(known, value)]
@@ -162,24 +169,32 @@ class Novelty(Detector):
                     del known[bisect_left(known, value)]
 
     def state(self) -> dict[str, Any]:
+        # The features follow from the values, so these alone are kept; the first ones for what follows from them.
+        values = [*self._before, *(value for value, _, _, _ in self._past)]
         return {
-            "values": list(self._values),
-            "moves": list(self._moves),
-            "past": np.array(self._past, "<f8").tobytes(),
+            "values": np.array(values, "<f8").tobytes(),
+            "parts": np.array([part for _, _, _, part in self._past], "i1").tobytes(),
             "sums": self._sums.copy(),
             "counts": self._counts.copy(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self._clear()
-        self._values.extend(state["values"])
-        self._moves.extend(state["moves"])
-        for *features, part in np.frombuffer(state["past"], "<f8").reshape(-1, 4).tolist():
-            self._past.append((*features, int(part)))
-            for seen, value in zip(self._seen, features, strict=True):
-                seen[0].append(value)
+        values = np.frombuffer(state["values"], "<f8").tolist()
+        parts = np.frombuffer(state["parts"], "i1").tolist()
+        first = len(values) - len(parts)
+        for i, value in enumerate(values):
+            features = self._features(value)
+            self._follow(value)
+            if i < first:
+                self._before.append(value)
+                continue
+            part = parts[i - first]
+            self._past.append((*features, part))
+            for seen, feature in zip(self._seen, features, strict=True):
+                seen[0].append(feature)
                 if part:
-                    seen[int(part)].append(value)
+                    seen[part].append(feature)
         for seen in self._seen:
             for known in seen:
                 known.sort()

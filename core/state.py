@@ -184,6 +184,10 @@ class Table(dict[Hashable, Any]):
         self.count(known.tokens)
         return known, fresh
 
+    def knows(self, id: str) -> bool:
+        """Whether a message of that id has had its effect, and may come again."""
+        return id in self._counted.ids
+
     def count(self, tokens: Sequence[Token]) -> Sequence[str]:
         """Say that these messages have had their effect; returns their ids, empty where one has none."""
         if not tokens:

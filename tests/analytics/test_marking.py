@@ -8,11 +8,15 @@ import pytest
 
 from tests.operators.fake import Bench
 from tests.operators.kept import KeptBench, Rows
-from warren import Pipeline
+from warren import Pipeline, constant
 from warren.analytics import Alarms, Deviation, Marked, Novelty, Outliers, anomalies
 from warren.connectors import memory, sqlite
+from warren.core.chunk import Chunk
 from warren.core.errors import GraphError, HandlerError, ValidationError
-from warren.operators import dead_letter, map, route
+from warren.core.frozen import thaw
+from warren.core.message import Batch
+from warren.operators import dead_letter, map, retry, route
+from warren.testing import fail
 
 USUAL = [20.0 + i % 7 for i in range(200)]
 
@@ -122,6 +126,40 @@ def test_with_state_a_restart_goes_on_where_it_was() -> None:
     whole = Bench(step).push(*USUAL, 90.0)
     assert [*first.values, *second.values] == whole.values
     assert alarms(second) == [90.0]
+
+
+def test_an_alarm_that_may_not_have_got_through_is_one_again() -> None:
+    rows: Rows = {}
+    counted: list[list[str]] = []
+    step = anomalies(Deviation(), alarms=Alarms(6.0, quiet=50))
+    first = KeptBench(step, rows, counted).push(*USUAL, 90.0, 91.0).checkpoint()
+    assert alarms(first) == [90.0]
+    # Killed before anything was settled: all of it comes once more, under the ids it had.
+    second = KeptBench(step, rows, counted).push(*USUAL, 90.0, 91.0, attempt=2)
+    assert alarms(second) == [90.0]
+    third = KeptBench(step, rows, counted).push(92.0, *USUAL[:60], 93.0)
+    assert alarms(third) == [93.0]
+
+
+def test_ids_of_alarms_go_when_their_messages_cannot_come_again() -> None:
+    step = anomalies(Deviation(), alarms=Alarms(6.0, quiet=0, rise=0))
+    bench = KeptBench(step, rows := {})
+    for turn in range(12):
+        values = [*USUAL[:10], *(90.0 + i for i in range(10)), *USUAL[:40]]
+        delivery = bench.run.ledger.accept("test", Batch(values, [f"{turn}.{i}" for i in range(60)]), 0.0)
+        bench.hand(Chunk(values, delivery.tokens))
+        bench.deliver().checkpoint()
+    assert len(alarms(bench)) > 80
+    (state,) = rows.values()
+    assert len(thaw(state)[2]) < 80
+
+
+def test_an_alarm_that_was_parked_is_one_when_it_comes_again() -> None:
+    steps = map(fail(every=201)(lambda marked: marked)) | retry(constant("2h"))
+    flow = memory.items([]) | anomalies(Deviation()) | steps | memory.into([])
+    trial = Pipeline("watch", flow, state=memory.state()).test([*USUAL, 90.0, *USUAL[:100]])
+    assert trial.outcomes == {"delivered": 301, "parked": 1}
+    assert [marked.value for marked in trial.values if marked.alarm] == [90.0]
 
 
 def test_ttl_forgets_a_key() -> None:

@@ -105,3 +105,13 @@ def test_it_finds_the_nearest(rows: list[tuple[float, Any]], memory: int) -> Non
 def test_what_cannot_work_is_refused(settings: dict[str, Any], says: str) -> None:
     with pytest.raises(GraphError, match=says):
         Novelty(**settings)
+
+
+@pytest.mark.parametrize("count", [0, 1, 49, 50, 51, 60, 66, 67, 68, 300])
+def test_its_state_is_its_values_and_goes_on_the_same(count: int) -> None:
+    values, at = daily(2), times(2 * DAY)
+    made, again = Novelty(memory=50), Novelty(memory=50)
+    made.learn_many(values[:count], at[:count])
+    again.__setstate__(made.__getstate__())
+    assert again.watch_many(values[count:], at[count:]).tolist() == made.watch_many(values[count:], at[count:]).tolist()
+    assert len(made.state()["values"]) <= 8 * (50 + 17)
