@@ -146,7 +146,7 @@ class _Anomalies(Operator[Any, Any]):
                     marked[i] = Marked(rest.values[i], score, alarm)
                 if learn:
                     fresh = ids([rest.tokens[i] for i, alarm in zip(places, found, strict=True) if alarm])
-                    if fresh and len(told) >= _ALARMS:
+                    if table is not None and fresh and len(told) >= _ALARMS:
                         told = tuple(filter(table.knows, told))
                     changes[key] = detector, alarms, (*told, *filter(None, fresh))
             states.update(changes)
