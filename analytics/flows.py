@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 
+from warren.analytics.display import as_html
 from warren.analytics.layout import Recording, Recordings
 from warren.analytics.quantiles import collected, with_quantiles
 from warren.analytics.schema import STAGES, TRIPS
@@ -207,7 +208,7 @@ class Flows:
         return f"Flows({os.fspath(self.folder)!r})"
 
     def _repr_html_(self) -> str:
-        return f"<p><code>{self!r}</code></p>{self.summary()._repr_html_()}"
+        return as_html(self.folder, self._trips.files(), self.summary)
 
 
 def _ends() -> list[pl.Expr]:

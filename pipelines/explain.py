@@ -1,11 +1,12 @@
-"""Drawings of a pipeline: as text, and as Mermaid."""
+"""A pipeline as text, and as Mermaid."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from warren.core.graph import Ended, Inlet, Operator, Sink, Source, Step, Stream
+from warren.core.graph import Inlet, Operator, Sink, Source, Step
+from warren.pipelines.drawing import linear, remark, svg
 from warren.pipelines.plan import credit_reason
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ __all__ = ["Explanation"]
 
 
 class Explanation(str):
-    """The text of ``explain()``. ``mermaid`` is the same as a Mermaid flowchart; a notebook shows that one.
+    """The text of ``explain()``. ``svg`` is the same as a picture, which a notebook shows; ``mermaid`` as a flowchart.
 
     >>> from warren import Pipeline
     >>> from warren.connectors import memory
@@ -26,37 +27,47 @@ class Explanation(str):
     """
 
     mermaid: str
+    svg: str
 
     def __new__(cls, pipeline: Pipeline) -> Explanation:
         """Draw a pipeline."""
         drawing = super().__new__(cls, "\n".join(_text(pipeline)))
         drawing.mermaid = "\n".join(_Mermaid(pipeline).lines)
+        drawing.svg = svg(pipeline, f"at least once; {_limits(pipeline)}")
         return drawing
 
-    def _repr_markdown_(self) -> str:
-        return f"```mermaid\n{self.mermaid}\n```"
+    def _repr_html_(self) -> str:
+        return f'<div style="overflow-x: auto">{self.svg}</div>'
+
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        # A console shows the lines, not a quoted string.
+        return {"text/plain": str(self), "text/html": self._repr_html_()}
 
 
-def _text(pipeline: Pipeline) -> Iterator[str]:
+def _limits(pipeline: Pipeline) -> str:
     derived = (
         f"derived: {credit_reason(pipeline.flow, keeps=pipeline.state is not None)}"
         if pipeline.credit_is_derived
         else "as given"
     )
+    return f"credit {pipeline.credit:,} ({derived}), shutdown within {pipeline.shutdown:g} s"
+
+
+def _text(pipeline: Pipeline) -> Iterator[str]:
     yield f"pipeline {pipeline.name}: at least once"
-    yield f"  credit {pipeline.credit:,} ({derived}), shutdown within {pipeline.shutdown:g} s"
+    yield f"  {_limits(pipeline)}"
     yield from _tree(pipeline.flow, pipeline.credit, "  ")
     yield f"  failures left over -> dead letters {pipeline.dead_letters}"
 
 
 def _tree(step: Step, credit: int, indent: str, *, ends: bool = True) -> Iterator[str]:
-    parts = _linear(step)
+    parts = linear(step)
     for i, part in enumerate(parts):
         if not part.name:
             continue
         # A queue can be a source and a sink; what it is here, its place says; its note is of reading.
         sink = ends and isinstance(part, Sink) and i == len(parts) - 1
-        note = "" if sink and isinstance(part, Inlet) else _note(part, credit)
+        note = "" if sink and isinstance(part, Inlet) else remark(part, credit)
         yield f"{indent}{'-> ' if sink else ''}{part.name}{'   [' + note + ']' if note else ''}"
         if isinstance(part, Operator | Source):
             for label, branch in part.branches():
@@ -64,20 +75,9 @@ def _tree(step: Step, credit: int, indent: str, *, ends: bool = True) -> Iterato
                 yield from _tree(branch, credit, indent + "    ", ends=isinstance(part, Operator))
 
 
-def _note(step: Step, credit: int) -> str:
-    if not isinstance(step, Inlet):
-        return step.guarantee
-    shown = f"{getattr(step.type, '__name__', step.type)}" if step.type is not None else ""
-    return ", ".join(filter(None, (shown, step.note(credit), step.guarantee)))
-
-
-def _linear(step: Step) -> tuple[Step, ...]:
-    """The steps that follow each other in this one."""
-    if isinstance(step, Operator):
-        return step.steps
-    if isinstance(step, Stream | Ended) or not isinstance(step, Source | Sink):
-        return tuple(inner for _, inner in step.branches())
-    return (step,)
+def _quoted(text: str) -> str:
+    """A text between quotes; what reads it may take it as HTML."""
+    return " ".join(text.replace("&", "#amp;").replace("<", "#lt;").replace(">", "#gt;").replace('"', "#quot;").split())
 
 
 class _Mermaid:
@@ -92,13 +92,13 @@ class _Mermaid:
     def node(self, text: str, left: str, right: str) -> str:
         self.count += 1
         name = f"n{self.count}"
-        self.lines.append(f'  {name}{left}"{text.replace(chr(34), "#quot;")}"{right}')
+        self.lines.append(f'  {name}{left}"{_quoted(text)}"{right}')
         return name
 
     def chain(self, step: Step, before: list[tuple[str, str]]) -> list[str]:
         """Draw steps after each other; give the last node."""
         current = before
-        for part in _linear(step):
+        for part in linear(step):
             if not part.name:
                 continue
             if isinstance(part, Source) and (inner := list(part.branches())):
@@ -109,7 +109,8 @@ class _Mermaid:
             shape = ("[(", ")]") if isinstance(part, Source | Sink) else ("[", "]")
             node = self.node(part.name, *shape)
             for origin, label in current:
-                self.lines.append(f"  {origin} -->{f'|{label}|' if label else ''} {node}")
+                told = f'|"{_quoted(label)}"|' if label else ""
+                self.lines.append(f"  {origin} -->{told} {node}")
             current = [(node, "")]
             if isinstance(part, Operator):
                 open_ends: list[tuple[str, str]] = []

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from html import escape
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -51,7 +52,11 @@ class Forecast:
         return float(np.average(rows["covered"].to_numpy(), weights=rows["count"].to_numpy()))
 
     def _repr_html_(self) -> str:
-        return self.table._repr_html_()
+        counted = self.coverage.filter(pl.col("count") > 0)
+        past = ", ".join(f"{_name(level)} {self.covered(level):.0%}" for level in counted["nominal"].unique().sort())
+        left = f"; {len(self.skipped)} series left out" if len(self.skipped) else ""
+        told = f"<p>{escape(self.method)}; past values that were not above: {past or 'none are known'}{left}</p>"
+        return f"<div>{told}{self.table._repr_html_()}</div>"
 
 
 @dataclass(frozen=True)

@@ -124,8 +124,9 @@ def test_stage_times(flows: Flows) -> None:
     assert (row["chunk_p99_ms"], row["credit_max"], row["depth_max"]) == (500.0, 10, 7)
 
 
-def test_a_notebook_shows_the_summary(flows: Flows) -> None:
-    assert "orders.dead" in flows._repr_html_()
+def test_a_notebook_shows_what_there_is_and_the_summary(flows: Flows) -> None:
+    shown = flows._repr_html_()
+    assert "orders.dead" in shown and "<th>latency_p99_ms</th>" in shown
     assert repr(flows).startswith("Flows(")
 
 

@@ -43,6 +43,14 @@ def test_quantiles_hold_what_they_say_and_tell_what_they_held() -> None:
         told.covered(0.99)
 
 
+def test_a_notebook_shows_how_it_did_on_the_past() -> None:
+    frame = hourly(5, 2)
+    told = forecast(frame, 12, method="profile")
+    assert f"profile; past values that were not above: p50 {told.covered(0.5):.0%}, p95 " in told._repr_html_()
+    ended = frame.filter((pl.col("queue") != frame["queue"][0]) | (pl.col("at") < START + timedelta(weeks=3)))
+    assert "; 1 series left out</p>" in forecast(ended, 12, method="profile")._repr_html_()
+
+
 def test_the_same_rows_give_the_same_forecast() -> None:
     frame = hourly(5, 2)
     assert forecast(frame, 12, method="boosted").table.equals(forecast(frame, 12, method="boosted").table)

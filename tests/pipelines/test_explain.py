@@ -56,13 +56,22 @@ def test_the_drawing_is_a_flowchart_with_labelled_edges() -> None:
     assert lines[0] == "flowchart LR"
     assert "#quot;long#quot;" in drawing
     assert sum("-->" in line for line in lines) == 10
-    assert "|default|" in drawing
+    assert '|"default"|' in drawing
     assert ". failures .->" in drawing
 
 
-def test_a_notebook_shows_the_drawing() -> None:
+def test_a_hostile_name_stays_a_name_in_the_flowchart() -> None:
+    hostile = 'a"|b\n<b>&'
+    drawing = Pipeline(hostile, memory.queue("a") | route(str, {hostile: memory.queue("b")})).explain().mermaid
+    assert drawing.count('|"a#quot;|b #lt;b#gt;#amp;"|') == 1
+    assert len(drawing.splitlines()) == 8
+
+
+def test_a_notebook_shows_the_picture_and_a_console_the_lines() -> None:
     pipeline = Pipeline("shapes", FLOW)
-    assert pipeline._repr_markdown_() == f"```mermaid\n{pipeline.explain().mermaid}\n```"
+    told = pipeline.explain()
+    assert told._repr_mimebundle_() == {"text/plain": told, "text/html": pipeline._repr_html_()}
+    assert told.svg in pipeline._repr_html_()
     assert "credit 8,192 (derived: the usual), shutdown" in pipeline.explain()
 
 
