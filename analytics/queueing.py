@@ -300,7 +300,8 @@ def depths(
             share = float(np.interp(came, within + step * most * shares, shares))
             inside = max(0.0, came - step * most * share)
         depth = max(float(np.interp(share, shares, waiting)), inside - int(count)) if share else 0.0
-        told[:, each] = depth, depth / (most * share) if share else 0.0, share
+        # What is left of a busy time fades, and is nothing at last.
+        told[:, each] = depth, depth / (most * share) if share > 1e-100 else 0.0, share
     return Depths(*told)
 
 

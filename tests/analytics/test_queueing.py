@@ -141,6 +141,12 @@ def test_numbers_that_make_no_queue_are_refused(numbers: tuple) -> None:
         Queue(1, 1, 2).wait(1.0)
 
 
+def test_a_long_lull_ends_what_was_busy() -> None:
+    told = depths([0.02] * 4 + [0.0] * 500 + [0.02], every=900, service=120.0, servers=3)
+    assert told.depth[503] == told.wait[503] == told.utilisation[503] == 0
+    assert told.depth[504] > 0
+
+
 def test_depths_are_those_of_the_steady_state_where_there_is_one() -> None:
     told = depths([8.0] * 5, every=3600, service=1.0, servers=10)
     assert told.depth[-1] == pytest.approx(Queue(8.0, 1.0, 10).mean_depth, rel=0.01)
