@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak chaos wheel clean
+.PHONY: help demo test check bench soak chaos notebooks wheel clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -53,6 +53,9 @@ soak: $(VENV)/.bench  ## Run ten million messages through keyed windows; is the 
 chaos: $(VENV)/.dev  ## Kill, cut, stall and fill everything, often; prints what became of every message
 	$(BIN)/python -m tests.chaos.schedules
 	$(BIN)/python -m tests.chaos.run
+
+notebooks: $(VENV)/.dev  ## Run the notebooks and keep what they show
+	$(BIN)/python -m tests.apps.notebooks
 
 wheel: $(VENV)/.dev  ## Build the sdist, and the wheel from it, into dist/
 	$(BIN)/python -m build --outdir dist .

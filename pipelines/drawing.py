@@ -73,10 +73,11 @@ def svg(pipeline: Pipeline, told: str) -> str:
         f"{_arrow(middle, height, middle, below, dashed=True)}{_text(middle + 6, height + 21, 'failures left over', _FAINT)}"
         f"{_at(dead.drawn, middle - dead.width / 2, below)}"
     )
-    # Text and lines have the colour of the page's text, whatever its theme.
+    total = below + dead.height + 1
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width:g}" height="{below + dead.height + 1:g}" '
-        f'fill="currentColor" font-family="system-ui, sans-serif" font-size="11" style="max-width: none">{drawn}</svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="warren-graph" role="img" width="{width:g}" height="{total:g}" '
+        f'color="#1f2328" fill="currentColor" font-family="system-ui, sans-serif" font-size="11">'
+        f'{_DARK}<rect class="warren-paper" x="0" y="0" width="{width:g}" height="{total:g}" fill="#fff"/>{drawn}</svg>'
     )
 
 
@@ -166,6 +167,8 @@ def _box(name: str, said: str, *, rounded: bool, dashed: bool = False) -> _Block
     return _Block(f"<g><title>{escape(name)}</title>{drawn}</g>", width, height, (width / 2,), (width / 2,))
 
 
+# A page's theme does not reach into a picture, so it has a paper of its own.
+_DARK = "<style>@media (prefers-color-scheme: dark) {.warren-graph {color: #d1d7e0} .warren-paper {fill: #0d1117}}</style>"
 _FAINT = 'fill-opacity="0.75"'
 _CENTRED = f'text-anchor="middle" {_FAINT}'
 _CODE = 'text-anchor="middle" font-family="ui-monospace, monospace" font-size="12"'

@@ -36,12 +36,9 @@ class Explanation(str):
         drawing.svg = svg(pipeline, f"at least once; {_limits(pipeline)}")
         return drawing
 
-    def _repr_html_(self) -> str:
-        return f'<div style="overflow-x: auto">{self.svg}</div>'
-
     def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
-        # A console shows the lines, not a quoted string.
-        return {"text/plain": str(self), "text/html": self._repr_html_()}
+        # Not as HTML: pages that show what others have run take pictures out of it. A console shows lines.
+        return {"text/plain": str(self), "image/svg+xml": self.svg}
 
 
 def _limits(pipeline: Pipeline) -> str:

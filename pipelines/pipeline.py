@@ -123,8 +123,8 @@ class Pipeline:
         """The topology, the credit and the guarantee on each step, as text; a notebook shows it as a drawing."""
         return Explanation(self)
 
-    def _repr_html_(self) -> str:
-        return self.explain()._repr_html_()
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        return {"text/plain": repr(self), "image/svg+xml": self.explain().svg}
 
     def test(
         self, values: Iterable[Any], *, at: Iterable[Duration] | None = None, start: float = 0.0, faults: Ends | None = None

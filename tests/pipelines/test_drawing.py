@@ -111,5 +111,7 @@ def test_a_hostile_name_is_text(name: str) -> None:
 
     hostile.__name__ = name
     picture = drawn(memory.queue(name) | map(hostile) | route(hostile, {name: memory.queue(name)}), name)
-    assert {element.tag.removeprefix(SVG) for element in picture.iter()} <= {"svg", "g", "title", "text", "rect", "path"}
+    assert {element.tag.removeprefix(SVG) for element in picture.iter()} <= {
+        *("svg", "style", "g", "title", "text", "rect", "path")
+    }
     assert all(not key.startswith("on") for element in picture.iter() for key in element.attrib)
