@@ -103,62 +103,105 @@ class Aligned:
     def add(
         self, times: list[float], keys: Sequence[Hashable], values: list[Any], tokens: Sequence[Token], closed: float
     ) -> dict[int, float]:
-        size, every = self.size, self.every
-        lasts = [time // every for time in times]
-        if size == every:
-            firsts = lasts
-        else:
-            firsts = [(time - size) // every + 1 for time in times]
         late: dict[int, float] = {}
-        if self.end(min(lasts)) <= closed:
-            late = {i: self.end(last) for i, last in enumerate(lasts) if self.end(last) <= closed}
-        groups: defaultdict[tuple[float, float, Hashable], list[int]] = defaultdict(list)
-        for i, place in enumerate(zip(firsts, lasts, keys, strict=True)):
-            groups[place].append(i)
-        for (first, last, key), positions in groups.items():
-            if positions[0] in late:
+        for first, last, groups in self.groups(times, keys):
+            end = self.end(last)
+            if end <= closed:
+                late.update((i, end) for positions in groups for i in positions)
                 continue
             while self.end(first) <= closed:
                 first += 1
-            numbers = (last,) if first == last else [first + i for i in range(int(last - first) + 1)]
-            states: list[list[Any]] | None = None
+            if first < last:
+                self.add_to_many([first + i for i in range(int(last - first) + 1)], groups, keys, values, tokens)
+                continue
+            windows, figures = self.open.get(end), self.figures
+            for positions in groups:
+                key = keys[positions[0]]
+                span = None if windows is None else windows.get(key)
+                states = None
+                if figures is not None:
+                    (states,), positions = figures.add(([] if span is None else span.values,), positions)
+                    if not positions:
+                        continue
+                if span is None:
+                    span = self.start(last, key)
+                    windows = self.open[end]
+                if len(positions) == len(values):
+                    span.put(values, tokens, states)
+                else:
+                    mine = [values[i] for i in positions] if states is None else values
+                    span.put(mine, [tokens[i] for i in positions], states)
+                if self.touched is not None:
+                    self.touched[span.id] = span
+        return dict(sorted(late.items()))
+
+    def add_to_many(
+        self,
+        numbers: list[float],
+        groups: Iterable[list[int]],
+        keys: Sequence[Hashable],
+        values: list[Any],
+        tokens: Sequence[Token],
+    ) -> None:
+        """Add values to several windows, which share their tokens."""
+        for positions in groups:
+            key = keys[positions[0]]
+            spans = [self.open.get(self.end(number), {}).get(key) for number in numbers]
+            states: Sequence[list[Any] | None] = [None] * len(spans)
             if self.figures is not None:
-                held = [self.held(last, key)] if first == last else [self.held(number, key) for number in numbers]
-                states, positions = self.figures.add(held, positions)
+                states, positions = self.figures.add([[] if span is None else span.values for span in spans], positions)
                 if not positions:
                     continue
             whole = len(positions) == len(values)
-            mine = values if whole or states is not None else [values[i] for i in positions]
-            segment = tokens if whole else [tokens[i] for i in positions]
-            if first == last:
-                self.put(last, key, mine, segment, None if states is None else states[0])
-                continue
-            parts = self.ledger.split(self.ledger.merge([segment]), len(numbers))
-            for i, (number, part) in enumerate(zip(numbers, parts, strict=True)):
-                self.put(number, key, mine, (part,), None if states is None else states[i])
-        return late
+            mine = values if whole else [values[i] for i in positions]
+            merged = self.ledger.merge([tokens if whole else [tokens[i] for i in positions]])
+            parts = self.ledger.split(merged, len(spans))
+            for number, span, part, state in zip(numbers, spans, parts, states, strict=True):
+                span = span or self.start(number, key)
+                span.put(mine, (part,), state)
+                if self.touched is not None:
+                    self.touched[span.id] = span
 
-    def held(self, number: float, key: Hashable) -> list[Any]:
-        """What the window that starts there has."""
-        windows = self.open.get(self.end(number))
-        span = None if windows is None else windows.get(key)
-        return [] if span is None else span.values
+    def groups(self, times: list[float], keys: Sequence[Hashable]) -> Iterable[tuple[float, float, Iterable[list[int]]]]:
+        """The first and the last of the windows that values are in, and the positions of these for each key."""
+        low, high = self.place(min(times)), self.place(max(times))
+        if low == high:
+            positions: defaultdict[Hashable, list[int]] = defaultdict(list)
+            for i, key in enumerate(keys):
+                positions[key].append(i)
+            return [(*low, positions.values())]
+        lasts = [time // self.every for time in times]
+        if self.size == self.every:
+            apart: defaultdict[float, defaultdict[Hashable, list[int]]] = defaultdict(lambda: defaultdict(list))
+            for i, (last, key) in enumerate(zip(lasts, keys, strict=True)):
+                apart[last][key].append(i)
+            return [(last, last, groups.values()) for last, groups in apart.items()]
+        # What comes for other windows ends a group, so that values stay in order in those that two groups share.
+        runs: list[tuple[float, float, list[list[int]]]] = []
+        newest: dict[Hashable, tuple[float, float, list[list[int]]]] = {}
+        for i, (time, last, key) in enumerate(zip(times, lasts, keys, strict=True)):
+            first = (time - self.size) // self.every + 1
+            run = newest.get(key)
+            if run is None or run[:2] != (first, last):
+                run = newest[key] = (first, last, [[]])
+                runs.append(run)
+            run[2][0].append(i)
+        return runs
 
-    def put(
-        self, number: float, key: Hashable, values: list[Any], segment: Sequence[Token], states: list[Any] | None
-    ) -> None:
+    def place(self, time: float) -> tuple[float, float]:
+        """The first and the last of the windows that a time is in."""
+        last = time // self.every
+        return (last if self.size == self.every else (time - self.size) // self.every + 1), last
+
+    def start(self, number: float, key: Hashable) -> Span:
+        """Open a window."""
         end = self.end(number)
-        windows = self.open.get(end)
-        if windows is None:
-            windows = self.open[end] = {}
+        if end not in self.open:
+            self.open[end] = {}
             self.next_end = min(self.next_end, end)
-        span = windows.get(key)
-        if span is None:
-            self.opened += 1
-            span = windows[key] = Span(key, number * self.every, end, self.opened)
-        span.put(values, segment, states)
-        if self.touched is not None:
-            self.touched[span.id] = span
+        self.opened += 1
+        span = self.open[end][key] = Span(key, number * self.every, end, self.opened)
+        return span
 
     def close(self, until: float) -> list[Span]:
         ends = sorted(end for end in self.open if end <= until)

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from warren.core.message import Batch
 from warren.core.receipt import DELIVERED, Ledger
+from warren.operators.aggregations import custom
+from warren.operators.figures import Accumulator, Figures
 from warren.operators.kinds import Kind, counted, hopping, session, tumbling
 from warren.operators.spans import Sessions
 
@@ -66,6 +68,38 @@ def test_windows_by_count_equal_the_plain_computation(size: int, every: int, key
         assert (span.start, span.end) == (span.values[0], span.values[-1])
         ledger.settle([ledger.merge(span.segments)], DELIVERED)
     assert sorted(told) == sorted(set(told)) and len(told) == len(keys)
+
+
+@given(
+    st.sampled_from([tumbling(4), hopping(4, 2), hopping(5, 2), hopping(6, 1)]),
+    st.lists(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 12)), min_size=1, max_size=8), max_size=4),
+    st.booleans(),
+)
+def test_values_of_a_window_are_in_order_of_arrival(kind: Kind, chunks: list[list[tuple[str, int]]], figures: bool) -> None:
+    told: list[int] = []
+    ledger = Ledger(lambda delivery, tokens, outcome: told.extend(tokens))
+    adding = Accumulator(Figures({"all": custom((), lambda before, value: (*before, value))})) if figures else None
+    windows = kind.open(ledger, adding)
+    model: dict[tuple[float, str], list[tuple[str, int]]] = {}
+    for come in chunks:
+        tokens = ledger.accept("here", Batch(bodies=come, handles=come), 0.0).tokens
+        if adding is not None:
+            adding.take(come, [])
+        windows.add([float(time) for _, time in come], [key for key, _ in come], come, tokens, -inf)
+        for key, time in come:
+            assert kind.every is not None
+            start = time // kind.every * kind.every
+            while start > time - kind.size:
+                model.setdefault((start, key), []).append((key, time))
+                start -= kind.every
+    found = windows.close(inf)
+    inside = [list(span.values[0]) if figures else span.values for span in found]
+    # In order of their ends, and then of their first values.
+    first_come = sorted(model, key=lambda window: window[0])
+    assert [(span.start, span.key) for span in found] == first_come
+    assert inside == [model[window] for window in first_come]
+    ledger.settle([ledger.merge(span.segments) for span in found], DELIVERED)
+    assert len(told) == len(set(told)) == sum(map(len, chunks))
 
 
 moments = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 60)), max_size=6)
