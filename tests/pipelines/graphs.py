@@ -84,6 +84,11 @@ class Book:
     once: bool = False
     """Whether some step drops a value that had its effect when its message came before."""
     paid: set[Leaf] = field(default_factory=set)
+    made: dict[Leaf, set[Leaf]] = field(default_factory=dict)
+
+    def had(self, leaf: Leaf) -> bool:
+        """Whether a leaf, or all that was made of it, had its effect at some time."""
+        return self.once and (leaf in self.paid or (leaf in self.made and all(self.had(each) for each in self.made[leaf])))
 
     def receive(self, origins: Iterable[int]) -> None:
         for origin in origins:
@@ -97,8 +102,7 @@ class Book:
         for item in items:
             for leaf in item.leaves:
                 self.owed[leaf[0]].discard(leaf)
-            if self.once:
-                self.paid.update(item.leaves)
+            self.paid.update(item.leaves)
 
     def fail(self, item: Item) -> None:
         self.failed.update(item.leaves)
@@ -109,6 +113,7 @@ class Book:
     def replace(self, item: Item, copies: Sequence[Item]) -> None:
         for leaf in item.leaves:
             self.owed[leaf[0]].discard(leaf)
+            self.made[leaf] = {each for copy in copies for each in copy.leaves if each[: len(leaf)] == leaf}
         for copy in copies:
             for leaf in copy.leaves:
                 self.owed[leaf[0]].add(leaf)
@@ -118,7 +123,7 @@ class Book:
 
     def settle(self, origins: Iterable[int], *, parked: bool = False) -> None:
         for origin in origins:
-            unpaid = self.owed[origin] - self.paid
+            unpaid = {leaf for leaf in self.owed[origin] if not self.had(leaf)}
             if working := unpaid - self.failed:
                 raise Violation(f"{origin} was settled while {sorted(working)} had no effect yet")
             if unpaid and not parked and origin not in self.lettered:
