@@ -232,13 +232,25 @@ class Stage:
             for value, token in zip(chunk.values, chunk.tokens, strict=True)
         ]
 
-    def table(self, kind: str, *, version: int = 1, migrate: Callable[[Hashable, Any], Any] | None = None) -> Table | None:
-        """What this step remembers between runs, under its place in the pipeline; ``None`` where nothing is kept."""
+    def table(
+        self,
+        kind: str,
+        *,
+        version: int = 1,
+        migrate: Callable[[Hashable, Any], Any] | None = None,
+        inside: bool = False,
+    ) -> Table | None:
+        """What this step remembers between runs, under its place in the pipeline; ``None`` where nothing is kept.
+
+        An older version is migrated, or, with ``inside``, left to the step, which has values for `Table.renew` in its rows.
+        """
         keeper = self.run.keeper
         if keeper is None:
             return None
         table = keeper.table(f"{self.path}:{kind}", version, migrate)
         table.apart = self.apart
+        if table.renew is not None and not inside:
+            table.update({key: table.renew(key, value) for key, value in table.items()})
         return table
 
     def apart(self, chunk: Chunk) -> None:

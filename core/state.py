@@ -96,6 +96,8 @@ class Table(dict[Hashable, Any]):
         self.before: Callable[[], None] | None = None
         self.due: Callable[[], None] = _nothing
         self.apart: Callable[[Chunk], None] = _nothing
+        self.renew: Callable[[Hashable, Any], Any] | None = None
+        """Makes of what a key had a new value; only where the file has an older version."""
         self.parts = {place: value for place, value in rows.items() if place[1] > 0}
         self._ledger = ledger
         self._keys = keys if keys is not None else Keys()

@@ -43,6 +43,8 @@ def join(
     lateness: Duration = ...,
     idle: Duration | None = ...,
     late: Sink[Any] | DeadLetter | Literal["drop"] | None = ...,
+    version: int = ...,
+    migrate: Callable[[K, Any], L | R] | tuple[Callable[[K, Any], L], Callable[[K, Any], R]] | None = ...,
 ) -> Source[Pair[K, L, R]]: ...
 @overload
 def join(
@@ -58,6 +60,8 @@ def join(
     lateness: Duration = ...,
     idle: Duration | None = ...,
     late: Sink[Any] | DeadLetter | Literal["drop"] | None = ...,
+    version: int = ...,
+    migrate: Callable[[K, Any], L | R] | tuple[Callable[[K, Any], L], Callable[[K, Any], R]] | None = ...,
 ) -> Source[Pair[K, L, R | None]]: ...
 @overload
 def join(
@@ -73,6 +77,8 @@ def join(
     lateness: Duration = ...,
     idle: Duration | None = ...,
     late: Sink[Any] | DeadLetter | Literal["drop"] | None = ...,
+    version: int = ...,
+    migrate: Callable[[K, Any], L | R] | tuple[Callable[[K, Any], L], Callable[[K, Any], R]] | None = ...,
 ) -> Source[Pair[K, L | None, R | None]]: ...
 def join(
     left: Source[Any],
@@ -85,6 +91,8 @@ def join(
     lateness: Duration = 0,
     idle: Duration | None = "30s",
     late: Sink[Any] | DeadLetter | Literal["drop"] | None = None,
+    version: int = 1,
+    migrate: Any = None,
 ) -> Source[Pair[Any, Any, Any]]:
     """Two sources as one of pairs: of the values with one key whose times are at most ``within`` apart.
 
@@ -103,8 +111,9 @@ def join(
 
     Keeps the delivery guarantee: a message is acknowledged when event time is ``within`` past it and all its pairs are safe,
     so it holds credit for so long; at a stop, what had no partner yet goes back to its source. With ``Pipeline(state=...)``
-    a message is acknowledged when a checkpoint has it, and pairs are given again after a crash until they are safe. A
-    message whose key or time cannot be told fails.
+    a message is acknowledged when a checkpoint has it, and pairs are given again after a crash until they are safe. Raise
+    ``version`` when values change their shape, and give ``migrate(key, value)``, or a pair of such functions, which makes a
+    new value of an old one. A message whose key or time cannot be told fails.
 
     Raises `GraphError` where a side is no source, both read one queue, ``lateness`` or ``late`` is given without ``time``,
     or an option is not what it should be.
@@ -137,6 +146,8 @@ def join(
         seconds(lateness),
         None if idle is None else seconds(idle),
         late,
+        version,
+        None if migrate is None else both(migrate, "join(migrate=...)", "a key and an old value"),
     )
     return Sides("join", left=left, right=right) | operator
 
@@ -152,6 +163,8 @@ class _Join(Joining):
         lateness: float,
         idle: float | None,
         late: WhereTo,
+        version: int,
+        migrate: Sequence[Callable[[Hashable, Any], Any]] | None,
     ) -> None:
         self.title = title
         self.on = on
@@ -161,6 +174,8 @@ class _Join(Joining):
         self.lateness = lateness
         self.idle = idle
         self.late = late
+        self.version = version
+        self.migrate = migrate
 
     @property
     def name(self) -> str:

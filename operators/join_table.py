@@ -32,6 +32,8 @@ def join_table(
     on: Callable[[L | R], K] | tuple[Callable[[L], K], Callable[[R], K]],
     how: Literal["inner"] = ...,
     gone: Callable[[R], bool] | None = ...,
+    version: int = ...,
+    migrate: Callable[[K, Any], R] | None = ...,
 ) -> Source[Pair[K, L, R]]: ...
 @overload
 def join_table(
@@ -41,6 +43,8 @@ def join_table(
     on: Callable[[L | R], K] | tuple[Callable[[L], K], Callable[[R], K]],
     how: Literal["left"],
     gone: Callable[[R], bool] | None = ...,
+    version: int = ...,
+    migrate: Callable[[K, Any], R] | None = ...,
 ) -> Source[Pair[K, L, R | None]]: ...
 def join_table(
     stream: Source[Any],
@@ -49,6 +53,8 @@ def join_table(
     on: Any,
     how: Literal["inner", "left"] = "inner",
     gone: Callable[[Any], bool] | None = None,
+    version: int = 1,
+    migrate: Callable[[Any, Any], Any] | None = None,
 ) -> Source[Pair[Any, Any, Any]]:
     """A stream whose values each go on as a `Pair` with the row of a table that has their key.
 
@@ -58,7 +64,8 @@ def join_table(
 
     A table that ends, such as a file, is read to its end before the stream, anew in each run. Of any other, such as a queue
     of changes, the row counts that is there when the value comes. It lives in memory, so that it starts anew with the
-    pipeline; with ``Pipeline(state=...)`` it is kept, and its messages are acknowledged when a checkpoint has them.
+    pipeline; with ``Pipeline(state=...)`` it is kept, and its messages are acknowledged when a checkpoint has them. Raise
+    ``version`` when rows change their shape, and give ``migrate(key, row)``, which makes a new row of an old one.
 
     Keeps the delivery guarantee and the order of the stream. A message whose key cannot be told fails.
 
@@ -79,16 +86,25 @@ def join_table(
         check_function(gone, "join_table(gone=...)", "give a function of a row that says whether it takes the row away")
     sides = Sides("join_table", stream=stream, table=table)
     sides.right_first = all(inlet.bounded for inlet in table.inlets())
-    return sides | _JoinTable(functions, how == "left", gone, keeps=not sides.right_first)
+    return sides | _JoinTable(functions, how == "left", gone, version, migrate, keeps=not sides.right_first)
 
 
 class _JoinTable(Joining):
     def __init__(
-        self, on: Sequence[Callable[[Any], Hashable]], outer: bool, gone: Callable[[Any], bool] | None, *, keeps: bool
+        self,
+        on: Sequence[Callable[[Any], Hashable]],
+        outer: bool,
+        gone: Callable[[Any], bool] | None,
+        version: int,
+        migrate: Callable[[Any, Any], Any] | None,
+        *,
+        keeps: bool,
     ) -> None:
         self.on = on
         self.outer = outer
         self.gone = gone
+        self.version = version
+        self.migrate = migrate
         self.keeps = keeps
 
     @property
@@ -101,7 +117,7 @@ class _JoinTable(Joining):
         return kept if self.keeps else "the table is read first"
 
     def handlers(self, stage: Stage) -> tuple[Handler, Handler]:
-        table = stage.table("join_table") if self.keeps else None
+        table = stage.table("join_table", version=self.version, migrate=self.migrate) if self.keeps else None
         rows: dict[Hashable, Any] = {} if table is None else table
 
         def look_up(chunk: Chunk) -> Chunk:

@@ -35,6 +35,8 @@ class Settings(Protocol):
     lateness: float
     idle: float | None
     late: WhereTo
+    version: int
+    migrate: Sequence[Callable[[Hashable, Any], Any]] | None
 
 
 class _Join:
@@ -45,7 +47,8 @@ class _Join:
         self.stage = stage
         self.open = Open(), Open()
         self.timer: Callable[[], None] | None = None
-        table = stage.table("join")
+        migrate = None if join.migrate is None else self.migrate
+        table = stage.table("join", version=join.version, migrate=migrate, inside=True)
         self.shelf = None if table is None else Shelf(stage, table, join.kept)
         if self.shelf is not None:
             entries, again = self.shelf.restore()
@@ -56,6 +59,11 @@ class _Join:
         self.reached = -inf if self.shelf is None else self.shelf.watermark
         """The time that has come."""
         stage.run.on_flush(self.flush)
+
+    def migrate(self, key: Hashable, sided: tuple[int, Any]) -> Any:
+        """Make a new value of an old one and its side."""
+        assert self.join.migrate is not None
+        return self.join.migrate[sided[0]](key, sided[1])
 
     def take(self, side: int, chunk: Chunk) -> Chunk:
         """Put values of one side beside those of the other."""

@@ -148,8 +148,28 @@ class Shelf:
                 entries.append(Entry(side, key, time, value, None, matched, number, id))
             else:
                 unsafe.append(Unsafe(number, Pair(*row[:3]), row[3]))
+        if table.renew is not None:
+            unsafe = self._renewed(entries, unsafe, table.renew)
         table.clear()
         return sorted(entries, key=attrgetter("number")), unsafe
+
+    def _renewed(
+        self, entries: Sequence[Entry], unsafe: Sequence[Unsafe], migrate: Callable[[Hashable, Any], Any]
+    ) -> list[Unsafe]:
+        """Make all values anew, and have them written in place of the old ones, those that are open under other numbers."""
+        self.table.remove(list(self.table))
+        for entry in sorted(entries, key=attrgetter("number")):
+            entry.value = migrate(entry.key, (entry.side, entry.value))
+            self._number += 1
+            entry.number = self._number
+            self._changed[entry.number] = entry
+        renewed = []
+        for key, pair, id in unsafe:
+            sides = enumerate((pair.left, pair.right))
+            left, right = (None if value is None else migrate(pair.key, (side, value)) for side, value in sides)
+            self.table.put(key, 0, (pair.key, left, right, id))
+            renewed.append(Unsafe(key, Pair(pair.key, left, right), id))
+        return renewed
 
     def fresh(self, chunk: Chunk, heard: Callable[[Chunk], None] | None = None) -> Chunk:
         """The values that are not here yet; the messages of the others are done, once ``heard`` was told of them."""

@@ -56,9 +56,21 @@ class Shelf:
                 )
                 span.saved = len(span.values)
             spans.append(span)
+        if self.table.renew is not None:
+            self.renew(spans, self.table.renew)
         self.open.restore(spans)
         self.table.parts.clear()
         self.table.clear()
+
+    def renew(self, spans: Sequence[Span], migrate: Callable[[Any, Any], Any]) -> None:
+        """Make all values anew, and have them written under other ids, in place of the old ones."""
+        self.table.remove(list(self.table))
+        newest = max((max(span.number, span.id) for span in spans), default=0)
+        for span in spans:
+            newest += 1
+            span.id, span.saved = newest, 0
+            span.values = [migrate(span.key, value) for value in span.values]
+            self.touched[span.id] = span
 
     def fresh(self, chunk: Chunk, heard: Callable[[Chunk], None] | None = None) -> Chunk:
         """The values that are in no window yet; the messages of the others are done, once ``heard`` was told of them."""

@@ -99,14 +99,14 @@ class Joining(Operator[Any, Any]):
         return wired(stage, lambda chunk: entries[chunk.side](chunk))  # type: ignore[attr-defined]  # Sides made it
 
 
-def both(functions: Any, place: str) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+def both(functions: Any, place: str, of: str = "one value") -> tuple[Callable[..., Any], Callable[..., Any]]:
     """A function for each side, from one for both or a pair; `GraphError` where it is neither.
 
     >>> both((len, min), "join(on=...)")
     (<built-in function len>, <built-in function min>)
     """
     pair = functions if isinstance(functions, tuple) else (functions, functions)
-    remedy = "give a function of one value, or a pair of them: one for the left, one for the right"
+    remedy = f"give a function of {of}, or a pair of them: one for the left, one for the right"
     if len(pair) != 2:
         raise GraphError(f"{place}: {shorten(functions)} are {len(pair)} functions; {remedy}")
     for function in pair:

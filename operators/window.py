@@ -33,6 +33,8 @@ def window(
     lateness: Duration = ...,
     idle: Duration | None = ...,
     late: Sink[Any] | DeadLetter | Literal["drop"] | None = ...,
+    version: int = ...,
+    migrate: Callable[[Any, Any], T] | None = ...,
 ) -> Operator[T, Window[None, T]]: ...
 @overload
 def window(
@@ -43,6 +45,8 @@ def window(
     lateness: Duration = ...,
     idle: Duration | None = ...,
     late: Sink[Any] | DeadLetter | Literal["drop"] | None = ...,
+    version: int = ...,
+    migrate: Callable[[Any, Any], T] | None = ...,
 ) -> Operator[T, Window[K, T]]: ...
 def window(
     kind: Kind,
@@ -52,6 +56,8 @@ def window(
     lateness: Duration = 0,
     idle: Duration | None = "30s",
     late: Sink[Any] | DeadLetter | Literal["drop"] | None = None,
+    version: int = 1,
+    migrate: Callable[[Any, Any], T] | None = None,
 ) -> Operator[T, Window[Any, T]]:
     """Collect values into windows of a `tumbling`, `hopping`, `session` or `count` kind, one for each key that ``by`` gives.
 
@@ -74,6 +80,9 @@ def window(
     Windows leave in order of their ends, then of their first values; their values are in order of arrival, where sessions
     joined, piece by piece. An empty window is never given.
 
+    With ``Pipeline(state=...)`` open windows outlive the run. Raise ``version`` when values change their shape, and give
+    ``migrate(key, value)``, which makes a new value of an old one of the window of that key.
+
     Keeps the delivery guarantee: the messages of a window are acknowledged together, when everything made of it is safe,
     so a window holds their credit. A message whose time or key cannot be told fails.
 
@@ -94,6 +103,8 @@ def window(
     for function, field in ((by, "by"), (time, "time")):
         if function is not None:
             check_function(function, f"window({kind}, {field}=...)")
+    if migrate is not None:
+        check_function(migrate, f"window({kind}, migrate=...)", "give a function of a key and an old value")
     if kind.counts and time is not None:
         raise GraphError(
             f"window({kind}, time=...): a window by count closes when it is full, whatever the time; leave out time=, or "
@@ -104,7 +115,7 @@ def window(
         raise GraphError(f"window({kind}): without time= nothing can be late; give time=, or leave out lateness and late")
     if idle is not None and seconds(idle) == 0:
         raise GraphError(f"window({kind}, idle={idle!r}): idle must be longer than 0, or None")
-    return _Window(kind, by, time, seconds(lateness), None if idle is None else seconds(idle), late)
+    return _Window(kind, by, time, seconds(lateness), None if idle is None else seconds(idle), late, version, migrate)
 
 
 class _Window(Operator[Any, Window[Any, Any]]):
@@ -116,6 +127,8 @@ class _Window(Operator[Any, Window[Any, Any]]):
         lateness: float,
         idle: float | None,
         late: WhereTo,
+        version: int,
+        migrate: Callable[[Hashable, Any], Any] | None,
         figures: Figures | None = None,
     ) -> None:
         self.kind = kind
@@ -124,6 +137,8 @@ class _Window(Operator[Any, Window[Any, Any]]):
         self.lateness = lateness
         self.idle = idle
         self.late = late
+        self.version = version
+        self.migrate = migrate
         self.figures = figures
 
     @property
@@ -153,7 +168,14 @@ class _Window(Operator[Any, Window[Any, Any]]):
     def before(self, following: Operator[Any, Any]) -> Operator[Any, Any]:
         if not isinstance(following, OfWindows) or not following.figures.can_be_kept(joined=self.kind.joins):
             return self
-        return _Window(self.kind, self.by, self.time, self.lateness, self.idle, self.late, following.figures)
+        if self.migrate is not None:
+            raise GraphError(
+                f"{self.name}: {following.name} behind it has its figures kept in place of values, so migrate= finds none; "
+                "leave it out, and drop the state where the figures are others now"
+            )
+        return _Window(
+            self.kind, self.by, self.time, self.lateness, self.idle, self.late, self.version, None, following.figures
+        )
 
     def branches(self) -> Iterator[tuple[str, Step]]:
         if isinstance(self.late, Sink):

@@ -48,6 +48,8 @@ class Settings(Protocol):
     idle: float | None
     late: WhereTo
     figures: Figures | None
+    version: int
+    migrate: Callable[[Hashable, Any], Any] | None
 
 
 class _Windows:
@@ -61,7 +63,8 @@ class _Windows:
         self.open = operator.kind.open(stage.ledger, self.figures)
         self.timer: Callable[[], None] | None = None
         # Figures are another state than values, and other figures are another one.
-        table = stage.table("window" if figures is None else f"window | aggregate({', '.join(figures.fields)})")
+        name = "window" if figures is None else f"window | aggregate({', '.join(figures.fields)})"
+        table = stage.table(name, version=operator.version, migrate=operator.migrate, inside=True)
         self.shelf = None if table is None else Shelf(stage, table, self.open, sums=figures is not None)
         if self.shelf is not None:
             self.shelf.restore()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from warren.core.chunk import Chunk
@@ -14,7 +15,7 @@ from warren.core.graph import Inlet
 from warren.core.message import Batch
 from warren.core.receipt import Delivery, Kind, Outcome
 from warren.core.stage import Stage
-from warren.core.state import TIMED, Kept, StateStore, Table
+from warren.core.state import Kept, StateStore, Table
 
 if TYPE_CHECKING:
     from warren.pipelines.endpoints import Reader
@@ -71,20 +72,16 @@ class Keeper:
         had, kept = self._kept.get(step, (version, Kept({}, [])))
         keys = Keys()
         known = {(self._key(step, keys, key), part): self._value(step, key, data) for (key, part), data in kept.rows.items()}
-        if had != version:
-            if migrate is None or had > version:
-                remedy = (
-                    "is older; run the newer program" if had > version else "is newer; give migrate=, which makes it new"
-                )
-                raise StateError(
-                    f"{step}: its state has version {had} and the pipeline has version {version}, which {remedy}, or drop "
-                    f"it: warren state drop FILE {step}"
-                )
-            known = {place: self._migrated(step, migrate, *place, value) for place, value in known.items()}
+        if had > version or (had < version and migrate is None):
+            remedy = "is older; run the newer program" if had > version else "is newer; give migrate=, which makes it new"
+            raise StateError(
+                f"{step}: its state has version {had} and the pipeline has version {version}, which {remedy}, or drop "
+                f"it: warren state drop FILE {step}"
+            )
         table = self.tables[step] = Table(step, self.run.ledger, known, kept.counted, version, keys)
         table.due = self.due
-        if had != version:
-            table.update(dict(table))
+        if migrate is not None and had < version:
+            table.renew = partial(self._migrated, step, migrate)
         return table
 
     @staticmethod
@@ -102,9 +99,9 @@ class Keeper:
             raise _unreadable(step, f"the state of key {shorten(thaw_key(key))}", error) from error
 
     @staticmethod
-    def _migrated(step: str, migrate: Callable[[Hashable, Any], Any], key: Hashable, part: int, value: Any) -> Any:
+    def _migrated(step: str, migrate: Callable[[Hashable, Any], Any], key: Hashable, value: Any) -> Any:
         try:
-            return (migrate(key, value[0]), value[1]) if part == TIMED else migrate(key, value)
+            return migrate(key, value)
         except Exception as error:
             raise StateError(
                 f"{step}: migrate= raised {type(error).__name__} ({error}) for key {shorten(key)} with the state "

@@ -29,6 +29,8 @@ class FakeKeeper:
     def table(self, step: str, version: int, migrate: Callable[[Hashable, Any], Any] | None) -> Table:
         known = {(thaw_key(key), part): thaw(value) for (key, part), value in self.rows.items()}
         self.tables.append(Table(step, self.run.ledger, known, self.counted))
+        # Given one, the rows are of an older version.
+        self.tables[0].renew = migrate
         return self.tables[0]
 
     def outbox(self, table: Table, stage: Stage) -> FakeKeeper:

@@ -31,15 +31,15 @@ class Feed:
 FEEDS = Feed(), Feed()
 
 
-def operator(how: str) -> _Join:
-    return _Join("join", [lambda e: e[0]] * 2, [lambda e: e[1]] * 2, 10.0, HOWS[how], 0.0, None, False)
+def operator(how: str, migrate: Any = None) -> _Join:
+    return _Join("join", [lambda e: e[0]] * 2, [lambda e: e[1]] * 2, 10.0, HOWS[how], 0.0, None, None, 1, migrate)
 
 
 class Worker(KeptBench):
     """A join that keeps state, until it is killed."""
 
-    def __init__(self, how: str, rows: Rows, counted: list[list[str]]) -> None:
-        super().__init__(operator(how), rows, counted)
+    def __init__(self, how: str, rows: Rows, counted: list[list[str]], migrate: Any = None) -> None:
+        super().__init__(operator(how, migrate), rows, counted)
         self.events: dict[Any, str] = {}
 
     def make_run(self, start: float) -> KeptRun:
@@ -115,6 +115,27 @@ def test_a_pair_that_was_not_safe_is_given_again_though_its_values_have_expired(
     assert again.run.ledger.metadata(again.out[0].tokens[0]).id == ":join/l1+r1"
     again.deliver().checkpoint()
     assert Worker("inner", rows, []).wait(0.1).values == []
+
+
+def test_what_is_open_and_what_was_not_safe_is_made_anew_once() -> None:
+    rows: Rows = {}
+    Worker("outer", rows, []).come(0, [("a", 0.0, "l1"), ("b", 0.0, "l2")]).come(1, [("a", 0.0, "r1")]).checkpoint()
+
+    def renamed(key: str, event: Event) -> Event:
+        assert key == event[0]
+        return (*event[:2], event[2] + "!")
+
+    before = len(rows)
+    anew = Worker("outer", rows, [], [renamed, renamed]).wait(0.1)
+    assert found(anew.values) == {("l1!", "r1!")}
+    anew.checkpoint()
+    assert len(rows) == before
+    again = Worker("outer", rows, []).wait(0.1)
+    assert found(again.values) == {("l1!", "r1!")}
+    again.deliver().come(1, [("b", 0.0, "r2")])
+    assert found(again.values) == {("l1!", "r1!"), ("l2!", "r2")}
+    again.come(0, [("x", 100.0, "l3")]).come(1, [("y", 100.0, "r3")]).deliver().checkpoint()
+    assert found(Worker("outer", rows, []).wait(0.1).values) == set()
 
 
 def test_a_value_that_had_a_partner_is_not_given_alone_in_the_next_run() -> None:
