@@ -57,6 +57,21 @@ def test_late_values_may_have_a_sink_and_without_a_time_the_clock_tells() -> Non
     assert_type(join(orders, payments, on=ON, within=1, how="left"), Source[Pair[str, Order, Payment | None]])
 
 
+def new_order(key: str, old: Any) -> Order:
+    return Order(key, old)
+
+
+def new_payment(key: str, old: Any) -> Payment:
+    return Payment(key, old)
+
+
+def test_what_makes_old_values_new() -> None:
+    pairs = join(orders, payments, on=ON, within=1, version=2, migrate=(new_order, new_payment))
+    assert_type(pairs, Source[Pair[str, Order, Payment]])
+    rows = join_table(orders, payments, on=ON, version=2, migrate=new_payment)
+    assert_type(rows, Source[Pair[str, Order, Payment]])
+
+
 def test_a_side_without_a_partner_is_none() -> None:
     assert_type(join(orders, payments, on=ON, time=at, within=1, how="left"), Source[Pair[str, Order, Payment | None]])
     assert_type(

@@ -47,6 +47,10 @@ def amount(order: Order) -> float:
     return order.amount
 
 
+def renewed(key: str, old: object) -> Order:
+    raise NotImplementedError
+
+
 async def names(ids: list[str]) -> dict[str, str]:
     return dict.fromkeys(ids, "")
 
@@ -75,4 +79,5 @@ assert_type(
 assert_type(orders | window(count(100), by=number) | aggregate(n=count(), m=mean(amount)), Source[dict[str, Any]])
 assert_type(window(tumbling("1m"), time=amount, late=memory.queue("late")), Operator[Order, Window[None, Order]])
 assert_type(window(tumbling("1m"), by=number, time=amount, late=dead_letter("late")), Operator[Order, Window[str, Order]])
+assert_type(window(tumbling("1m"), by=number, version=2, migrate=renewed), Operator[Order, Window[str, Order]])
 assert_type(aggregate(by=number, best=top(3, amount)), Operator[Order, dict[str, Any]])
