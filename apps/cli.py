@@ -96,7 +96,8 @@ def main(debug: bool) -> None:
 @click.argument("pipeline")
 @click.option("--until-empty", is_flag=True, help="End once nothing waits at the source.")
 @click.option("--record", type=click.Path(file_okay=False, path_type=Path), help="Record the flow to this folder.")
-def run(pipeline: str, until_empty: bool, record: Path | None) -> None:
+@click.option("--tape", type=click.Path(dir_okay=False, path_type=Path), help="Keep the messages too, payloads and all.")
+def run(pipeline: str, until_empty: bool, record: Path | None, tape: Path | None) -> None:
     """Run PIPELINE until its source ends or Ctrl-C.
 
     The first Ctrl-C stops reading and sees what is in flight to its end; a second one interrupts. Either way nothing is
@@ -109,10 +110,16 @@ def run(pipeline: str, until_empty: bool, record: Path | None) -> None:
         from warren.analytics import Recorder
 
         loaded = loaded.observed(Recorder(record))
+    if tape is not None:
+        from warren.testing import Tape
+
+        loaded = loaded.observed(Tape(tape, limit=None))
     click.echo(f"{loaded.name} runs; Ctrl-C stops it once what is in flight is safe.", err=True)
     loaded.run(until_empty=until_empty)
     if record is not None:
         click.echo(f"The flow is recorded in {record}; see it with: warren flows {record}", err=True)
+    if tape is not None:
+        click.echo(f"The messages are in {tape}; replay them with: warren replay {tape} {pipeline}", err=True)
 
 
 @main.command(

@@ -50,6 +50,7 @@ class _Instant(click.ParamType[float]):
 
 @click.command(
     epilog="\b\nExamples:\n"
+    "  warren run shop.flows:orders --tape orders.jsonl\n"
     "  warren replay orders.jsonl shop.flows:orders\n"
     "  warren replay orders.jsonl shop.flows:orders --speed 10x --since 2026-03-01T09:00 --until 2026-03-01T10:00\n"
     "  warren replay recordings/ shop.flows:orders --payload shop.load:order --speed full\n"

@@ -78,6 +78,9 @@ def test_a_pipeline_runs_and_its_recording_is_shown(folder: Path) -> None:
     shown = warren("flows", "recordings")
     assert shown.returncode == 0, shown.stderr
     assert "orders" in shown.stdout
+    assert warren("run", "shop:orders", "--tape", "orders.jsonl").stderr.endswith("warren replay orders.jsonl shop:orders\n")
+    again = warren("replay", "orders.jsonl", "shop:orders", "--speed", "full")
+    assert again.stdout.startswith("2 of 2 message(s)"), again.stderr
     kept = warren("flows", "recordings", "--keep", "90d", "--compact")
     assert kept.stdout.splitlines() == [
         "0 row(s) of days that ended longer than 90d ago are removed.",

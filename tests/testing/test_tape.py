@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from tests.house.tree import ROOT
 from warren import Pipeline, constant
 from warren.connectors import memory, sqlite
 from warren.core.errors import GraphError, StorageError
@@ -60,6 +65,23 @@ def test_what_is_settled_is_in_the_file_while_the_pipeline_runs(tmp_path: Path) 
         for value in range(20_000):
             run.send(value)
         assert len(lines(file)) == 20_000
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_killed_process_leaves_what_was_settled(tmp_path: Path) -> None:
+    program = f"""
+import os, signal
+from warren import Pipeline
+from warren.connectors import memory
+from warren.operators import map
+from warren.testing import Tape
+deadly = map(lambda x: x if x < 900 else os.kill(os.getpid(), signal.SIGKILL))
+Pipeline("p", memory.items(range(1000)) | deadly | memory.into([]), credit=64).observed(Tape({str(tmp_path / "x")!r})).run()
+"""
+    done = subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONPATH": str(ROOT / "src")}, check=False)
+    assert done.returncode == -signal.SIGKILL
+    values = [each.value for each in recorded(tmp_path / "x").arrivals]
+    assert values == list(range(len(values))) and len(values) >= 900 - 2 * 64
 
 
 def test_a_full_disk_stops_the_tape_and_not_the_pipeline() -> None:
