@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from bisect import bisect_right, insort
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -68,7 +69,7 @@ class Given:
         self.values[self.ids[-1]] = value
         self.attempts.append(1)
         self.losses.append(0)
-        self.waiting.append((arrival.at, place))
+        insort(self.waiting, (arrival.at, place))
         self._wake()
 
     def finish(self) -> None:
@@ -83,14 +84,13 @@ class Given:
     async def receive(self, limit: int) -> Batch | None:
         loop = asyncio.get_running_loop()
         while True:
-            self.waiting.sort()
             if self.waiting and self.waiting[0][0] <= loop.time() + _TICK:
                 break
             if not self.waiting and self.end <= loop.time() + _TICK:
                 return None
             due = self.waiting[0][0] if self.waiting else self.end
             await wait(self.changed, due if due < math.inf else None)
-        ready = [item for item in self.waiting[:limit] if item[0] <= loop.time() + _TICK]
+        ready = self.waiting[: min(limit, bisect_right(self.waiting, (loop.time() + _TICK, len(self.arrivals))))]
         del self.waiting[: len(ready)]
         handles = [place for _, place in ready]
         self.unsettled.update(handles)
@@ -120,7 +120,7 @@ class Given:
                 self.losses[place] += attempts is None
                 self.attempts[place] = attempts or self.attempts[place]
                 # As of a broker, what comes again at once comes before what is newer.
-                self.waiting.append((due if delay > 0 else self.arrivals[place].at, place))
+                insort(self.waiting, (due if delay > 0 else self.arrivals[place].at, place))
         self._wake()
 
     async def close(self) -> None:
