@@ -127,7 +127,7 @@ def test_the_branch_of_late_events_is_drawn_and_its_batches_need_credit() -> Non
     steps = window(tumbling(10), time=itself, late=batch(50) | memory.queue("late"))
     flow = memory.items([]) | steps | memory.into([])
     assert "    late:\n      batch(50)" in Pipeline("late", flow).explain()
-    assert "-->|late|" in Pipeline("late", flow).explain().mermaid
+    assert '-->|"late"|' in Pipeline("late", flow).explain().mermaid
     with pytest.raises(GraphError, match="give credit=50"):
         Pipeline("late", flow, credit=49)
 
