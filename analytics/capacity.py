@@ -165,12 +165,12 @@ def schedule(
     return Schedule(told, needed, cost, cost / messages * 1e6 if messages else math.inf)
 
 
-def survivors(arrivals: float, work: Workload, nodes: Sequence[int], lost: Sequence[int] = (0, 1, 2)) -> pl.DataFrame:
+def survivors(arrivals: float, work: Workload, nodes: Sequence[int], lost: Sequence[int] | None = None) -> pl.DataFrame:
     """What is left of a service when nodes fail: a row for each number of nodes lost, the largest first.
 
-    ``nodes`` says how many consumers each node runs. The columns: ``lost``, ``consumers`` left, ``utilisation``, ``wait``,
-    which the workload's share of messages keeps, whether they ``keep`` the target, and ``growth``, by how many messages a
-    second the backlog grows. Raises `DataError` where the nodes make no sense.
+    ``nodes`` says how many consumers each node runs; ``lost`` are 0, 1 and 2 unless given. The columns: ``lost``,
+    ``consumers`` left, ``utilisation``, ``wait``, which the workload's share of messages keeps, whether they ``keep`` the
+    target, and ``growth``, by how many messages a second the backlog grows. Raises `DataError` where the nodes make no sense.
 
     >>> survivors(100.0, Workload(0.05, 0.5), nodes=[3, 3, 3]).select("lost", "consumers", "keep", "growth").rows()
     [(0, 9, True, 0.0), (1, 6, True, 0.0), (2, 3, False, 40.0)]
@@ -178,7 +178,7 @@ def survivors(arrivals: float, work: Workload, nodes: Sequence[int], lost: Seque
     if not nodes or any(isinstance(each, bool) or not isinstance(each, int) or each < 0 for each in nodes):
         raise DataError(f"nodes={list(nodes)}: say how many consumers each node runs, such as [4, 4, 4]")
     rows = []
-    for each in lost:
+    for each in range(min(2, len(nodes)) + 1) if lost is None else lost:
         if not 0 <= each <= len(nodes):
             raise DataError(f"lost={each}: there are {len(nodes)} nodes")
         left = sum(sorted(nodes)[: len(nodes) - each])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,8 @@ class Boosted:
             early_stopping=False,
             random_state=self.seed,
         )
-        self._model.fit(inputs, targets - inputs[:, 0])
+        with _one_thread():
+            self._model.fit(inputs, targets - inputs[:, 0])
 
     def _rows(self, panel: Panel, horizon: int) -> tuple[Floats, Floats]:
         """What to learn from: forecasts of the past, as they would have been made then, and what came."""
@@ -85,8 +87,16 @@ class Boosted:
         inputs = _inputs(panel, horizon)
         level, unit = panel.units(panel.spans)
         flat = inputs.reshape(-1, inputs.shape[-1])
-        told = (self._model.predict(flat) + flat[:, 0]).reshape(len(level), horizon)
+        with _one_thread():
+            told = (self._model.predict(flat) + flat[:, 0]).reshape(len(level), horizon)
         return np.asarray(told * unit[:, None] + level[:, None], np.float64)
+
+
+def _one_thread() -> AbstractContextManager[object]:
+    """Have OpenMP use one thread: several, on cores that have other work, wait for each other most of the time."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, "openmp")  # type: ignore[no-any-return]  # it has no types
 
 
 def _inputs(panel: Panel, horizon: int) -> Floats:

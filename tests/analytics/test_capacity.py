@@ -141,3 +141,7 @@ def test_one_message_tells_no_rate(tmp_path: Path) -> None:
     recorder.close()
     row = workloads(Flows(tmp_path)).row(0, named=True)
     assert (row["arrivals"], row["arrival_cv2"]) == (0.0, 1.0)
+
+
+def test_no_more_nodes_are_lost_than_there_are() -> None:
+    assert survivors(1.0, Workload(0.05, 0.5), nodes=[3])["lost"].to_list() == [0, 1]
