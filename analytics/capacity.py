@@ -170,7 +170,7 @@ def survivors(arrivals: float, work: Workload, nodes: Sequence[int], lost: Seque
 
     ``nodes`` says how many consumers each node runs; ``lost`` are 0, 1 and 2 unless given. The columns: ``lost``,
     ``consumers`` left, ``utilisation``, ``wait``, which the workload's share of messages keeps, whether they ``keep`` the
-    target, and ``growth``, by how many messages a second the backlog grows. Raises `DataError` where the nodes make no sense.
+    target, and ``growth``, by how many messages a second the backlog grows. Raises `DataError` where nodes make no sense.
 
     >>> survivors(100.0, Workload(0.05, 0.5), nodes=[3, 3, 3]).select("lost", "consumers", "keep", "growth").rows()
     [(0, 9, True, 0.0), (1, 6, True, 0.0), (2, 3, False, 40.0)]
