@@ -22,7 +22,7 @@ class Alarms:
 
     __slots__ = ("_calm", "_raised", "half_life", "quiet", "rise", "threshold")
 
-    def __init__(self, threshold: float, *, quiet: int = 100, rise: float = 0.2, half_life: float = 4000) -> None:
+    def __init__(self, threshold: float, *, quiet: int = 100, rise: float = 0.2, half_life: float = 8000) -> None:
         if not threshold > 0 or quiet < 0 or rise < 0 or not half_life > 0:
             raise GraphError(
                 f"Alarms({threshold}, quiet={quiet}, rise={rise}, half_life={half_life}): the threshold and the half-life "

@@ -109,7 +109,9 @@ class Tape:
         except OSError as error:
             self._error, self._left = error, 0
 
-    def handled(self, *details: Any) -> None:
+    def handled(
+        self, stage: str, taken: int, given: int, failed: int, start: float, end: float, credit: int, depth: int | None
+    ) -> None:
         """A step took a chunk."""
 
     def close(self) -> None:

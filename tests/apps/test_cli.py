@@ -53,7 +53,7 @@ def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(main, arguments)
 
 
-@pytest.mark.parametrize("command", [[], ["run"], ["explain"], ["flows"], ["plugins"], ["demo"]])
+@pytest.mark.parametrize("command", [[], ["run"], ["replay"], ["explain"], ["flows"], ["plugins"], ["demo"]])
 def test_help_shows_examples(command: list[str]) -> None:
     result = invoke(*command, "--help")
     assert result.exit_code == 0
