@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
+from types import MappingProxyType
 from typing import NamedTuple
 
 from warren.core.receipt import Ledger, Token
@@ -17,14 +18,14 @@ _ROWS = 16
 
 
 class _Group(NamedTuple):
-    """Ids that were counted together, the deliveries of their messages, and how many messages had been read by then.
+    """Ids that were counted together, the deliveries of their messages, and how many their sources had given by then.
 
-    What an earlier run counted has no deliveries.
+    What an earlier run counted has neither.
     """
 
     ids: list[str]
     deliveries: frozenset[int] | None = None
-    read: int = 0
+    read: Mapping[object, int] = MappingProxyType({})
 
 
 class Counted:
@@ -56,24 +57,31 @@ class Counted:
     def add(self, ids: Sequence[str], tokens: Sequence[Token]) -> None:
         """Note the ids of messages with these tokens; those that are empty say nothing."""
         found = list(filter(None, ids))
-        self._newest.append(_Group(found, self._ledger.numbers(tokens), self._ledger.read))
+        deliveries = self._ledger.numbers(tokens)
+        self._newest.append(_Group(found, deliveries, self._ledger.read_of(deliveries)))
         if self._ids is not None:
             self._ids.update(found)
 
     def turn(self, keep: int, waiting: frozenset[int] = frozenset()) -> tuple[list[str], int]:
         """Begin another list; returns the ids of the newest, and how many of the oldest lists are needed no more.
 
-        Those stay after which this run read fewer than ``keep`` messages for the first time. Of an older list goes over to
-        the newest what is unsettled, or of the deliveries ``waiting``, which are settled and not acknowledged.
+        Those stay after which their source gave fewer than ``keep`` messages for the first time in this run, those that are
+        unsettled, and those of the deliveries ``waiting``, which are settled and not acknowledged.
         """
         count, over = len(self._lists), list[_Group]()
         rest = _size(self._newest) + sum(map(_size, self._lists))
         is_open = partial(self._is_open, waiting=waiting, repeating=self._ledger.repeating)
-        while self._lists and self._is_old(self._lists[0], rest, keep):
-            oldest = self._lists.popleft()
-            open = list(filter(is_open, oldest))
-            over += open
-            rest -= _size(oldest) - _size(open)
+        while self._lists:
+            oldest = self._lists[0]
+            # Many short runs must not fill the file.
+            full = rest - _size(oldest) >= _ROWS * keep
+            old = [self._is_old(group, keep, full) for group in oldest]
+            if not any(old):
+                break
+            self._lists.popleft()
+            still = [group for group, old in zip(oldest, old, strict=True) if not old or is_open(group)]
+            over += still
+            rest -= _size(oldest) - _size(still)
             self._ids = None
         if rest > 2 * self._distinct + keep:
             # What comes again and again is counted each time, and must not fill the memory.
@@ -88,11 +96,11 @@ class Counted:
             self._lists.append(newest)
         return ids, forgotten
 
-    def _is_old(self, groups: list[_Group], rest: int, keep: int) -> bool:
-        last = groups[-1]
-        # Many short runs must not fill the file.
-        full = last.deliveries is None and rest - _size(groups) >= _ROWS * keep
-        return full or self._ledger.read - last.read >= keep
+    def _is_old(self, group: _Group, keep: int, full: bool) -> bool:
+        read = self._ledger.read
+        if group.deliveries is None:
+            return full or (len(read) > len(self._ledger.scopes) and min(read.values()) >= keep)
+        return all(read[source] - before >= keep for source, before in group.read.items())
 
     def _is_open(self, group: _Group, waiting: frozenset[int], repeating: int) -> bool:
         # One of them may have come again, and not have reached the step yet.

@@ -64,8 +64,8 @@ class Ledger:
         self._watchers: list[Callable[[Sequence[int], Outcome], None]] = []
         self._followed: dict[Part, Callable[[Outcome], None]] = {}
         self.outstanding = 0
-        self.read = 0
-        """How many messages were read, those not counted that had been handed out before."""
+        self.read: dict[object, int] = {}
+        """How many messages each source gave that had not been handed out before."""
         self.scopes: dict[object, str] = {}
         """What tells the ids of a source from those of others, for every source but the first."""
 
@@ -92,7 +92,8 @@ class Ledger:
         """
         if not made:
             counts = batch.deliveries
-            self.read += len(batch) if not counts or max(counts) < 2 else sum(count < 2 for count in counts)
+            fresh = len(batch) if not counts or max(counts) < 2 else sum(count < 2 for count in counts)
+            self.read[source] = self.read.get(source, 0) + fresh
         delivery = Delivery(source, batch, self._next << _SHIFT, received)
         self._deliveries[self._next] = delivery
         self._next += 1
@@ -236,6 +237,11 @@ class Ledger:
     def holds(self, numbers: frozenset[int]) -> bool:
         """Whether any message of these deliveries is unsettled."""
         return not numbers.isdisjoint(self._deliveries)
+
+    def read_of(self, numbers: frozenset[int]) -> dict[object, int]:
+        """`read` of the sources of some deliveries."""
+        sources = {delivery.source for number in numbers if (delivery := self._deliveries.get(number)) is not None}
+        return {source: self.read[source] for source in sources if source in self.read}
 
     @property
     def oldest(self) -> int:

@@ -173,7 +173,7 @@ class _Join(Joining):
         self.kept = kept
         self.lateness = lateness
         self.idle = idle
-        self.late = late
+        self.late: WhereTo = late
         self.version = version
         self.migrate = migrate
 

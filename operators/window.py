@@ -136,7 +136,7 @@ class _Window(Operator[Any, Window[Any, Any]]):
         self.time = time
         self.lateness = lateness
         self.idle = idle
-        self.late = late
+        self.late: WhereTo = late
         self.version = version
         self.migrate = migrate
         self.figures = figures
