@@ -42,8 +42,8 @@ class Counted:
         self._ledger = ledger
         self._lists = deque([_Group(ids)] for ids in kept)
         self._newest: list[_Group] = []
-        # How many there were when it was last seen to it that each is there once.
-        self._distinct = sum(map(_size, self._lists))
+        # How many there were when all were last looked through.
+        self._size = sum(map(_size, self._lists))
         # Made when something comes again, which may be never.
         self._ids: set[str] | None = None
 
@@ -75,20 +75,20 @@ class Counted:
             oldest = self._lists[0]
             # Many short runs must not fill the file.
             full = rest - _size(oldest) >= _ROWS * keep
-            old = [self._is_old(group, keep, full) for group in oldest]
-            if not any(old):
+            if not self._is_old(oldest[-1], keep, full):
                 break
             self._lists.popleft()
-            still = [group for group, old in zip(oldest, old, strict=True) if not old or is_open(group)]
+            still = [group for group in oldest if is_open(group) or not self._is_old(group, keep, full)]
             over += still
             rest -= _size(oldest) - _size(still)
             self._ids = None
-        if rest > 2 * self._distinct + keep:
-            # What comes again and again is counted each time, and must not fill the memory.
-            over += chain.from_iterable(self._lists)
+        if rest > 2 * self._size + keep:
+            # What comes again and again, and what is behind a source that gives little, must not fill the memory.
+            every = [*over, *chain.from_iterable(self._lists), *self._newest]
+            self._newest = _once([each for each in every if is_open(each) or not self._is_old(each, keep, False)], is_open)
+            over, self._ids = [], None
             self._lists.clear()
-            self._newest, over = _once([*over, *self._newest], is_open), []
-            self._distinct = _size(self._newest)
+            self._size = _size(self._newest)
         newest, self._newest = [*over, *self._newest], []
         ids = list(chain.from_iterable(group.ids for group in newest))
         forgotten = count - len(self._lists)

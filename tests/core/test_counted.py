@@ -103,3 +103,28 @@ def test_what_was_counted_stays_while_something_that_came_again_has_not_reached_
     counted.add(["9"], accept(ledger, "9"))
     counted.turn(keep=2)
     assert counted.ids == {"8", "9"}
+
+
+def test_a_source_that_gives_little_keeps_its_ids_and_no_others() -> None:
+    ledger = Ledger(lambda delivery, tokens, outcome: None)
+    ledger.scopes["rare"] = "rare: "
+    counted = Counted(ledger, [["old"]])
+
+    def count(source: str, *ids: str) -> None:
+        tokens = ledger.accept(source, Batch(ids, ids, ids=ids), 0.0).tokens
+        counted.add(ids, tokens)
+        ledger.settle(tokens, DELIVERED)
+
+    count("busy", "a")
+    count("rare", "b")
+    for number in range(500):
+        count("busy", str(number))
+        counted.turn(keep=3)
+        assert {"old", "b"} <= counted.ids
+        assert len(counted.ids) < 25
+    for number in range(3):
+        count("rare", f"c{number}")
+    for number in range(9):
+        count("busy", f"d{number}")
+        counted.turn(keep=3)
+    assert not {"old", "b"} & counted.ids
