@@ -92,11 +92,14 @@ class Accumulator:
             return added, kept
 
     def _folded(self, states: list[Any], places: list[int]) -> list[Any]:
-        # Most windows get one or two values of a chunk, so this is as short as can be.
-        folds = zip(self.folds, states or self.initial, self.columns)  # noqa: B905
+        # Most windows have one figure and get one or two values of a chunk, so this is as short as can be.
+        states = states or self.initial
         if len(places) == 1:
             place = places[0]
-            return [fold(state, [column[place]]) for fold, state, column in folds]
+            if len(states) == 1:
+                return [self.folds[0](states[0], [self.columns[0][place]])]
+            return [fold(state, [column[place]]) for fold, state, column in zip(self.folds, states, self.columns)]  # noqa: B905
+        folds = zip(self.folds, states, self.columns)  # noqa: B905
         return [fold(state, [column[place] for place in places]) for fold, state, column in folds]
 
     def join(self, windows: Sequence[list[Any]], places: list[int]) -> list[Any] | None:

@@ -154,7 +154,7 @@ def _deal(chunk: Chunk, labels: Sequence[Hashable], ways: Mapping[Hashable, Entr
         hands = dict.fromkeys(hands, chunk.values)
     else:
         hand_of = {label: hands[way] for label, way in ways.items()}
-        for label, value in zip(labels, chunk.values, strict=True):
+        for label, value in zip(labels, chunk.values, strict=False):
             hand_of[label].append(value)
     for way, values in hands.items():
         mine = {label for label, each in ways.items() if each == way}
