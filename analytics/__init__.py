@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from warren.analytics.alarms import Alarms
+    from warren.analytics.bottlenecks import Bottleneck, bottleneck, limits
     from warren.analytics.checking import check_detector
     from warren.analytics.detectors import Detector, detector, detector_names, load
     from warren.analytics.deviation import Deviation
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
     from warren.analytics.novelty import Novelty
     from warren.analytics.outliers import Outliers
     from warren.analytics.recorder import Recorder
-    from warren.analytics.summary import render
+    from warren.analytics.summary import render, render_bottlenecks
     from warren.analytics.upkeep import compact, expire
 
 __all__ = [
     "Alarms",
+    "Bottleneck",
     "Detector",
     "Deviation",
     "Flows",
@@ -39,19 +41,23 @@ __all__ = [
     "Outliers",
     "Recorder",
     "anomalies",
+    "bottleneck",
     "check_detector",
     "compact",
     "detector",
     "detector_names",
     "expire",
     "incidents",
+    "limits",
     "load",
     "measured",
     "render",
+    "render_bottlenecks",
 ]
 
 _HOMES = {
     "Alarms": "warren.analytics.alarms",
+    "Bottleneck": "warren.analytics.bottlenecks",
     "Detector": "warren.analytics.detectors",
     "Deviation": "warren.analytics.deviation",
     "Flows": "warren.analytics.flows",
@@ -60,15 +66,18 @@ _HOMES = {
     "Outliers": "warren.analytics.outliers",
     "Recorder": "warren.analytics.recorder",
     "anomalies": "warren.analytics.marking",
+    "bottleneck": "warren.analytics.bottlenecks",
     "check_detector": "warren.analytics.checking",
     "compact": "warren.analytics.upkeep",
     "detector": "warren.analytics.detectors",
     "detector_names": "warren.analytics.detectors",
     "expire": "warren.analytics.upkeep",
     "incidents": "warren.analytics.intervals",
+    "limits": "warren.analytics.bottlenecks",
     "load": "warren.analytics.detectors",
     "measured": "warren.analytics.intervals",
     "render": "warren.analytics.summary",
+    "render_bottlenecks": "warren.analytics.summary",
 }
 
 

@@ -17,12 +17,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 
-from warren.analytics.schema import STAGES, TRIPS
+from warren.analytics.schema import STAGES, TRIPS, WORKERS
 from warren.core.errors import fingerprint
+from warren.core.hooks import Work
 from warren.core.message import TENANT, TRACE
 from warren.core.receipt import Delivery, Outcome, Share
 
-__all__ = ["Arrival", "Handling", "Segment", "key_hash", "stages", "trips"]
+__all__ = ["Arrival", "Handling", "Segment", "Working", "key_hash", "stages", "trips", "workers"]
 
 _SMALL = 64
 _SHARED = 131_072
@@ -58,6 +59,9 @@ Segment: TypeAlias = tuple[Arrival, Sequence[int], Outcome, float]
 
 Handling: TypeAlias = tuple[str, int, int, int, float, float, int, "int | None"]
 """One chunk in one stage, as `FlowObserver.handled` is told of it."""
+
+Working: TypeAlias = tuple[str, Work, float, float]
+"""What the workers of a stage did, as `WorkObserver.worked` is told of it."""
 
 
 def _sizes(bodies: Sequence[Any]) -> Sequence[int] | Ints | None:
@@ -123,6 +127,21 @@ def stages(handlings: Sequence[Handling]) -> pa.RecordBatch:
         "depth": _array(_INT, _ints(-1 if each is None else each for each in depth), _nulls(each is None for each in depth)),
     }
     return _batch(STAGES, columns, total)
+
+
+def workers(workings: Sequence[Working]) -> pa.RecordBatch:
+    """One row for each of these."""
+    stage, work, start, end = zip(*workings, strict=True)
+    counts = ("workers", "waiting", "served")
+    times = ("busy", "stayed", "service", "blocked")
+    columns = {
+        "stage": _words(stage),
+        "start": _instants(start),
+        "end": _instants(end),
+        **{name: _array(_INT, _ints(getattr(each, name) for each in work)) for name in counts},
+        **{name: _floats([getattr(each, name) for each in work]) for name in times},
+    }
+    return _batch(WORKERS, columns, len(workings))
 
 
 def _batch(schema: pa.Schema, columns: Mapping[str, pa.Array], total: int) -> pa.RecordBatch:
@@ -305,6 +324,11 @@ def _validity(unknown: npt.NDArray[np.bool_] | None) -> pa.Buffer | None:
 
 def _ints(values: Iterable[int]) -> Ints:
     return np.fromiter(values, np.int64)
+
+
+def _floats(values: Sequence[float | None]) -> pa.Array:
+    numbers = np.array([0.0 if each is None else each for each in values], np.float64)
+    return _array(pa.float64(), numbers, _nulls(each is None for each in values))
 
 
 def _nulls(values: Iterable[bool]) -> npt.NDArray[np.bool_]:

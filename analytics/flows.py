@@ -13,7 +13,7 @@ import pyarrow as pa
 from warren.analytics.display import as_html
 from warren.analytics.layout import Recording, Recordings
 from warren.analytics.quantiles import collected, with_quantiles
-from warren.analytics.schema import STAGES, TRIPS
+from warren.analytics.schema import STAGES, TRIPS, WORKERS
 from warren.core.errors import GraphError, StorageError
 from warren.core.receipt import Kind
 
@@ -45,6 +45,7 @@ class Flows:
             raise StorageError(f"{self.folder} {what}; name the folder that a Recorder writes to")
         self._trips = Recordings(self.folder, "trips")
         self._stages = Recordings(self.folder, "stages")
+        self._workers = Recordings(self.folder, "workers")
 
     @property
     def trips(self) -> pl.LazyFrame:
@@ -55,6 +56,11 @@ class Flows:
     def stages(self) -> pl.LazyFrame:
         """One row for each chunk a stage took."""
         return _scan(self._stages.files(), STAGES, "end")
+
+    @property
+    def workers(self) -> pl.LazyFrame:
+        """One row for a span of time in which the workers of a stage were at work."""
+        return _scan(self._workers.files(), WORKERS, "end")
 
     def summary(self) -> pl.DataFrame:
         """For each pipeline and route: messages by outcome, attempts, bytes, and how long messages took.
@@ -161,24 +167,36 @@ class Flows:
     def utilisation(self, every: str = "1m") -> pl.DataFrame:
         """How busy each stage was in each span: messages, microseconds for each, and the share of the span it worked.
 
-        A stage's own work is counted, not what it waits for (an asynchronous handler waits elsewhere); where several
-        workers recorded into one folder, their shares add up. A chunk counts in the span in which it ended.
+        Of a stage with ``workers`` (an asynchronous step, a pool, a sink) their calls are counted, ``served`` messages, and
+        the share is that of all of them; of the others, null there, what they take of the pipeline's thread. Where several
+        processes recorded into one folder, their shares add up. What is counted is so in the span in which it ended.
 
         Raises `GraphError` where ``every`` is no length as Polars writes it.
         """
+        keys = ["pipeline", "stage", "at"]
         busy = (pl.col("end") - pl.col("start")).dt.total_microseconds().sum()
         span = (pl.col("at").dt.offset_by(every) - pl.col("at")).dt.total_microseconds()
+        calls = self.workers.filter(pl.col("blocked").is_null()).with_columns(_words("stage"))
+        work = pl.coalesce(pl.col("work") * 1e6, "busy")
         return (
             _spans(self.stages.with_columns(_words("stage")), "end", every, "utilisation")
-            .group_by("pipeline", "stage", "at")
+            .group_by(keys)
             .agg(pl.col("taken", "failed").sum(), busy.alias("busy"))
-            .select(
-                *("pipeline", "stage", "at", "taken", "failed"),
-                pl.col("busy").truediv(1e6).alias("busy_s"),
-                (pl.col("busy") / pl.col("taken")).alias("service_us"),
-                (pl.col("busy") / span).alias("utilisation"),
+            .join(
+                _spans(calls, "end", every, "utilisation")
+                .group_by(keys)
+                .agg(pl.col("workers").max(), pl.col("served").sum(), pl.col("busy").sum().alias("work")),
+                on=keys,
+                how="full",
+                coalesce=True,
             )
-            .sort("pipeline", "stage", "at")
+            .select(
+                *(*keys, "taken", "failed", "workers", "served"),
+                work.truediv(1e6).alias("busy_s"),
+                (work / pl.coalesce("served", "taken").replace(0, None)).alias("service_us"),
+                (work / span / pl.col("workers").fill_null(1)).alias("utilisation"),
+            )
+            .sort(keys)
             .collect(engine="streaming")
         )
 

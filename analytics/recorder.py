@@ -17,13 +17,14 @@ from typing import Any
 import pyarrow as pa
 
 from warren.analytics import columns
-from warren.analytics.columns import Arrival, Handling, Segment
+from warren.analytics.columns import Arrival, Handling, Segment, Working
 from warren.analytics.layout import folder_of
 from warren.analytics.rolling import Rolling
-from warren.analytics.schema import STAGES, TRIPS
+from warren.analytics.schema import STAGES, TRIPS, WORKERS
 from warren.core.atomic import PREFIX
 from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError, StorageError
+from warren.core.hooks import Work
 from warren.core.receipt import Delivery, Outcome
 
 __all__ = ["Recorder"]
@@ -33,6 +34,7 @@ _log = logging.getLogger("warren.analytics")
 # Arrays for so many rows stay in the processor's cache, and are small enough that their memory is used again.
 _BATCH = 32_768
 _PATIENCE = 1.0
+_TABLES = {"trips": TRIPS, "stages": STAGES, "workers": WORKERS}
 
 
 class Recorder:
@@ -84,10 +86,10 @@ class Recorder:
         # Only the pipeline's thread adds to these and to `_noted`; whoever holds `_converting` takes away.
         self._segments: list[Segment] = []
         self._handlings: list[Handling] = []
+        self._workings: list[Working] = []
         self._partly: dict[Delivery, Arrival] = {}
         self._noted = self._converted = 0
-        self._trips: list[pa.RecordBatch] = []
-        self._stages: list[pa.RecordBatch] = []
+        self._batches = _none()
         self._waiting = 0
         self._impatient = False
         self._converting = threading.Lock()
@@ -95,7 +97,7 @@ class Recorder:
         self._written = threading.Condition()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
-        self._tables: tuple[Rolling, Rolling] | None = None
+        self._tables: list[Rolling] | None = None
 
     def __repr__(self) -> str:
         """Where it writes."""
@@ -117,7 +119,7 @@ class Recorder:
                 f"{self!r} is recording the running pipeline {self._pipeline!r}, so it cannot record {pipeline!r} as well; "
                 f"give each a recorder of its own, they may share the folder"
             )
-        folders = self.folder / "trips", self.folder / "stages"
+        folders = [self.folder / table for table in _TABLES]
         try:
             for folder in folders:
                 mine = folder / folder_of(pipeline)
@@ -132,11 +134,10 @@ class Recorder:
             ) from error
         # The number of a process is not unique: in a container it is often 1.
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{os.getpid()}-{secrets.token_hex(4)}"
-        trips, stages = (
+        self._tables = [
             Rolling(folder, pipeline, name, schema, self._roll_rows, self._roll_seconds)
-            for folder, schema in zip(folders, (TRIPS, STAGES), strict=True)
-        )
-        self._tables = trips, stages
+            for folder, schema in zip(folders, _TABLES.values(), strict=True)
+        ]
         self._pipeline = pipeline
         self.lost, self._cause, self._impatient = 0, None, False
         self._wake.clear()
@@ -161,6 +162,11 @@ class Recorder:
         self._noted += 1
         if self._noted - self._converted >= self._batch:
             self._press()
+
+    def worked(self, stage: str, work: Work, start: float, end: float) -> None:
+        """The workers of a stage did this between two times."""
+        self._workings.append((stage, work, start, end))
+        self._noted += 1
 
     def flush(self) -> None:
         """See everything noted so far written to whole files before this returns."""
@@ -207,8 +213,8 @@ class Recorder:
                 self._impatient = True
         if not caught_up():
             with self._converting:
-                rows = sum(map(len, self._trips)) + sum(map(len, self._stages))
-                self._trips, self._stages = [], []
+                rows = _rows(self._batches)
+                self._batches = _none()
                 self._waiting -= rows
             self._lose(rows, f"{self.folder} takes files more slowly than rows come in")
 
@@ -223,11 +229,13 @@ class Recorder:
     def _convert(self) -> None:
         """Make columns of everything noted so far."""
         with self._converting:
-            segments, handlings = _take(self._segments), _take(self._handlings)
+            segments, handlings, workings = _take(self._segments), _take(self._handlings), _take(self._workings)
             rows = sum(len(tokens) for _, tokens, _, _ in segments)
-            self._converted += rows + len(handlings)
-            self._make(columns.trips, segments, rows, self._trips)
-            self._make(columns.stages, handlings, len(handlings), self._stages)
+            self._converted += rows + len(handlings) + len(workings)
+            trips, stages, workers = self._batches
+            self._make(columns.trips, segments, rows, trips)
+            self._make(columns.stages, handlings, len(handlings), stages)
+            self._make(columns.workers, workings, len(workings), workers)
 
     def _make(
         self, make: Callable[[Any], pa.RecordBatch], noted: Sequence[Any], rows: int, batches: list[pa.RecordBatch]
@@ -247,14 +255,14 @@ class Recorder:
             if self._tables is None:
                 return
             with self._converting:
-                ready, self._trips, self._stages = (self._trips, self._stages), [], []
+                ready, self._batches = self._batches, _none()
             for table, batches in zip(self._tables, ready, strict=True):
                 for batch in batches:
                     self._attempt(table, partial(table.add, batch), len(batch))
                 if due(table):
                     self._attempt(table, table.roll, 0)
             with self._written, self._converting:
-                self._waiting -= sum(map(len, ready[0])) + sum(map(len, ready[1]))
+                self._waiting -= _rows(ready)
                 self._impatient = False
                 self._written.notify_all()
 
@@ -272,6 +280,15 @@ class Recorder:
         self._cause = cause
         if first:
             _log.warning("%s", self.problem)
+
+
+def _none() -> list[list[pa.RecordBatch]]:
+    """No columns, of each table."""
+    return [[] for _ in _TABLES]
+
+
+def _rows(batches: list[list[pa.RecordBatch]]) -> int:
+    return sum(len(batch) for table in batches for batch in table)
 
 
 def _take(noted: list[Any]) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-__all__ = ["KIND", "KNOWN", "STAGES", "TRIPS", "VERSION"]
+__all__ = ["KIND", "KNOWN", "STAGES", "TRIPS", "VERSION", "WORKERS"]
 
 VERSION = "2"
 """Grows when a column changes its meaning or goes away; a new column alone does not change it."""
@@ -53,3 +53,20 @@ STAGES = pa.schema(
     metadata={KIND: f"stages/{VERSION}"},
 )
 """One row for each chunk a stage took."""
+
+WORKERS = pa.schema(
+    [
+        pa.field("stage", _WORD, nullable=False),
+        pa.field("start", _TIME, nullable=False),
+        pa.field("end", _TIME, nullable=False),
+        pa.field("workers", pa.int64(), nullable=False),
+        pa.field("waiting", pa.int64(), nullable=False),
+        pa.field("served", pa.int64(), nullable=False),
+        pa.field("busy", pa.float64(), nullable=False),
+        pa.field("stayed", pa.float64(), nullable=False),
+        pa.field("service", pa.float64()),
+        pa.field("blocked", pa.float64()),
+    ],
+    metadata={KIND: f"workers/{VERSION}"},
+)
+"""One row for a span of time in which the workers of a stage were at work."""

@@ -12,9 +12,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from warren.analytics.bottlenecks import bottleneck
 from warren.analytics.flows import Flows
+from warren.analytics.loads import names
 
-__all__ = ["render"]
+__all__ = ["render", "render_bottlenecks"]
 
 
 def render(flows: Flows) -> RenderableType:
@@ -29,10 +31,34 @@ def render(flows: Flows) -> RenderableType:
     return Group(*_parts(flows))
 
 
+def render_bottlenecks(flows: Flows) -> RenderableType:
+    """What limits each recorded pipeline, with what tells so, for ``rich``'s ``print``.
+
+    Raises `StorageError` where the folder holds something else.
+
+    >>> import tempfile
+    >>> print(render_bottlenecks(Flows(tempfile.mkdtemp())).renderables[0].plain.split(" in ")[0])
+    No flows are recorded
+    """
+    parts: list[RenderableType] = []
+    for name in names(flows):
+        found = bottleneck(flows, name)
+        if found is None:
+            parts.append(Text(f"Nothing limits {name!r}: it passes all that comes."))
+            continue
+        rows = found.evidence.with_columns(pl.col("utilisation", "thread", "share") * 100)
+        parts += [Text(str(found)), *(_table(title, rows.select("stage", *rest)) for title, rest in _EVIDENCE.items())]
+    return Group(*(parts or [_nothing(flows)]))
+
+
+def _nothing(flows: Flows) -> Text:
+    return Text(f"No flows are recorded in {flows.folder} yet.")
+
+
 def _parts(flows: Flows) -> Iterator[RenderableType]:
     summary, errors, stages = flows.summary(), flows.errors(), flows.stage_times()
     if summary.is_empty() and stages.is_empty():
-        yield Text(f"No flows are recorded in {flows.folder} yet.")
+        yield _nothing(flows)
         return
     for pipeline in sorted({*summary["pipeline"], *stages["pipeline"]}):
         yield Text(pipeline, style="bold")
@@ -56,6 +82,12 @@ def _quantiles(name: str) -> list[str]:
 _OUTCOMES = ("delivered", "filtered", "dead_lettered", "parked", "released")
 # Columns nobody has anything in are left out.
 _OPTIONAL = (*_OUTCOMES, "bytes", *_quantiles("latency"), *_quantiles("transit"), "depth_max")
+
+
+_EVIDENCE = {
+    "Calls": ["served", "service_ms", "service_p95_ms", "concurrency", "waiting"],
+    "Shares, in %": ["utilisation", "thread", "share"],
+}
 
 
 def _any(column: pl.Series) -> bool:

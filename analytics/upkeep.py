@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from warren.analytics.layout import REPLACES, Partition, Recording, Recordings
 from warren.analytics.rolling import GROUP, options
-from warren.analytics.schema import STAGES, TRIPS
+from warren.analytics.schema import STAGES, TRIPS, WORKERS
 from warren.core.atomic import writing
 from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError, StorageError
@@ -30,7 +30,7 @@ try:
 except ImportError:  # Windows has no such locks: there only one process may look after a folder
     fcntl = None
 
-_TABLES = {"trips": TRIPS, "stages": STAGES}
+_TABLES = {"trips": TRIPS, "stages": STAGES, "workers": WORKERS}
 _ROWS = 10_000_000
 
 

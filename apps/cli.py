@@ -142,13 +142,15 @@ def explain(pipeline: str, mermaid: bool) -> None:
     epilog=_examples(
         "warren run shop.flows:orders --record recordings/",
         "warren flows recordings/",
+        "warren flows recordings/ --bottleneck",
         "warren flows recordings/ --compact --keep 90d",
     )
 )
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--compact", is_flag=True, help="Put the small files of past days together instead.")
 @click.option("--keep", metavar="TIME", help="Remove days that ended longer ago than this instead, such as 90d.")
-def flows(path: Path, compact: bool, keep: str | None) -> None:
+@click.option("--bottleneck", is_flag=True, help="Say what limits each pipeline instead.")
+def flows(path: Path, compact: bool, keep: str | None, bottleneck: bool) -> None:
     """Summarise the recordings in the folder PATH, or put them in order.
 
     Messages by outcome, latency, errors and stages.
@@ -167,7 +169,9 @@ def flows(path: Path, compact: bool, keep: str | None) -> None:
             f"{done.before:,} file(s) of past days became {done.after:,}: {done.bytes_before / 1e6:,.1f} MB are now "
             f"{done.bytes_after / 1e6:,.1f} MB."
         )
-    if keep is None and not compact:
+    if bottleneck:
+        Console().print(analytics.render_bottlenecks(analytics.Flows(path)))
+    elif keep is None and not compact:
         Console().print(analytics.render(analytics.Flows(path)))
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from warren.core.receipt import Delivery, Outcome
 
-__all__ = ["FlowObserver"]
+__all__ = ["FlowObserver", "Work", "WorkObserver"]
 
 
 @runtime_checkable
@@ -31,3 +31,32 @@ class FlowObserver(Protocol):
 
     def close(self) -> None:
         """The pipeline has ended; everything seen must be safe when this returns."""
+
+
+class Work(NamedTuple):
+    """What the workers of a stage did in a span of time: those of an asynchronous step, of a pool, or of a sink.
+
+    - ``workers``: how many calls may run at once
+    - ``waiting``: messages that wait for a worker, at the end of the span
+    - ``served``: messages whose calls ended
+    - ``busy``: seconds that workers were at work, of calls under way as well; at most ``workers`` times the span
+    - ``stayed``: seconds that messages were here, waiting or served, added up
+    - ``service``: seconds for each message of the call that ended last; ``None`` where none ended, or it is not known
+    - ``blocked``: of a source, seconds in which it had no credit to read; it is ``busy`` while it waits for messages
+    """
+
+    workers: int
+    waiting: int
+    served: int
+    busy: float
+    stayed: float
+    service: float | None = None
+    blocked: float | None = None
+
+
+@runtime_checkable
+class WorkObserver(Protocol):
+    """What an observer also has, where it wants to know what the workers of stages do."""
+
+    def worked(self, stage: str, work: Work, start: float, end: float) -> None:
+        """The workers of a stage did this between two times, in seconds since 1970; told a few times a second at most."""

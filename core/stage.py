@@ -11,6 +11,7 @@ from warren.core.chunk import Chunk, Failure
 from warren.core.clock import Clock
 from warren.core.errors import RejectedError
 from warren.core.hooks import FlowObserver
+from warren.core.meter import Meter, metered
 from warren.core.receipt import Ledger, Token
 from warren.core.state import Table
 
@@ -300,6 +301,10 @@ class Stage:
         run.begin() if busy else run.timers(weight)
         handle = run.scheduler.schedule_relative(delay, fire)
         return cancel
+
+    def meter(self, workers: int) -> Meter:
+        """What to tell of calls that do not end with the handler."""
+        return metered(self.run, self.name, workers)
 
     def child(self, label: str) -> str:
         """The path of something inside this operator."""

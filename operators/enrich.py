@@ -171,6 +171,7 @@ class _Lookups:
         self.wanted: dict[Hashable, list[Slot]] = {}
         self.asked: dict[Hashable, list[Slot]] = {}
         self.active = self.starting = 0
+        self.meter = stage.meter(operator.concurrency)
         self.due = not operator.within
         self.cancel: Callable[[], None] | None = None
         stage.run.on_flush(self.hurry)
@@ -187,6 +188,7 @@ class _Lookups:
                 self.asked[key].append(slot)
             else:
                 self.wanted.setdefault(key, []).append(slot)
+                self.meter.queue(1)
         # What is tried again has waited, and a drain has to come to an end.
         self.due = self.due or (chunk.attempt > 1 and bool(self.wanted))
         self.ask()
@@ -233,6 +235,8 @@ class _Lookups:
 
     async def work(self) -> None:
         keys = self.next_keys()
+        count = sum(len(self.asked[key]) for key in keys)
+        began = self.meter.begin(count)
         try:
             answer = await bounded(self.stage, self.operator.lookup(list(keys)), self.operator.timeout)
             found = self.read(keys, answer)
@@ -245,6 +249,7 @@ class _Lookups:
                 self.learn(key, each)
         finally:
             self.active -= 1
+        self.meter.end(began, count)
         self.ask()
         self.slots.ready()
 

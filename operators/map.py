@@ -210,25 +210,32 @@ class _Workers:
         self.queue = operator.waiting(stage)
         self.slots = Slots(stage)
         self.active = 0
+        self.meter = stage.meter(operator.concurrency)
 
     def take(self, chunk: Chunk) -> Chunk | None:
         slots, failures = self.queue.add(chunk)
         if self.operator.ordered:
             self.slots.line_up(slots)
+        self.meter.queue(len(slots))
         for _ in range(min(self.operator.concurrency - self.active, len(self.queue))):
             self.active += 1
             self.stage.run.spawn(self.work())
         return Chunk([], (), failures) if failures else None
 
     async def work(self) -> None:
-        function, timeout, queue = self.operator.function, self.operator.timeout, self.queue
+        function, timeout, queue, meter = self.operator.function, self.operator.timeout, self.queue, self.meter
+        told, began = meter.told, 0.0
         try:
             while queue:
                 slot = queue.take()
+                if told:
+                    began = meter.begin()
                 try:
                     slot.succeed(await bounded(self.stage, function(slot.value), timeout))
                 except Exception as error:
                     slot.fail(self.stage, error)
+                if told:
+                    meter.end(began)
                 queue.done(slot)
                 if not self.operator.ordered:
                     self.slots.slots.append(slot)

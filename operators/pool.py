@@ -163,10 +163,12 @@ class _Pool:
         self.pool: Executor | None = None
         self.single: Executor | None = None
         self.one_by_one = asyncio.Lock()
+        self.meter = stage.meter(operator.workers)
         stage.run.on_close(self.close)
 
     def take(self, chunk: Chunk) -> None:
         slots = self.slots.add(chunk)
+        self.meter.queue(len(slots))
         size = max(1, min(_PIECE, len(slots) // (self.operator.workers * _AHEAD)))
         pieces = [slots[i : i + size] for i in range(0, len(slots), size)]
         if chunk.attempt > 1:
@@ -181,8 +183,11 @@ class _Pool:
         try:
             while self.queue:
                 piece = self.queue.popleft()
+                began = self.meter.begin(len(piece))
                 if not await self.done(piece):
                     await self.each_alone(piece)
+                # It may have waited for a worker first: there are more pieces than workers.
+                self.meter.end(began, len(piece), timed=False)
                 self.slots.ready()
         finally:
             self.active -= 1

@@ -15,9 +15,10 @@ from warren.core.errors import PartialWriteError, PoisonError, StalledError, War
 from warren.core.graph import Inlet, SinkConnection, SourceConnection
 from warren.core.handles import Handles
 from warren.core.message import Batch, Columns, Metadata, Outgoing
+from warren.core.meter import metered
 from warren.core.receipt import Delivery, Kind, Outcome, Token
 from warren.core.stage import Feed, Stage
-from warren.pipelines.letters import ROW, Content, Contents
+from warren.pipelines.letters import ROW, Content, Contents, reason
 from warren.pipelines.turns import Turn
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ __all__ = ["DeadLetters", "Reader", "Writer"]
 _LARGEST_CHUNK = 2048
 _FIRST_CHUNK = 64
 _CHUNK_BYTES = 1 << 20
-_LONGEST_REASON = 4096
-"""Characters of an error's text that a dead letter carries; some errors show the whole message."""
 _LETTERS = 1024
 
 
@@ -54,6 +53,7 @@ class Reader:
         self._parking: set[asyncio.Task[None]] = set()
         self._stage = Stage(run, "0", f"0:{inlet.name}")
         self._stage.connect(self.chunks.on_next)
+        self._meter = self._stage.meter(1)
 
     async def read(self) -> None:
         """Read until the source ends or the task is cancelled."""
@@ -63,7 +63,7 @@ class Reader:
                 while self._room() < 1 or (turn is not None and not turn.come()):
                     await self._credit()
                 asked = min(limit, self._room())
-                receiving = self.connection.receive(asked)
+                receiving = self._meter.reading(self.connection.receive(asked))
                 batch = await (receiving if turn is None else turn.read(receiving))
                 if batch is None:
                     self.ended = True
@@ -116,7 +116,7 @@ class Reader:
                 f"pipeline {run.name!r}: all {run.credit} credits are held by steps that wait for more messages, and no "
                 f"timer will let them go; raise Pipeline(credit=...) above what its windows and batches hold at once"
             )
-        await changed
+        await self._meter.blocking(changed)
 
     def take(self, batch: Batch) -> None:
         """Take over what was read: decode it and push it through the pipeline."""
@@ -278,6 +278,7 @@ class Writer:
         self._pending: list[Chunk] = []
         self._writing = False
         self._outcome = Outcome(Kind.DELIVERED, name)
+        self._meter = metered(run, name, 1)
 
     def take(self, chunk: Chunk) -> None:
         """Have a chunk written; its failures go to the pipeline's dead letters."""
@@ -285,6 +286,7 @@ class Writer:
             self.run.dead_letter(chunk.failures)
         if chunk.values:
             self._pending.append(chunk)
+            self._meter.queue(len(chunk.values))
             if not self._writing:
                 self._writing = True
                 self.run.spawn(self._write())
@@ -310,7 +312,8 @@ class Writer:
             return Columns.joined([ledger.columns(chunk.tokens) for chunk in chunks], [len(chunk) for chunk in chunks])
 
         try:
-            await self.connection.write(Outgoing(values, lambda i: ledger.metadata(token(i)), columns))
+            outgoing = Outgoing(values, lambda i: ledger.metadata(token(i)), columns)
+            await self._meter.calling(len(values), self.connection.write(outgoing))
         except PartialWriteError as error:
             refused = error.errors
             safe = [token(i) for i in range(len(values)) if i not in refused]
@@ -365,7 +368,7 @@ class DeadLetters:
         headers = {
             **given,
             "warren-error": type(failure.error).__name__,
-            "warren-reason": _reason(failure.error),
+            "warren-reason": reason(failure.error),
             "warren-fingerprint": fingerprint(failure.error),
             "warren-stage": failure.stage,
             "warren-attempts": str(delivery.attempt(origin)),
@@ -389,10 +392,3 @@ class DeadLetters:
         """Finish and close."""
         for connection in self._connections.values():
             await connection.close()
-
-
-def _reason(error: Exception) -> str:
-    try:
-        return str(error)[:_LONGEST_REASON]
-    except Exception:
-        return "the error's own text cannot be read"

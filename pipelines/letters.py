@@ -9,7 +9,10 @@ from warren.core.codecs import decoder, encode
 from warren.core.errors import EncodeError
 from warren.core.receipt import Delivery, Ledger, Part, Piece, Token
 
-__all__ = ["ROW", "Content", "Contents"]
+__all__ = ["ROW", "Content", "Contents", "reason"]
+
+_LONGEST_REASON = 4096
+"""Characters of an error's text that a dead letter carries; some errors show the whole message."""
 
 ROW = "warren-row"
 """The header of a letter that holds a piece of a message: which one."""
@@ -105,3 +108,11 @@ def _body(delivery: Delivery, origin: int) -> tuple[Any, str]:
         return encode(body)
     except EncodeError:
         return repr(body).encode(errors="backslashreplace"), "text/plain"
+
+
+def reason(error: Exception) -> str:
+    """What an error says."""
+    try:
+        return str(error)[:_LONGEST_REASON]
+    except Exception:
+        return "the error's own text cannot be read"

@@ -7,14 +7,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.analytics.feeding import feed
+from tests.analytics.feeding import NOW, feed
 from warren.analytics import Recorder
-from warren.analytics.schema import KIND, STAGES, TRIPS, VERSION
+from warren.analytics.schema import KIND, STAGES, TRIPS, VERSION, WORKERS
+from warren.core.hooks import Work
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "flows.md"
 
 
-@pytest.mark.parametrize(("table", "schema"), [("trips", TRIPS), ("stages", STAGES)])
+@pytest.mark.parametrize(("table", "schema"), [("trips", TRIPS), ("stages", STAGES), ("workers", WORKERS)])
 def test_the_page_describes_what_is_written(table: str, schema: pa.Schema, tmp_path: Path) -> None:
     section = PAGE.read_text("utf-8").split(f"\n## {table}\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `(\w+)` \| `(.+?)` \| (yes|no) \|", section, re.MULTILINE)
@@ -24,6 +25,7 @@ def test_the_page_describes_what_is_written(table: str, schema: pa.Schema, tmp_p
     recorder = Recorder(tmp_path)
     recorder.open("p")
     feed(recorder, 10)
+    recorder.worked("1:map", Work(4, 2, 10, 0.5, 0.75), NOW, NOW + 0.25)
     recorder.close()
     (file,) = (tmp_path / table).rglob("*.parquet")
     written = pq.read_schema(file)
