@@ -39,9 +39,6 @@ def test_nothing_is_named_where_nothing_is_slow() -> None:
     assert (hours > 0.1, wrong) == (True, [])
 
 
-# ---- written by hand
-
-
 class Fed:
     """A recording of one pipeline, second by second."""
 
@@ -247,9 +244,6 @@ def test_steps_inside_of_steps_count_once(tmp_path: Path) -> None:
     found = limit(Flows(tmp_path))
     assert (found.stage, found.cause) == ("2.row/1:map", "thread")
     assert found.utilisation == pytest.approx(0.96)
-
-
-# ---- recorded
 
 
 class SlowWrites(Ends):

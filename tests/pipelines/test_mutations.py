@@ -32,9 +32,9 @@ for seed in range({EXAMPLES}):
 MUTATIONS: dict[str, tuple[str, str, str]] = {
     "the sink's values are settled before they are written": (
         "pipelines/endpoints.py",
-        "            await self.connection.write(Outgoing(values, lambda i: ledger.metadata(token(i)), columns))\n",
+        "            await self._meter.calling(len(values), self.connection.write(outgoing))\n",
         "            for chunk in chunks:\n                ledger.settle(chunk.tokens, self._outcome)\n"
-        "            await self.connection.write(Outgoing(values, lambda i: ledger.metadata(token(i)), columns))\n",
+        "            await self._meter.calling(len(values), self.connection.write(outgoing))\n",
     ),
     "values that a sink refused are settled with the others": (
         "pipelines/endpoints.py",
