@@ -110,7 +110,7 @@ def spans(
         _split(_chosen(flows.stages, pipeline, since, until), span)
         .group_by("which", "stage")
         .agg(
-            (pl.col("taken", "given") * pl.col("part")).sum(),
+            (pl.col("taken") * pl.col("part")).sum(),
             took.sum().alias("thread"),
             (took * took).sum().alias("squared"),
             (took * pl.col("taken")).sum().alias("stayed"),
@@ -210,10 +210,11 @@ def _visit(stages: dict[str, Load]) -> None:
         before = [place for place in known if place[0] == path and place[1] < number]
         if before:
             visits, served = known[max(before)]
-        elif path and (parent := _PLACE.match(f"{path.rpartition('.')[0]}:")):
-            visits, served = known.get((parent[1], int(parent[2])), (1.0, load.taken))
         else:
-            visits, served = 1.0, load.taken
+            # The first one inside of another step comes behind that one.
+            outer, _, last = path[:-1].rpartition("/")
+            parent = (f"{outer}/" if outer else "", int(last.partition(".")[0] or -1))
+            visits, served = known.get(parent, (1.0, load.taken))
         load.visits = visits * load.taken / served if served else visits
         more = known.get((path, number), (0.0, 0.0))
         known[path, number] = load.visits + more[0], load.served + more[1]

@@ -78,6 +78,7 @@ def test_a_pipeline_runs_and_its_recording_is_shown(folder: Path) -> None:
     shown = warren("flows", "recordings")
     assert shown.returncode == 0, shown.stderr
     assert "orders" in shown.stdout
+    assert warren("flows", "recordings", "--bottleneck").stdout == "Nothing limits 'orders': it passes all that comes.\n"
     assert warren("run", "shop:orders", "--tape", "orders.jsonl").stderr.endswith("warren replay orders.jsonl shop:orders\n")
     again = warren("replay", "orders.jsonl", "shop:orders", "--speed", "full")
     assert again.stdout.startswith("2 of 2 message(s)"), again.stderr
