@@ -176,7 +176,8 @@ def _bottleneck(flows: Flows, pipeline: str, since: datetime | None, until: date
     limits = {loads.which: limit for loads in all_loads if (limit := _limit(loads)) is not None}
     if not limits:
         return None
-    ((stage, cause), times), *_ = Counter((limit.stage, limit.cause) for limit in limits.values()).most_common()
+    counted: Counter[tuple[str, Cause]] = Counter((limit.stage, limit.cause) for limit in limits.values())
+    ((stage, cause), times), *_ = counted.most_common()
     during = times / len(all_loads)
     if during < _OFTEN:
         return None
