@@ -191,7 +191,7 @@ def _bottleneck(flows: Flows, pipeline: str, since: datetime | None, until: date
         sum(column) / times for column in zip(*(msgspec.structs.astuple(m)[2:] for m in mine), strict=True)
     )
     p95 = slow(flows, pipeline, span, [loads.which for loads in chosen], since, until)
-    return Bottleneck(pipeline, stage, cause, utilisation, share, gain, during, _evidence(chosen, p95))
+    return Bottleneck(pipeline, stage, mine[0].cause, utilisation, share, gain, during, _evidence(chosen, p95))
 
 
 def _limit(loads: Loads) -> _Limit | None:
