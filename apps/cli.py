@@ -1,4 +1,4 @@
-"""The command line: ``warren run``, ``explain``, ``replay``, ``flows``, ``plugins``, ``partitions``, ``state``, ``demo``."""
+"""The command line: ``warren run``, ``explain``, ``flows``, ``report``, ``replay``, ``state``, ``demo`` and others."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import click
 from warren.apps.partitions import partitions
 from warren.apps.plugins import plugins
 from warren.apps.replay import replay
+from warren.apps.report import report
 from warren.apps.state import state
 from warren.core.errors import AddressError, GraphError, WarrenError
 
@@ -214,4 +215,5 @@ def demo(broker: str | None, folder: Path, limit: int | None, fresh: bool | None
 main.add_command(partitions)
 main.add_command(plugins)
 main.add_command(replay)
+main.add_command(report)
 main.add_command(state)

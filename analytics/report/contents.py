@@ -1,6 +1,7 @@
 """What a capacity report says, as plain values: the same in JSON, on a page and on paper.
 
-Times are UTC, lengths of time seconds, rates messages a second, shares from 0 to 1. What is not known, or without end, is None.
+Times are UTC, lengths of time seconds, rates messages a second, shares from 0 to 1. What is not known, or without end, is
+None.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Depth(_Part, kw_only=True):
 
 
 class Age(_Part, kw_only=True):
-    """How long messages waited until they were read: P95 of the last hour, of the last week's busy hours, and the longest."""
+    """How long messages waited until they were read: P95 of the last hour, of the last week's busy hours, the longest."""
 
     now: float
     p95: float

@@ -44,15 +44,15 @@ def demand(rates: pl.DataFrame, horizon: float, zone: str) -> Ahead:
     hours = max(1, round(horizon / 3600))
     span = int((rates["at"][-1] - rates["at"][0]).total_seconds() // 3600) + 1
     # Growth is fitted where it can be tested too; each try needs its weeks and twice what it forecasts.
-    tries: list[tuple[Literal["fitted"] | None, int, int]] = [
-        ("fitted", min(hours, (span - 4 * _WEEK) // 2), min(hours, _WEEK)),
-        (None, min(hours, (span - 2 * _WEEK) // 2), min(hours, _DAY)),
-        (None, min(hours, (span - 2 * _DAY) // 2), 1),
+    tries: list[tuple[str, Literal["fitted"] | None, int, int]] = [
+        ("profile", "fitted", min(hours, (span - 4 * _WEEK) // 2), min(hours, _WEEK)),
+        ("profile", None, min(hours, (span - 2 * _WEEK) // 2), min(hours, _DAY)),
+        ("seasonal_naive", None, min(hours, (span - 2 * _DAY) // 2), 1),
     ]
-    for grown, tested, least in tries:
+    for method, grown, tested, least in tries:
         if tested >= least:
             rows = rates.select("at", value="rate").drop_nulls()
-            told = forecast(rows, tested, every=3600, zone=zone, growth=grown)
+            told = forecast(rows, tested, every=3600, zone=zone, growth=grown, method=method)
             return Ahead(told, _by_horizon(told, rates, tested, hours), tested)
     raise DataError(f"{span} hours of recording are too few for a forecast, which takes three days; record for longer")
 

@@ -53,6 +53,7 @@ def capacity_report(
     prices: PriceList = CONSUMER_HOURS,
     consumers: Mapping[str, Sequence[int]] | None = None,
     last: Report | None = None,
+    problems: Sequence[str] = (),
     now: float | None = None,
     progress: Callable[[str, int, int], None] = lambda pipeline, done, of: None,
 ) -> Report:
@@ -64,6 +65,7 @@ def capacity_report(
     - ``consumers``: by pipeline, how many run on each node; ``""`` is for those that are not named. Otherwise they are told
       from the recording, each on a node of its own
     - ``last``: an earlier report, to compare its forecast with what came
+    - ``problems``: what else a reader should know, such as prices that could not be read
     - ``now``: seconds since 1970; the time by the clock by default
     - ``progress``: told of each pipeline before it is worked out, with how many are done, and of how many
 
@@ -101,6 +103,7 @@ def capacity_report(
         horizon=length,
         currency=prices.currency,
         queues=queues,
+        problems=list(problems),
     )
 
 

@@ -64,7 +64,7 @@ def pipelines(flows: Flows) -> list[str]:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What is known of a pipeline: ``rows``, one for each hour from ``first`` to ``last``, and the whole hours in ``rates``."""
+    """What is known of a pipeline: ``rows`` has one for each hour from ``first`` to ``last``."""
 
     flows: Part
     rows: pl.DataFrame
@@ -154,7 +154,11 @@ def _marked(found: pl.DataFrame, first: datetime, last: datetime, now: datetime)
     """Every hour, whether or not it has rows; whether it is whole, and what is unknown of it is null."""
     grid = pl.datetime_range(found["at"][0], found["at"][-1], "1h", eager=True).alias("at")
     rows = grid.to_frame().join(found, on="at", how="left")
-    here, slot, hour = pl.col("messages").is_not_null(), [pl.col("at").dt.weekday(), pl.col("at").dt.hour()], pl.col("at").dt.hour()
+    here, slot, hour = (
+        pl.col("messages").is_not_null(),
+        [pl.col("at").dt.weekday(), pl.col("at").dt.hour()],
+        pl.col("at").dt.hour(),
+    )
     usual = pl.coalesce(
         pl.when(here.sum().over(slot) >= 2).then(pl.col("messages").median().over(slot)),
         pl.col("messages").median().over(hour),

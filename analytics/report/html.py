@@ -22,7 +22,7 @@ def html(report: Report) -> str:
         for name, (title, draw, shown) in PLOTS.items():
             if shown(queue):
                 # What matplotlib wrote; it escapes the texts in it.
-                yield title, Markup(svg(draw, queue, report, f"{number}-{name}"))  # noqa: S704
+                yield title, Markup(svg(draw, queue, report, f"{number}-{name}"))
 
     names = Environment(
         loader=PackageLoader("warren.analytics.report", "."),

@@ -78,18 +78,19 @@ def options(plan: Plan, flows: Flows, slowest: str | None) -> list[Option]:
         found.append(_steady(plan, f"{'add' if needed > now else 'remove'} {abs(needed - now)}", needed))
     if safe not in (now, needed):
         found.append(_steady(plan, f"run {safe}, so that one node may fail", safe, spare=True))
-    if plan.ahead:
-        found.append(_scheduled(plan))
+    if plan.ahead and len(set((told := planned(plan)).consumers.tolist())) > 1:
+        found.append(_scheduled(plan, told))
     changes: tuple[Callable[[], tuple[str, float, str] | None], ...] = (
         lambda: _batches(flows),
         lambda: _faster(flows, slowest) if slowest else None,
     )
     for change in changes:
-        if (told := change()) is not None:
-            name, share, why = told
+        if (changed := change()) is not None:
+            name, share, why = changed
             quicker = replace(plan, work=replace(work, service=work.service * share))
             fewer = quicker.work.consumers(plan.limit)
-            found.append(_changed(quicker, name, fewer, why))
+            if fewer < needed:
+                found.append(_option(quicker, name, fewer, "medium", why))
     return sorted(found, key=lambda each: (each.keeps < 0.99, each.cost if each.keeps >= 0.99 else -each.keeps))
 
 
@@ -103,11 +104,10 @@ def _steady(plan: Plan, name: str, consumers: int, *, spare: bool = False) -> Op
         risk, why = "low", "keeps the target at P95 demand, and survives the loss of a node"
     else:
         risk, why = "medium", "keeps the target at P95 demand, but not with a node lost in the busiest hour"
-    return _option(plan, name, str(consumers), consumers, keeps, risk, why)
+    return _option(plan, name, consumers, risk, why)
 
 
-def _scheduled(plan: Plan) -> Option:
-    told = planned(plan)
+def _scheduled(plan: Plan, told: Schedule) -> Option:
     starts = sum(max(0, after - before) for before, after in pairwise([plan.consumers, *told.consumers.tolist()]))
     hours = len(told.consumers)
     low, high = int(told.consumers.min()), int(told.consumers.max())
@@ -118,21 +118,25 @@ def _scheduled(plan: Plan) -> Option:
         per_million=_finite(told.per_million),
         keeps=1.0,
         risk="medium",
-        why=f"{starts} starts in {hours / 24:.0f} days: one that fails or comes late, or a demand above P95, leaves a backlog",
+        why=f"{starts} starts in {hours / 24:.0f} days: one that comes late, or a demand above P95, leaves a backlog",
     )
 
 
-def _changed(plan: Plan, name: str, consumers: int, why: str) -> Option:
-    return _option(plan, name, str(consumers), consumers, _keeps(plan, consumers), "medium", why)
-
-
-def _option(plan: Plan, name: str, told: str, consumers: int, keeps: float, risk: str, why: str) -> Option:
+def _option(plan: Plan, name: str, consumers: int, risk: str, why: str) -> Option:
     prices = plan.prices
     mean = float(np.mean(plan.ahead)) if plan.ahead else plan.busy
     hour = prices.consumer_hour * consumers + prices.fixed_hour + prices.million * mean * 3600 / 1e6
     cost = hour * 24 * _DAYS + prices.start * max(0, consumers - plan.consumers)
     per_million = prices.per_million(consumers, mean) if mean > 0 else None
-    return Option(name=name, consumers=told, cost=cost, per_million=per_million, keeps=keeps, risk=risk, why=why)
+    return Option(
+        name=name,
+        consumers=str(consumers),
+        cost=cost,
+        per_million=per_million,
+        keeps=_keeps(plan, consumers),
+        risk=risk,
+        why=why,
+    )
 
 
 def _keeps(plan: Plan, consumers: int) -> float:
@@ -193,7 +197,11 @@ def _faster(flows: Flows, stage: str) -> tuple[str, float, str] | None:
     part = times.filter(pl.col("stage") == stage)["busy_s"].sum()
     if not total or not part:
         return None
-    return f"make {stage} twice as fast", 1 - part / total / 2, f"{part / total:.0%} of the work is there; needs a change of code"
+    return (
+        f"make {stage} twice as fast",
+        1 - part / total / 2,
+        f"{part / total:.0%} of the work is there; needs a change of code",
+    )
 
 
 def _finite(value: float) -> float | None:

@@ -18,6 +18,7 @@ __all__ = ["pdf"]
 _SOFT, _INK = (91, 107, 122), (28, 39, 51)
 _COLOURS = {"out": (192, 51, 43), "soon": (184, 110, 0), "well": (44, 122, 75), "unknown": _SOFT}
 _FAMILY = "report"
+_HEIGHT = 2.2
 
 
 def pdf(report: Report) -> bytes:
@@ -92,16 +93,18 @@ def _queue(paper: FPDF, queue: Queue, report: Report) -> None:
     for title, draw, shown in PLOTS.values():
         if not shown(queue):
             continue
-        height = paper.epw * 2.9 / 7.2
+        height = paper.epw * _HEIGHT / 7.2
         if paper.will_page_break(height + 8):
             paper.add_page()
         _line(paper, title, 10, bold=True, above=3)
-        paper.image(io.BytesIO(png(draw, queue, report)), w=paper.epw, alt_text=title)
+        paper.image(io.BytesIO(png(draw, queue, report, _HEIGHT)), w=paper.epw, alt_text=title)
     for table in tables(queue, report):
         _table(paper, table)
 
 
-def _line(paper: FPDF, text: str, size: float, *, bold: bool = False, colour: tuple[int, int, int] = _INK, above: float = 0) -> None:
+def _line(
+    paper: FPDF, text: str, size: float, *, bold: bool = False, colour: tuple[int, int, int] = _INK, above: float = 0
+) -> None:
     paper.ln(above)
     paper.set_font(_FAMILY, "B" if bold else "", size)
     paper.set_text_color(*colour)
@@ -125,7 +128,7 @@ def _table(paper: FPDF, table: Table) -> None:
     paper.set_text_color(*_INK)
     paper.set_draw_color(221, 227, 233)
     everything = [table.columns, *table.rows]
-    widths = [min(60, max(7, *(len(row[each]) for row in everything))) for each in range(len(table.columns))]
+    widths = [min(60, 3 + max(6, *(len(row[each]) for row in everything))) for each in range(len(table.columns))]
     heading = FontFace(emphasis="BOLD", color=_SOFT)
     with paper.table(
         everything,

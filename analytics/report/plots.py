@@ -93,66 +93,99 @@ def svg(draw: Draw, queue: Queue, report: Report, salt: str) -> str:
     return re.sub("|".join(_NAMES), lambda match: _NAMES[match[0]], text)
 
 
-def png(draw: Draw, queue: Queue, report: Report) -> bytes:
-    """A plot for paper."""
+def png(draw: Draw, queue: Queue, report: Report, height: float) -> bytes:
+    """A plot for paper, so many inches high where it is 7.2 wide."""
     out = io.BytesIO()
-    with _figure(draw, queue, report, _PAPER) as figure:
+    with _figure(draw, queue, report, _PAPER, **{"figure.figsize": (7.2, height)}) as figure:
         figure.savefig(out, format="png", dpi=200)
     return out.getvalue()
+
+
+def _unit(queue: Queue) -> tuple[float, str]:
+    """What to multiply rates by, and what they then count."""
+    most = max((each for each in [*queue.hours.rate, *queue.hours.p95] if each is not None), default=0.0)
+    return (1.0, "messages a second") if most >= 1 else (3600.0, "messages an hour")
 
 
 def _demand(axes: Axes, queue: Queue, report: Report, ink: Ink) -> None:
     """The last weeks, the weeks ahead with their band, and what today's consumers can take."""
     hours = queue.hours
-    start = hours.at[-1] - _PAST
-    past = [(at, rate) for at, rate in zip(hours.at, hours.rate, strict=True) if at >= start]
-    axes.plot(*_columns(past, report), color=ink.ink, linewidth=1, label="recorded")
+    times, unit = _unit(queue)
+    at, rate = _recent(hours.rate, queue, report)
+    axes.plot(at, rate * times, color=ink.ink, linewidth=1, label="recorded")
     if hours.ahead:
         ahead = _times(hours.ahead, report)
-        axes.fill_between(ahead, hours.p50, hours.p95, color=ink.blue, alpha=0.25, linewidth=0, label="up to P95")
-        axes.plot(ahead, hours.p50, color=ink.blue, linewidth=1, label="P50")
+        axes.fill_between(
+            ahead,
+            times * np.array(hours.p50),
+            times * np.array(hours.p95),
+            color=ink.blue,
+            alpha=0.25,
+            linewidth=0,
+            label="up to P95",
+        )
+        axes.plot(ahead, times * np.array(hours.p50), color=ink.blue, linewidth=1, label="P50")
     if queue.headroom is not None:
-        axes.axhline(queue.headroom.capacity, color=ink.red, linewidth=1.2, linestyle="--", label=f"capacity of {queue.consumers}")
-    _finish(axes, "messages a second")
+        axes.axhline(
+            times * queue.headroom.capacity,
+            color=ink.red,
+            linewidth=1.2,
+            linestyle="--",
+            label=f"capacity of {queue.consumers}",
+        )
+    _finish(axes, unit)
 
 
 def _growth(axes: Axes, queue: Queue, report: Report, ink: Ink) -> None:
     """Busy hours week by week, the growth through them, and where it meets the capacity."""
     told, hours = queue.headroom, queue.hours
     assert told is not None and told.yearly is not None
+    times, unit = _unit(queue)
     weeks = _busy_weeks(hours.at, hours.rate)
     last = hours.at[-1]
-    axes.plot(_times([at for at, _ in weeks], report), [rate for _, rate in weeks], "o", color=ink.ink, markersize=4, label="busy hours of a week")
+    axes.plot(
+        _times([at for at, _ in weeks], report),
+        [times * rate for _, rate in weeks],
+        "o",
+        color=ink.ink,
+        markersize=4,
+        label="busy hours",
+    )
     until = max(report.made + timedelta(seconds=report.horizon), last + (last - hours.at[0]) / 2)
     if told.at is not None:
         until = min(max(until, told.at + timedelta(days=7)), last + timedelta(days=3 * 365))
     steps = [hours.at[0] + (until - hours.at[0]) * step / 60 for step in range(61)]
-    growing = [told.busy * (1 + told.yearly) ** ((at - last).total_seconds() / (365.25 * 86_400)) for at in steps]
-    axes.plot(_times(steps, report), growing, color=ink.blue, linewidth=1.2, label=f"growth {told.yearly:+.0%} a year")
-    axes.axhline(told.capacity, color=ink.red, linewidth=1.2, linestyle="--", label=f"capacity of {queue.consumers}")
+    growing = [times * told.busy * (1 + told.yearly) ** ((at - last).total_seconds() / (365.25 * 86_400)) for at in steps]
+    axes.plot(_times(steps, report), growing, color=ink.blue, linewidth=1.2, label=f"{told.yearly:+.0%} a year")
+    axes.axhline(times * told.capacity, color=ink.red, linewidth=1.2, linestyle="--", label=f"capacity of {queue.consumers}")
     if told.earliest is not None and told.earliest < until:
         ends = _times([told.earliest, min(told.latest or until, until)], report)
         axes.axvspan(ends[0], ends[1], color=ink.amber, alpha=0.18, linewidth=0, label="runs out")
     if told.at is not None and told.at < until:
         axes.axvline(_times([told.at], report)[0], color=ink.amber, linewidth=1.2)
-        axes.annotate(date(told.at, report.zone), (_times([told.at], report)[0], 0.03), xycoords=("data", "axes fraction"), xytext=(-4, 0), textcoords="offset points", ha="right", color=ink.ink, fontsize=9)
-    _finish(axes, "messages a second")
+        axes.annotate(
+            date(told.at, report.zone),
+            (_times([told.at], report)[0], 0.03),
+            xycoords=("data", "axes fraction"),
+            xytext=(-4, 0),
+            textcoords="offset points",
+            ha="right",
+            color=ink.ink,
+            fontsize=9,
+        )
+    _finish(axes, unit)
 
 
 def _latency(axes: Axes, queue: Queue, report: Report, ink: Ink) -> None:
     """P95 of the latency of each hour, and the target."""
-    start = queue.hours.at[-1] - _PAST
-    past = [(at, took) for at, took in zip(queue.hours.at, queue.hours.latency, strict=True) if at >= start]
-    axes.plot(*_columns(past, report), color=ink.ink, linewidth=1, label="P95 of an hour")
+    axes.plot(*_recent(queue.hours.latency, queue, report), color=ink.ink, linewidth=1, label="P95 of an hour")
     axes.axhline(report.target.seconds, color=ink.red, linewidth=1.2, linestyle="--", label="target")
     _finish(axes, "seconds from enqueued to settled")
 
 
 def _depth(axes: Axes, queue: Queue, report: Report, ink: Ink) -> None:
     """The most messages that waited in each hour."""
-    start = queue.hours.at[-1] - _PAST
-    past = [(at, depth) for at, depth in zip(queue.hours.at, queue.hours.depth, strict=True) if at >= start]
-    at, depth = _columns(past, report)
+    at, depth = _recent(queue.hours.depth, queue, report)
     axes.fill_between(at, depth, color=ink.blue, alpha=0.35, linewidth=0, step="mid", label="most in an hour")
     _finish(axes, "messages waiting")
 
@@ -171,18 +204,31 @@ def _review(axes: Axes, queue: Queue, report: Report, ink: Ink) -> None:
     """What the last report forecast, and what came."""
     told = queue.review
     assert told is not None
+    times, unit = _unit(queue)
     at = _times(told.at, report)
-    axes.fill_between(at, told.p50, told.p95, color=ink.blue, alpha=0.25, linewidth=0, label="forecast, P50 to P95")
-    axes.plot(at, told.actual, color=ink.ink, linewidth=1, label="happened")
-    _finish(axes, "messages a second")
+    axes.fill_between(
+        at,
+        times * np.array(told.p50),
+        times * np.array(told.p95),
+        color=ink.blue,
+        alpha=0.25,
+        linewidth=0,
+        label="forecast, P50 to P95",
+    )
+    axes.plot(at, times * np.array(told.actual), color=ink.ink, linewidth=1, label="happened")
+    _finish(axes, unit)
 
 
 PLOTS: dict[str, tuple[str, Draw, Callable[[Queue], bool]]] = {
     "demand": ("Demand: the last three weeks and what comes", _demand, lambda queue: bool(queue.hours.at)),
-    "growth": ("Growth: busy hours against capacity", _growth, lambda queue: bool(queue.headroom and queue.headroom.yearly is not None)),
+    "growth": (
+        "Growth: busy hours against capacity",
+        _growth,
+        lambda queue: bool(queue.headroom and queue.headroom.yearly is not None),
+    ),
     "latency": ("Latency against the target", _latency, lambda queue: any(each is not None for each in queue.hours.latency)),
     "depth": ("Depth of the queue", _depth, lambda queue: any(each is not None for each in queue.hours.depth)),
-    "schedule": ("Consumers by the hour, the week ahead", _schedule, lambda queue: bool(queue.hours.consumers)),
+    "schedule": ("Consumers by the hour, the week ahead", _schedule, lambda queue: len(set(queue.hours.consumers)) > 1),
     "review": ("The last forecast and what happened", _review, lambda queue: queue.review is not None),
 }
 """By name: the title, what draws it, and whether a queue has what it shows."""
@@ -206,8 +252,12 @@ def _times(at: Sequence[datetime], report: Report) -> Any:
     return date2num([each.astimezone(zone).replace(tzinfo=None) for each in at])
 
 
-def _columns(rows: list[tuple[datetime, float | None]], report: Report) -> tuple[Any, Any]:
-    return _times([at for at, _ in rows], report), [np.nan if value is None else value for _, value in rows]
+def _recent(values: Sequence[float | None], queue: Queue, report: Report) -> tuple[Any, Any]:
+    """Times and values of the last weeks; what is unknown leaves a gap."""
+    start = queue.hours.at[-1] - _PAST
+    rows = [(at, value) for at, value in zip(queue.hours.at, values, strict=True) if at >= start]
+    known = np.array([np.nan if value is None else value for _, value in rows])
+    return _times([at for at, _ in rows], report), known
 
 
 def _finish(axes: Axes, unit: str) -> None:

@@ -62,7 +62,9 @@ def read_prices(path: str | os.PathLike[str]) -> PriceList:
         pipelines = {name: _prices(each) for name, each in found.pipelines.items()}
         return PriceList(found.currency, _prices(found), pipelines)
     except (ValueError, DataError) as error:  # what TOML and msgspec raise are ValueErrors
-        raise DataError(f"the prices in {file}: {error}; write 'consumer_hour = 0.04', and see docs/capacity-report.md") from error
+        raise DataError(
+            f"the prices in {file}: {error}; write 'consumer_hour = 0.04', and see docs/capacity-report.md"
+        ) from error
 
 
 def _prices(figures: _Figures) -> Prices:

@@ -168,7 +168,9 @@ def _service(recent: Part, pipeline: str) -> Service:
         raise DataError(f"pipeline {pipeline!r} has no recorded time of a step in its last week; record it with its stages")
     row = told.row(0, named=True)
     # All the work over all the messages: not every message passes through every step.
-    return Service(seconds=busy / messages, cv2=_number(row["service_cv2"], 1.0), arrival_cv2=_number(row["arrival_cv2"], 1.0))
+    return Service(
+        seconds=busy / messages, cv2=_number(row["service_cv2"], 1.0), arrival_cv2=_number(row["arrival_cv2"], 1.0)
+    )
 
 
 def _number(value: float | None, otherwise: float) -> float:

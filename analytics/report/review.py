@@ -30,7 +30,7 @@ def read_report(path: str | os.PathLike[str]) -> Report:
         version = msgspec.json.decode(data, type=_Versioned).version
         if version != VERSION:
             raise DataError(
-                f"the report in {file} is of version {version}, and {VERSION} is read here; make a new one and compare with that"
+                f"the report in {file} is of version {version}, and {VERSION} is read here; compare with a newer one"
             )
         return msgspec.json.decode(data, type=Report)
     except msgspec.MsgspecError as error:

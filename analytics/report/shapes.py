@@ -19,14 +19,20 @@ def gaps(recorded: Recorded, changed: list[Gap], now: datetime) -> list[Gap]:
     found = list(changed)
     for first, last in recorded.unrecorded:
         hours = round((last - first) / HOUR)
-        found.append(Gap(first=first, last=last, what=f"{hours} hour(s) without a message where some are usual; taken as unknown"))
+        found.append(
+            Gap(first=first, last=last, what=f"{hours} hour(s) without a message where some are usual; taken as unknown")
+        )
     for first, last, count in recorded.outside:
-        found.append(Gap(first=first, last=last, what=f"{count:,} message(s) far from the others in time, left out: a clock jumped"))
+        found.append(
+            Gap(first=first, last=last, what=f"{count:,} message(s) far from the others in time, left out: a clock jumped")
+        )
     if recorded.reversed:
         what = f"{recorded.reversed:,} message(s) ended before they began, left out: a clock was set back"
         found.append(Gap(first=recorded.first, last=recorded.last, what=what))
     if now - recorded.last > _DAY:
-        found.append(Gap(first=recorded.last, last=now, what="nothing was recorded since; all figures are of the time before"))
+        found.append(
+            Gap(first=recorded.last, last=now, what="nothing was recorded since; all figures are of the time before")
+        )
     return sorted(found, key=lambda each: each.first)
 
 

@@ -57,7 +57,7 @@ def tables(queue: Queue, report: Report) -> Iterator[Table]:
             ]
             for each in queue.demand
         ]
-        note = f"The busiest hour at P50 and P95, by the forecaster {queue.method}; covered: how much of the past was not above."
+        note = f"The busiest hour at P50 and P95, by the forecaster {queue.method}; covered: how much of the past was below."
         columns = ["horizon", "until", "mean", "busiest, P50", "busiest, P95", "covered (P50, P95)", "tested hours"]
         yield Table("Demand", note, columns, rows)
     if (limit := queue.bottleneck) is not None:
@@ -76,7 +76,15 @@ def tables(queue: Queue, report: Report) -> Iterator[Table]:
             for each in queue.failures
         ]
         latency = f"latency, {_quantile(report)}"
-        columns = ["nodes lost", "consumers left", "utilisation", latency, "target", "backlog grows", "drains an hour's outage in"]
+        columns = [
+            "nodes lost",
+            "consumers left",
+            "utilisation",
+            latency,
+            "target",
+            "backlog grows",
+            "drains an hour's outage in",
+        ]
         yield Table("When nodes fail, in busy hours", "", columns, rows)
     if queue.options:
         rows = [
@@ -95,9 +103,9 @@ def tables(queue: Queue, report: Report) -> Iterator[Table]:
     if (told := queue.review) is not None:
         off = f", off by {part(told.error)} of it on average" if told.error is not None else ""
         note = (
-            f"The report of {moment(told.made, zone)} forecast {rate(told.forecast)} for the {told.hours} hour(s) since, and "
-            f"{rate(told.happened)} came{off}; {part(told.above_p50)} of the hours were above P50 and {part(told.above_p95)} "
-            f"above P95. It saw the capacity run out on {date(told.ran_out, zone)}."
+            f"The report of {moment(told.made, zone)} forecast {rate(told.forecast)} for the {told.hours} hour(s) since, "
+            f"and {rate(told.happened)} came{off}; {part(told.above_p50)} of the hours were above P50 and "
+            f"{part(told.above_p95)} above P95. It saw the capacity run out on {date(told.ran_out, zone)}."
         )
         yield Table("The last report", note.replace(f"on {NONE}.", "on no date."), [], [])
     if queue.gaps:

@@ -38,14 +38,12 @@ def rate(value: float | None) -> str:
 def part(value: float | None) -> str:
     """A share in per cent.
 
-    >>> part(0.1234), part(0.9999), part(0.0004)
-    ('12 %', '>99.9 %', '0.04 %')
+    >>> part(0.1234), part(0.99), part(0.99996)
+    ('12.3 %', '99 %', '>99.9 %')
     """
     if value is None:
         return NONE
-    if 0.999 < value < 1:
-        return ">99.9 %"
-    return f"{100 * value:.1f} %" if 0.99 <= value < 1 else f"{100 * value:.2g} %" if abs(value) < 0.995 else f"{100 * value:.0f} %"
+    return ">99.9 %" if 0.9995 <= value < 1 else f"{100 * value:.3g} %"
 
 
 def length(seconds: float | None) -> str:

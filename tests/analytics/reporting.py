@@ -60,7 +60,9 @@ def record(
         _stages(folder / "stages" / place, received, draw, service, shares)
 
 
-def _trips(folder: Path, received: np.ndarray, draw: np.random.Generator, service: float, wait: float, retried: float) -> None:
+def _trips(
+    folder: Path, received: np.ndarray, draw: np.random.Generator, service: float, wait: float, retried: float
+) -> None:
     count = len(received)
     took = (draw.exponential(service, count) * 1e6).astype(np.int64)
     columns = {
@@ -113,4 +115,7 @@ def _write(folder: Path, schema: pa.Schema, columns: dict[str, pa.Array], count:
     folder.mkdir(parents=True, exist_ok=True)
     arrays = [columns[field.name] if field.name in columns else pa.nulls(count, field.type) for field in schema]
     name = f"made-{len(list(folder.iterdir()))}.parquet"
-    pq.write_table(pa.Table.from_arrays([array.cast(field.type) for array, field in zip(arrays, schema, strict=True)], schema=schema), folder / name)
+    pq.write_table(
+        pa.Table.from_arrays([array.cast(field.type) for array, field in zip(arrays, schema, strict=True)], schema=schema),
+        folder / name,
+    )

@@ -1,0 +1,268 @@
+"""Sends a report: to a folder, a webhook, or by e-mail."""
+
+from __future__ import annotations
+
+import os
+import smtplib
+import ssl
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.error import HTTPError
+from urllib.parse import unquote, urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+import msgspec
+
+from warren.analytics.report.contents import Report
+from warren.analytics.report.files import SUFFIXES
+from warren.analytics.report.words import runs_out, state, verdict
+from warren.core.atomic import writing
+from warren.core.errors import AddressError, ConnectorError
+
+__all__ = ["Folder", "Mail", "Parcel", "Post", "Receiver", "receiver", "summary"]
+
+_PAUSES = (2.0, 10.0)
+"""Seconds before the second and the third attempt."""
+_PATIENCE = 30.0
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """What is sent: a summary as plain values, and files by suffix."""
+
+    name: str
+    summary: dict[str, Any]
+    files: dict[str, bytes]
+
+
+class Receiver(Protocol):
+    """Where a report is sent."""
+
+    def send(self, parcel: Parcel) -> None:
+        """Try up to three times. Raises `ConnectorError` where it cannot be sent."""
+        ...
+
+
+def summary(report: Report, within: float | None, link: str | None) -> dict[str, Any]:
+    """What a webhook is told; ``alert`` says that a capacity runs out within so many seconds, the horizon by default."""
+    out = [queue.pipeline for queue in report.runs_out(report.horizon if within is None else within)]
+    text = f"Capacity runs out: {', '.join(out)}" if out else f"Capacity: enough for {len(report.queues)} queue(s)"
+    problems = [f"{queue.pipeline}: {each}" for queue in report.queues for each in queue.problems]
+    return {
+        "text": text,
+        "alert": bool(out),
+        "made": report.made,
+        "flows": report.flows,
+        "link": link,
+        "queues": [
+            {
+                "pipeline": queue.pipeline,
+                "state": state(queue, report),
+                "verdict": verdict(queue, report),
+                "runs_out": runs_out(queue.headroom, report.made, report.zone),
+                "at": queue.headroom.at if queue.headroom else None,
+                "utilisation": queue.busy_utilisation,
+                "bottleneck": queue.bottleneck.stage if queue.bottleneck else None,
+            }
+            for queue in report.queues
+        ],
+        "problems": [*report.problems, *problems],
+    }
+
+
+def receiver(address: str, environment: Mapping[str, str] = os.environ, **mail: str | None) -> Receiver:
+    """What an address of ``--send`` means; ``mail`` are settings for e-mail, which the environment has otherwise.
+
+    Raises `AddressError` where it means nothing.
+
+    >>> receiver("folder:/var/reports")
+    Folder(path=PosixPath('/var/reports'))
+    """
+    scheme, _, rest = address.partition(":")
+    if scheme == "folder" and rest:
+        return Folder(Path(rest))
+    if scheme in ("http", "https") and urlsplit(address).hostname:
+        return Post(address)
+    if scheme == "mailto":
+        to = [unquote(each).strip() for each in rest.partition("?")[0].split(",")]
+        if all(_is_mailbox(each) for each in to):
+            return Mail(to, **_settings(environment, mail))
+    raise AddressError(
+        f"--send {address}: write 'folder:/var/reports', 'https://hooks.example.org/…' or 'mailto:ops@example.org'"
+    )
+
+
+def _is_mailbox(text: str) -> bool:
+    name, at, host = text.rpartition("@")
+    return bool(name and at and host) and text.isprintable() and not set(text) & set(' <>",;:\\')
+
+
+def _settings(environment: Mapping[str, str], given: Mapping[str, str | None]) -> dict[str, Any]:
+    server = given.get("smtp") or environment.get("WARREN_SMTP") or "localhost:25"
+    host, _, port = (
+        server.removeprefix("smtps://").rpartition(":") if ":" in server.removeprefix("smtps://") else (server, "", "")
+    )
+    host = host.removeprefix("smtps://")
+    secure = server.startswith("smtps://")
+    number = port or ("465" if secure else "25")
+    if not host or not number.isdigit() or not 0 < int(number) < 65536:
+        raise AddressError(f"the mail server {server!r} is no address; write HOST:PORT, or smtps://HOST:PORT")
+    sender = given.get("sender") or environment.get("WARREN_MAIL_FROM") or ""
+    if sender and not _is_mailbox(sender):
+        raise AddressError(f"the sender {sender!r} is no mail address; write one such as 'warren@example.org'")
+    return {
+        "host": host,
+        "port": int(number),
+        "secure": secure,
+        "sender": sender,
+        "user": given.get("user") or environment.get("WARREN_SMTP_USER") or "",
+        "password": environment.get("WARREN_SMTP_PASSWORD", ""),
+    }
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Keeps each report in a folder, named by when it was made."""
+
+    path: Path
+
+    def send(self, parcel: Parcel) -> None:
+        def write() -> None:
+            self.path.mkdir(parents=True, exist_ok=True)
+            for suffix, data in parcel.files.items():
+                with writing(self.path / f"{parcel.name}{suffix}") as temporary:
+                    temporary.write_bytes(data)
+
+        _attempt(f"the folder {self.path}", write, pauses=())
+
+
+class _Straight(HTTPRedirectHandler):
+    """A redirected POST would arrive as a GET without what was sent."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+@dataclass(frozen=True)
+class Post:
+    """Posts the summary as JSON to a web hook."""
+
+    address: str
+    pauses: Sequence[float] = _PAUSES
+
+    def send(self, parcel: Parcel) -> None:
+        request = Request(
+            self.address,
+            msgspec.json.encode(parcel.summary),
+            {"Content-Type": "application/json", "User-Agent": "warren"},
+            method="POST",
+        )
+
+        def post() -> None:
+            with build_opener(_Straight).open(request, timeout=_PATIENCE) as answer:
+                answer.read(1)
+
+        # The rest of the address is often a secret.
+        parts = urlsplit(self.address)
+        _attempt(f"{parts.scheme}://{parts.hostname}/…", post, self.pauses)
+
+
+@dataclass(frozen=True)
+class Mail:
+    """Mails the report; with TLS where the server offers it, and never a password without."""
+
+    to: Sequence[str]
+    host: str
+    port: int
+    secure: bool = False
+    sender: str = ""
+    user: str = ""
+    password: str = field(default="", repr=False)
+    pauses: Sequence[float] = _PAUSES
+
+    def send(self, parcel: Parcel) -> None:
+        message = self._message(parcel)
+
+        def mail() -> None:
+            context = ssl.create_default_context()
+            with (
+                smtplib.SMTP_SSL(self.host, self.port, timeout=_PATIENCE, context=context)
+                if self.secure
+                else smtplib.SMTP(self.host, self.port, timeout=_PATIENCE)
+            ) as server:
+                server.ehlo()
+                encrypted = self.secure
+                if not encrypted and server.has_extn("starttls"):
+                    server.starttls(context=context)
+                    server.ehlo()
+                    encrypted = True
+                if self.password:
+                    if not encrypted:
+                        raise ConnectorError("it offers no TLS, and a password is not sent in the clear")
+                    server.login(self.user, self.password)
+                refused = server.send_message(message)
+                if refused:
+                    raise ConnectorError(f"it refused {', '.join(refused)}, the other addresses have it")
+
+        _attempt(f"{', '.join(self.to)} by {self.host}:{self.port}", mail, self.pauses)
+
+    def _message(self, parcel: Parcel) -> EmailMessage:
+        message = EmailMessage()
+        message["Subject"] = " ".join(parcel.summary["text"].split())
+        message["From"] = self.sender or self.to[0]
+        message["To"] = ", ".join(self.to)
+        message["Date"] = formatdate()
+        message["Message-ID"] = make_msgid(domain="warren.invalid")
+        lines = [f"{each['pipeline']}: {each['verdict']}" for each in parcel.summary["queues"]]
+        lines += [f"Note: {each}" for each in parcel.summary["problems"]]
+        if parcel.summary["link"]:
+            lines.append(parcel.summary["link"])
+        message.set_content("\n\n".join(lines) + "\n")
+        for suffix, data in parcel.files.items():
+            kind, _, part = SUFFIXES[suffix].partition("/")
+            message.add_attachment(data, maintype=kind, subtype=part, filename=f"{parcel.name}{suffix}")
+        return message
+
+
+def _attempt(where: str, send: Callable[[], None], pauses: Sequence[float]) -> None:
+    """Send, and again after a pause where that may help."""
+    for attempt, pause in enumerate((*pauses, None), 1):
+        try:
+            return send()
+        except (OSError, HTTPException, ConnectorError) as error:
+            if pause is None or _is_final(error):
+                what = "attempt" if attempt == 1 else "attempts"
+                raise ConnectorError(
+                    f"the report could not be sent to {where}: {_said(error)} ({attempt} {what}); what was written with --out "
+                    f"is there"
+                ) from error
+        time.sleep(pause)
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether another attempt would end the same way."""
+    if isinstance(error, HTTPError):
+        return error.code < 500 and error.code not in (408, 425, 429)
+    if isinstance(error, smtplib.SMTPResponseException):
+        return error.smtp_code >= 500
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return all(code >= 500 for code, _ in error.recipients.values())
+    return isinstance(error, ConnectorError | smtplib.SMTPNotSupportedError | ssl.SSLCertVerificationError)
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, HTTPError):
+        return f"it answered {error.code} {error.reason}"
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return "; ".join(f"{code} {text.decode('utf-8', 'replace')}" for code, text in error.recipients.values())
+    if isinstance(error, smtplib.SMTPResponseException):
+        text = error.smtp_error
+        return f"{error.smtp_code} {text.decode('utf-8', 'replace') if isinstance(text, bytes) else text}"
+    reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
+    return " ".join(str(reason).split()) or type(error).__name__
