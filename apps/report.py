@@ -56,7 +56,7 @@ def report() -> None:
 
 @report.command(
     epilog="\b\nExamples:\n  warren report capacity --flows recordings/ --out report.html --out report.json\n"
-    "  warren report capacity --flows recordings/ --target p95=500ms --consumers orders=2+2 --prices prices.toml --out r.pdf\n"
+    "  warren report capacity --flows recordings/ --target p95=500ms --consumers orders=2+2 --prices eu.toml --out r.pdf\n"
     "  warren report capacity --flows recordings/ --last report.json --out report.json --fail-within 14d\n"
     "  warren report capacity --flows recordings/ --every 1d --at 06:00 --zone Europe/Berlin --send mailto:ops@example.org\n"
     "\b\nExit codes:\n  0  the report is made and sent\n  1  it could not be made or sent\n"
@@ -133,7 +133,7 @@ def capacity(
     job = _Job(*(flows, pipelines, target, horizon, zone, prices, consumers, last, outs, receivers, link, within, as_json))
     if timetable is not None:
         _scheduled(job, timetable)
-    elif _made(job) and within is not None:
+    elif _made(job):
         raise click.exceptions.Exit(RUNS_OUT)
 
 
@@ -203,7 +203,10 @@ def _made(job: _Job) -> bool:
             raise ConnectorError("; ".join(map(str, failed)))
     else:
         _show(made, job)
-    return job.within is not None and bool(made.runs_out(job.within))
+    out = [queue.pipeline for queue in made.runs_out(job.within)] if job.within is not None else []
+    if out:
+        click.echo(f"warren: capacity runs out within --fail-within: {', '.join(out)}", err=True)
+    return bool(out)
 
 
 @contextlib.contextmanager
@@ -242,7 +245,8 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True, disable=None) as bar:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
         yield lambda pipeline, done, of: bar.update(task, description=pipeline, completed=done, total=of)
 

@@ -105,20 +105,18 @@ def _is_mailbox(text: str) -> bool:
 
 def _settings(environment: Mapping[str, str], given: Mapping[str, str | None]) -> dict[str, Any]:
     server = given.get("smtp") or environment.get("WARREN_SMTP") or "localhost:25"
-    host, _, port = (
-        server.removeprefix("smtps://").rpartition(":") if ":" in server.removeprefix("smtps://") else (server, "", "")
-    )
-    host = host.removeprefix("smtps://")
     secure = server.startswith("smtps://")
-    number = port or ("465" if secure else "25")
-    if not host or not number.isdigit() or not 0 < int(number) < 65536:
+    host, colon, port = server.removeprefix("smtps://").rpartition(":")
+    if not colon:
+        host, port = port, "465" if secure else "25"
+    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
         raise AddressError(f"the mail server {server!r} is no address; write HOST:PORT, or smtps://HOST:PORT")
     sender = given.get("sender") or environment.get("WARREN_MAIL_FROM") or ""
     if sender and not _is_mailbox(sender):
         raise AddressError(f"the sender {sender!r} is no mail address; write one such as 'warren@example.org'")
     return {
         "host": host,
-        "port": int(number),
+        "port": int(port),
         "secure": secure,
         "sender": sender,
         "user": given.get("user") or environment.get("WARREN_SMTP_USER") or "",
@@ -234,14 +232,12 @@ def _attempt(where: str, send: Callable[[], None], pauses: Sequence[float]) -> N
     """Send, and again after a pause where that may help."""
     for attempt, pause in enumerate((*pauses, None), 1):
         try:
-            return send()
+            send()
+            return
         except (OSError, HTTPException, ConnectorError) as error:
             if pause is None or _is_final(error):
-                what = "attempt" if attempt == 1 else "attempts"
-                raise ConnectorError(
-                    f"the report could not be sent to {where}: {_said(error)} ({attempt} {what}); what was written with --out "
-                    f"is there"
-                ) from error
+                tried = f"tried {attempt} times" if attempt > 1 else "tried once"
+                raise ConnectorError(f"the report could not be sent to {where} ({tried}): {_said(error)}") from error
         time.sleep(pause)
 
 

@@ -303,7 +303,7 @@ def _test(name: str, now: Panel, horizon: int, growing: bool) -> _Tried | DataEr
 def _origins(first: int, last: int, horizon: int, day: int) -> list[int]:
     """When to forecast in the past: at the same time of the day as now, where there is room, and each apart from another."""
     step = max(1, round(horizon / 2 / day)) * day
-    if last - first < 2 * step:
+    if last - first < -(-horizon // step) * step:
         step = horizon
     origins = list(range(last, first - 1, -step))[:8][::-1]
     return [each for each in origins if any(abs(each - other) >= horizon for other in origins)]

@@ -33,18 +33,14 @@ VERSION = 1
 """Grows when a field changes its meaning or goes away; a new field alone does not change it."""
 
 
-class _Part(msgspec.Struct, frozen=True):
-    pass
-
-
-class Target(_Part, kw_only=True):
+class Target(msgspec.Struct, frozen=True, kw_only=True):
     """What share of the messages is to be done, from enqueued to settled, within how many seconds."""
 
     quantile: float
     seconds: float
 
 
-class Arrival(_Part, kw_only=True):
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     """Rates of whole hours: the last one, the 95th percentile of the last week, the busiest one there was."""
 
     now: float
@@ -53,7 +49,7 @@ class Arrival(_Part, kw_only=True):
     peak_at: datetime
 
 
-class Service(_Part, kw_only=True):
+class Service(msgspec.Struct, frozen=True, kw_only=True):
     """The time a consumer works on a message, on average; how it varies (squared), and how arrivals do."""
 
     seconds: float
@@ -61,7 +57,7 @@ class Service(_Part, kw_only=True):
     arrival_cv2: float
 
 
-class Depth(_Part, kw_only=True):
+class Depth(msgspec.Struct, frozen=True, kw_only=True):
     """Messages that waited at the source: most in the last hour, the 95th percentile of the last week's hours, most ever."""
 
     now: float
@@ -69,7 +65,7 @@ class Depth(_Part, kw_only=True):
     peak: float
 
 
-class Age(_Part, kw_only=True):
+class Age(msgspec.Struct, frozen=True, kw_only=True):
     """How long messages waited until they were read: P95 of the last hour, of the last week's busy hours, the longest."""
 
     now: float
@@ -77,7 +73,7 @@ class Age(_Part, kw_only=True):
     longest: float
 
 
-class Demand(_Part, kw_only=True):
+class Demand(msgspec.Struct, frozen=True, kw_only=True):
     """Rates forecast from now until then: the mean, and the busiest hour at P50 and P95.
 
     ``covered_p50`` and ``covered_p95`` say how often the past was not above forecasts made as long before; None where the
@@ -94,7 +90,7 @@ class Demand(_Part, kw_only=True):
     count: int
 
 
-class Limit(_Part, kw_only=True):
+class Limit(msgspec.Struct, frozen=True, kw_only=True):
     """The stage that limits a pipeline, and the evidence as a table."""
 
     stage: str
@@ -104,7 +100,7 @@ class Limit(_Part, kw_only=True):
     rows: list[list[str]]
 
 
-class Headroom(_Part, kw_only=True):
+class Headroom(msgspec.Struct, frozen=True, kw_only=True):
     """What today's consumers can take within the target, and when busy hours outgrow it.
 
     ``share`` is what is left of the capacity in today's busy hours, below zero where nothing is. The date lies between
@@ -120,7 +116,7 @@ class Headroom(_Part, kw_only=True):
     yearly: float | None = None
 
 
-class Failure(_Part, kw_only=True):
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """Today's busy hours with so many nodes lost. ``drain`` is how long the backlog of an hour's outage then takes."""
 
     lost: int
@@ -132,7 +128,7 @@ class Failure(_Part, kw_only=True):
     drain: float | None
 
 
-class Option(_Part, kw_only=True):
+class Option(msgspec.Struct, frozen=True, kw_only=True):
     """Something that can be done: what it costs in 30 days, and what may go wrong with it."""
 
     name: str
@@ -145,7 +141,7 @@ class Option(_Part, kw_only=True):
     why: str
 
 
-class Review(_Part, kw_only=True):
+class Review(msgspec.Struct, frozen=True, kw_only=True):
     """The last report's forecast beside what happened."""
 
     made: datetime
@@ -162,7 +158,7 @@ class Review(_Part, kw_only=True):
     p95: list[float]
 
 
-class Gap(_Part, kw_only=True):
+class Gap(msgspec.Struct, frozen=True, kw_only=True):
     """A time that the recording does not tell of, or tells differently, and why."""
 
     first: datetime
@@ -170,7 +166,7 @@ class Gap(_Part, kw_only=True):
     what: str
 
 
-class Hours(_Part, kw_only=True):
+class Hours(msgspec.Struct, frozen=True, kw_only=True):
     """What plots are drawn from: the past hour by hour, and the hours ahead."""
 
     at: list[datetime] = []
@@ -183,7 +179,7 @@ class Hours(_Part, kw_only=True):
     consumers: list[int] = []
 
 
-class Queue(_Part, kw_only=True):
+class Queue(msgspec.Struct, frozen=True, kw_only=True):
     """A pipeline and the queue that it reads; what could not be worked out is None, and ``problems`` says why."""
 
     pipeline: str
@@ -215,7 +211,7 @@ class Queue(_Part, kw_only=True):
     hours: Hours = Hours()
 
 
-class Report(_Part, kw_only=True):
+class Report(msgspec.Struct, frozen=True, kw_only=True):
     """A capacity report: of which recording, made when, for which target, and what it says of each queue."""
 
     version: int = VERSION

@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from warren.analytics.flows import Flows
 from warren.analytics.report.contents import Queue, Report, Target
-from warren.analytics.report.hours import Part
 from warren.analytics.report.hours import pipelines as recorded_pipelines
 from warren.analytics.report.prices import CONSUMER_HOURS, PriceList
 from warren.analytics.report.queues import Asked, describe
@@ -90,7 +89,7 @@ def capacity_report(
         progress(name, done, len(chosen))
         asked = Asked(wanted, length, zone, made, prices.of(name), known.get(name, known.get("", ())), last)
         try:
-            queues.append(describe(Part(flows, name), name, asked))
+            queues.append(describe(flows, name, asked))
         except WarrenError as error:
             queues.append(Queue(pipeline=name, problems=[" ".join(str(error).split())]))
     if not any(queue.arrival for queue in queues):

@@ -13,7 +13,7 @@ from warren.analytics.quantiles import with_quantiles
 from warren.core.errors import DataError
 from warren.core.receipt import Kind
 
-__all__ = ["HOUR", "Part", "Recorded", "pipelines", "recorded"]
+__all__ = ["HOUR", "Part", "Recorded", "most", "pipelines", "recorded", "total"]
 
 HOUR = timedelta(hours=1)
 _SURE = 20.0
@@ -90,13 +90,13 @@ def recorded(flows: Flows, pipeline: str, target: float, now: datetime) -> Recor
     if found.is_empty():
         raise DataError(f"pipeline {pipeline!r} has no recorded message in {flows.folder}; run it with --record")
     # What is dated later than now cannot be, unless clocks differ a little.
-    later = found.filter(pl.col("at") > now)
-    found = found.filter(pl.col("at") <= now)
+    later = found.filter(pl.col("at") > now + HOUR)
+    found = found.filter(pl.col("at") < now)
     outside = [_span(later)] if later.height else []
     if found.is_empty():
-        first, last, _ = outside[0]
+        early, late = later["first"].min(), later["last"].max()
         raise DataError(
-            f"pipeline {pipeline!r}: all its messages are of the future, from {first} to {last}, now being {now}; "
+            f"pipeline {pipeline!r}: all its messages are of the future, from {early} to {late}, now being {now}; "
             f"set the clock right"
         )
     away = found["at"].diff().dt.total_seconds().fill_null(0) > _APART.total_seconds()
@@ -112,6 +112,16 @@ def recorded(flows: Flows, pipeline: str, target: float, now: datetime) -> Recor
     backward = flows.trips.filter(pl.col("pipeline") == pipeline, pl.col("settled") < pl.col("received"))
     turned = backward.select(pl.len()).collect().item()
     return Recorded(part, rows, sources, first, last, _runs(rows), turned, outside)
+
+
+def total(values: pl.Series) -> float:
+    """The sum of what is known."""
+    return float(values.drop_nulls().to_numpy().sum())
+
+
+def most(values: pl.Series) -> float:
+    """The greatest of what is known; zero where nothing is."""
+    return float(values.drop_nulls().to_numpy().max(initial=0.0))
 
 
 def _hourly(flows: Part, target: float) -> pl.DataFrame:

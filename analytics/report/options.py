@@ -14,6 +14,7 @@ from warren.analytics.capacity import Prices, Schedule, Workload, schedule, surv
 from warren.analytics.flows import Flows
 from warren.analytics.queueing import drain_time
 from warren.analytics.report.contents import Failure, Option
+from warren.analytics.report.hours import total
 from warren.core.errors import DataError
 
 __all__ = ["Plan", "failures", "options", "planned"]
@@ -171,7 +172,7 @@ def _batches(flows: Flows) -> tuple[str, float, str] | None:
         )
         .collect(engine="streaming")
     )
-    total = rows["busy"].sum()
+    work = total(rows["busy"])
     rows = rows.with_columns(fixed=pl.col("took") - pl.col("slope") * pl.col("size")).filter(
         # Only what many chunks of different sizes tell.
         pl.col("count") >= 100,
@@ -179,7 +180,7 @@ def _batches(flows: Flows) -> tuple[str, float, str] | None:
         pl.col("slope") > 0,
         pl.col("fixed") > 0,
     )
-    rows = rows.with_columns(saved=pl.col("fixed") * pl.col("count") * (1 - 1 / _BATCH) / total).sort("saved")
+    rows = rows.with_columns(saved=pl.col("fixed") * pl.col("count") * (1 - 1 / _BATCH) / work).sort("saved")
     if rows.is_empty() or rows["saved"][-1] < 0.1:
         return None
     best = rows.row(-1, named=True)
@@ -193,15 +194,11 @@ def _batches(flows: Flows) -> tuple[str, float, str] | None:
 def _faster(flows: Flows, stage: str) -> tuple[str, float, str] | None:
     """What half the time in the limiting stage would save."""
     times = flows.stage_times()
-    total = times["busy_s"].sum()
-    part = times.filter(pl.col("stage") == stage)["busy_s"].sum()
-    if not total or not part:
+    work = total(times["busy_s"])
+    part = total(times.filter(pl.col("stage") == stage)["busy_s"]) / work if work else 0.0
+    if not part:
         return None
-    return (
-        f"make {stage} twice as fast",
-        1 - part / total / 2,
-        f"{part / total:.0%} of the work is there; needs a change of code",
-    )
+    return f"make {stage} twice as fast", 1 - part / 2, f"{part:.0%} of the work is there; needs a change of code"
 
 
 def _finite(value: float) -> float | None:

@@ -75,7 +75,8 @@ def _figure(draw: Draw, queue: Queue, report: Report, ink: Ink, **options: Any) 
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context({**_style(ink), **options}):
+    style: Any = {**_style(ink), **options}
+    with mpl.rc_context(style):
         # Not by pyplot: it would look for a screen and keep every figure.
         figure = Figure()
         draw(figure.subplots(), queue, report, ink)
@@ -249,7 +250,8 @@ def _times(at: Sequence[datetime], report: Report) -> Any:
     from matplotlib.dates import date2num
 
     zone = ZoneInfo(report.zone)
-    return date2num([each.astimezone(zone).replace(tzinfo=None) for each in at])
+    convert: Any = date2num
+    return convert([each.astimezone(zone).replace(tzinfo=None) for each in at])
 
 
 def _recent(values: Sequence[float | None], queue: Queue, report: Report) -> tuple[Any, Any]:
@@ -267,7 +269,9 @@ def _finish(axes: Axes, unit: str) -> None:
     axes.margins(x=0.01)
     axes.xaxis_date()
     axes.set_title(unit, loc="left")
-    where = AutoDateLocator(minticks=3, maxticks=7)
+    locator: Any = AutoDateLocator
+    formatter: Any = ConciseDateFormatter
+    where = locator(minticks=3, maxticks=7)
     axes.xaxis.set_major_locator(where)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(where))
+    axes.xaxis.set_major_formatter(formatter(where))
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=4, borderaxespad=0.1, handlelength=1.4, columnspacing=1)

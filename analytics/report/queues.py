@@ -12,9 +12,10 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from warren.analytics.capacity import Prices, Workload, runs_out, workloads
+from warren.analytics.flows import Flows
 from warren.analytics.report.contents import Age, Arrival, Depth, Headroom, Hours, Limit, Queue, Report, Service, Target
 from warren.analytics.report.demand import Ahead, demand
-from warren.analytics.report.hours import HOUR, Part, Recorded, recorded
+from warren.analytics.report.hours import HOUR, Part, Recorded, most, recorded, total
 from warren.analytics.report.options import Plan, failures, options, planned
 from warren.analytics.report.review import review
 from warren.analytics.report.shapes import changes, gaps
@@ -55,7 +56,7 @@ class _Trying:
             return None
 
 
-def describe(flows: Part, pipeline: str, asked: Asked) -> Queue:
+def describe(flows: Flows, pipeline: str, asked: Asked) -> Queue:
     """Everything the report says of one pipeline. Raises `DataError` where no message of it is recorded."""
     known = recorded(flows, pipeline, asked.target.seconds, asked.now)
     trying = _Trying()
@@ -81,7 +82,7 @@ def describe(flows: Part, pipeline: str, asked: Asked) -> Queue:
         sources=known.sources,
         first=known.first,
         last=known.last,
-        messages=int(known.rows["messages"].sum()),
+        messages=int(total(known.rows["messages"])),
         consumers=sum(nodes),
         consumers_from="given" if asked.nodes else "told from the recording",
         arrival=arrival,
@@ -155,7 +156,7 @@ def _arrival(rates: pl.DataFrame) -> Arrival:
     known = rates.drop_nulls("rate")
     if known.is_empty():
         raise DataError("no whole hour is recorded; record for longer than an hour")
-    peak = known.row(int(known["rate"].arg_max()), named=True)  # type: ignore[arg-type]
+    peak = known.sort("rate").row(-1, named=True)
     return Arrival(now=known["rate"][-1], p95=_p95(known["rate"]), peak=peak["rate"], peak_at=peak["at"])
 
 
@@ -189,27 +190,27 @@ def _consumers(known: Recorded) -> int:
         parts = [data.row_group(each).column(column).statistics for each in range(data.num_row_groups)]
         if any(part is None or not part.has_min_max or (part.max >= since and part.min <= known.last) for part in parts):
             working.add(file.path.stem.rpartition("-")[0])
-    busy = known.rows["busy"].tail(_WEEK).max()
-    return max(1, len(working), math.ceil((busy or 0.0) / HOUR.total_seconds()))  # type: ignore[operator]
+    busy = most(known.rows["busy"].tail(_WEEK)) / HOUR.total_seconds()
+    return max(1, len(working), math.ceil(busy))
 
 
 def _measured(rows: pl.DataFrame, target: Target) -> dict[str, object]:
     """Depth, age, latency and the shares of retries and dead letters."""
     week = rows.tail(_WEEK)
-    messages = rows["messages"].sum()
+    messages = total(rows["messages"])
     found: dict[str, object] = {}
     depth = week["depth"].drop_nulls()
     if len(depth):
-        most = rows["depth"].max()
-        found["depth"] = Depth(now=depth[-1], p95=_p95(depth), peak=most)  # type: ignore[arg-type]
+        found["depth"] = Depth(now=depth[-1], p95=_p95(depth), peak=most(rows["depth"]))
     age = week["age_p95_ms"].drop_nulls() / 1e3
     if len(age):
-        found["age"] = Age(now=max(0.0, age[-1]), p95=max(0.0, _p95(age)), longest=max(0.0, rows["age_max_ms"].max() / 1e3))  # type: ignore[operator]
+        now, busy, longest = (max(0.0, each) for each in (age[-1], _p95(age), most(rows["age_max_ms"]) / 1e3))
+        found["age"] = Age(now=now, p95=busy, longest=longest)
     recent = week["latency_p95_ms"].drop_nulls()
     if len(recent):
         found["latency"] = recent[-1] / 1e3
     if messages:
-        found |= {name: rows[name].sum() / messages for name in ("kept", "retried", "dead")}
+        found |= {name: total(rows[name]) / messages for name in ("kept", "retried", "dead")}
     return found
 
 
@@ -218,8 +219,10 @@ def _p95(values: pl.Series) -> float:
 
 
 def _limit(recent: Part, pipeline: str) -> Limit | None:
-    from warren.analytics.bottlenecks import bottleneck
-
+    try:
+        from warren.analytics.bottlenecks import bottleneck  # type: ignore[import-not-found]
+    except ModuleNotFoundError:
+        return None
     told = bottleneck(recent, pipeline)
     if told is None:
         return None
