@@ -13,7 +13,7 @@ from email.utils import formatdate, make_msgid
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.error import HTTPError
+from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
@@ -163,8 +163,14 @@ class Post:
         )
 
         def post() -> None:
-            with build_opener(_Straight).open(request, timeout=_PATIENCE) as answer:
-                answer.read(1)
+            try:
+                with build_opener(_Straight).open(request, timeout=_PATIENCE) as answer:
+                    answer.read(1)
+            except HTTPError as error:
+                error.close()
+                raise
+            except URLError as error:
+                raise error.reason if isinstance(error.reason, OSError) else error from None
 
         # The rest of the address is often a secret.
         parts = urlsplit(self.address)
@@ -260,5 +266,7 @@ def _said(error: Exception) -> str:
     if isinstance(error, smtplib.SMTPResponseException):
         text = error.smtp_error
         return f"{error.smtp_code} {text.decode('utf-8', 'replace') if isinstance(text, bytes) else text}"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {error.verify_message}"
     reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
     return " ".join(str(reason).split()) or type(error).__name__

@@ -177,7 +177,8 @@ def _batches(flows: Flows) -> tuple[str, float, str] | None:
         # Only what many chunks of different sizes tell.
         pl.col("count") >= 100,
         pl.col("fit") > 0.5,
-        pl.col("slope") > 0,
+        # Chunks of one size alone have no slope; NaN would be greater than any number.
+        pl.col("slope").is_finite() & (pl.col("slope") > 0),
         pl.col("fixed") > 0,
     )
     rows = rows.with_columns(saved=pl.col("fixed") * pl.col("count") * (1 - 1 / _BATCH) / work).sort("saved")

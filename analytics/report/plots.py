@@ -91,6 +91,8 @@ def svg(draw: Draw, queue: Queue, report: Report, salt: str) -> str:
     text = re.sub(r"^.*?(?=<svg)|<metadata>.*?</metadata>", "", out.getvalue(), flags=re.DOTALL)
     text = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', text, count=1)
     text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, count=1, flags=re.DOTALL).replace("xlink:href", "href")
+    # Names of parts, which nothing refers to and which every plot has.
+    text = re.sub(r'<g id="[^"]*"', "<g", text)
     return re.sub("|".join(_NAMES), lambda match: _NAMES[match[0]], text)
 
 

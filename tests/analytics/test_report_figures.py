@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -172,7 +171,7 @@ class Neck:
 
 
 @pytest.fixture
-def neck(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Flows]]:
+def neck(monkeypatch: pytest.MonkeyPatch) -> list[Flows]:
     """A bottleneck that is known."""
     asked: list[Flows] = []
 
@@ -183,7 +182,7 @@ def neck(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Flows]]:
     module = ModuleType("warren.analytics.bottlenecks")
     module.bottleneck = bottleneck  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "warren.analytics.bottlenecks", module)
-    yield asked
+    return asked
 
 
 def test_the_bottleneck_comes_with_its_evidence(folder: Path, neck: list[Flows]) -> None:
