@@ -203,10 +203,10 @@ def _made(job: _Job) -> bool:
             raise ConnectorError("; ".join(map(str, failed)))
     else:
         _show(made, job)
-    out = [queue.pipeline for queue in made.runs_out(job.within)] if job.within is not None else []
-    if out:
-        click.echo(f"warren: capacity runs out within --fail-within: {', '.join(out)}", err=True)
-    return bool(out)
+    short = [queue.pipeline for queue in made.runs_out(job.within)] if job.within is not None else []
+    if short:
+        click.echo(f"warren: capacity runs out within --fail-within: {', '.join(short)}", err=True)
+    return bool(short)
 
 
 @contextlib.contextmanager

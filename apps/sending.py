@@ -143,7 +143,7 @@ class Folder:
 class _Straight(HTTPRedirectHandler):
     """A redirected POST would arrive as a GET without what was sent."""
 
-    def redirect_request(self, *_: Any) -> None:
+    def redirect_request(self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: Any) -> None:
         return None
 
 

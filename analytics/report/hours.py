@@ -89,16 +89,15 @@ def recorded(flows: Flows, pipeline: str, target: float, now: datetime) -> Recor
     found = _hourly(everything, target)
     if found.is_empty():
         raise DataError(f"pipeline {pipeline!r} has no recorded message in {flows.folder}; run it with --record")
+    if found["at"][0] >= now:
+        raise DataError(
+            f"pipeline {pipeline!r}: all its messages are of the future, from {found['at'][0]!s} on, now being {now}; "
+            f"set the clock right"
+        )
     # What is dated later than now cannot be, unless clocks differ a little.
     later = found.filter(pl.col("at") > now + HOUR)
     found = found.filter(pl.col("at") < now)
     outside = [_span(later)] if later.height else []
-    if found.is_empty():
-        early, late = later["first"].min(), later["last"].max()
-        raise DataError(
-            f"pipeline {pipeline!r}: all its messages are of the future, from {early} to {late}, now being {now}; "
-            f"set the clock right"
-        )
     away = found["at"].diff().dt.total_seconds().fill_null(0) > _APART.total_seconds()
     if away.any():
         start = int(away.arg_true()[-1])
