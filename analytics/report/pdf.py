@@ -128,7 +128,12 @@ def _table(paper: FPDF, table: Table) -> None:
     paper.set_text_color(*_INK)
     paper.set_draw_color(221, 227, 233)
     everything = [table.columns, *table.rows]
-    widths = [min(60, 3 + max(6, *(len(row[each]) for row in everything))) for each in range(len(table.columns))]
+    columns = [[row[each] for row in everything] for each in range(len(table.columns))]
+    # No word is broken, and none is as wide as a sentence would be.
+    longest = [max(len(word) for cell in column for word in [*cell.split(), ""]) for column in columns]
+    widths = [
+        4 + max(6, min(word, 24), min(45, max(map(len, column)))) for word, column in zip(longest, columns, strict=True)
+    ]
     heading = FontFace(emphasis="BOLD", color=_SOFT)
     with paper.table(
         everything,

@@ -64,8 +64,8 @@ def _style(ink: Ink) -> dict[str, Any]:
         "ytick.color": ink.soft,
         "lines.linewidth": 1.1,
         "legend.frameon": False,
-        "legend.fontsize": 9,
-        "figure.figsize": (7.2, 2.9),
+        "legend.fontsize": 8.5,
+        "figure.figsize": (5.2, 2.7),
         "figure.constrained_layout.use": True,
     }
 
@@ -270,7 +270,7 @@ def _finish(axes: Axes, unit: str) -> None:
     axes.set_ylim(bottom=0)
     axes.margins(x=0.01)
     axes.xaxis_date()
-    axes.set_title(unit, loc="left")
+    axes.set_title(unit, loc="left", pad=18)
     locator: Any = AutoDateLocator
     formatter: Any = ConciseDateFormatter
     where = locator(minticks=3, maxticks=7)

@@ -78,12 +78,10 @@ def runs_out(headroom: Headroom | None, made: datetime, zone: str) -> str:
         return "has run out"
     if headroom.yearly is None:
         return "unknown: less than four weeks recorded"
-    if headroom.at is None:
-        early = f"; {date(headroom.earliest, zone)} at the earliest" if headroom.earliest else ""
-        return f"not in sight{early}"
     # Beyond some years a date says no more than that.
-    if (headroom.at - made).days > 5 * 365:
-        return f"after {made.year + 5}"
+    if headroom.at is None or (headroom.at - made).days > 5 * 365:
+        near = headroom.earliest is not None and (headroom.earliest - made).days <= 5 * 365
+        return f"not in sight; {date(headroom.earliest, zone)} at the earliest" if near else "not in sight"
     late = date(headroom.latest, zone) if headroom.latest else "never"
     return f"{date(headroom.at, zone)} ({date(headroom.earliest, zone)} to {late})"
 
@@ -109,6 +107,4 @@ def verdict(queue: Queue, report: Report) -> str:
     left = f"{part(told.share)} of the capacity is free in busy hours."
     if told.yearly is None:
         return f"{left} {can} When it runs out is known once four weeks are recorded."
-    if told.at is None:
-        return f"{left} {can} At the growth so far ({told.yearly:+.0%} a year) it does not run out."
-    return f"{left} {can} At {told.yearly:+.0%} a year it runs out: {runs_out(told, report.made, report.zone)}."
+    return f"{left} {can} At {told.yearly:+.0%} a year the date it runs out: {runs_out(told, report.made, report.zone)}."
