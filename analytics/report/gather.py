@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import polars as pl
+
 from warren.analytics.flows import Flows
 from warren.analytics.report.contents import Queue, Report, Target
 from warren.analytics.report.hours import pipelines as recorded_pipelines
@@ -90,7 +92,7 @@ def capacity_report(
         asked = Asked(wanted, length, zone, made, prices.of(name), known.get(name, known.get("", ())), last)
         try:
             queues.append(describe(flows, name, asked))
-        except WarrenError as error:
+        except (WarrenError, pl.exceptions.PolarsError) as error:
             queues.append(Queue(pipeline=name, problems=[" ".join(str(error).split())]))
     if not any(queue.arrival for queue in queues):
         raise DataError(f"no queue can be reported: {'; '.join(each for queue in queues for each in queue.problems)}")

@@ -43,6 +43,11 @@ def test_quantiles_hold_what_they_say_and_tell_what_they_held() -> None:
         told.covered(0.99)
 
 
+@pytest.mark.parametrize("horizon", [37, 100, 252])
+def test_a_forecast_of_any_length_is_tested_on_the_past(horizon: int) -> None:
+    assert forecast(hourly(5), horizon, method="profile").coverage["count"].min() >= 2 * horizon
+
+
 def test_a_notebook_shows_how_it_did_on_the_past() -> None:
     frame = hourly(5, 2)
     told = forecast(frame, 12, method="profile")

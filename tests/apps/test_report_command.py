@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,6 +19,8 @@ from tests.analytics.reporting import busy, record
 from tests.apps.test_sending import Box, hook, post_office
 from tests.house.tree import ROOT
 from warren.apps.cli import main
+from warren.apps.report import capacity
+from warren.apps.sending import receiver
 
 DAYS = 35
 PROGRAM = [sys.executable, "-c", "from warren.apps.cli import main; main()", "report", "capacity"]
@@ -181,3 +185,27 @@ def test_it_goes_on_until_it_is_asked_to_stop(flows: Path, tmp_path: Path) -> No
     assert process.returncode == 0, said
     assert "does not exist" in said and "The next report is due" in said and "Asked to stop" in said
     assert "Traceback" not in said and json.loads(out.read_bytes())["version"] == 1
+
+
+def arguments_in(text: str) -> list[str]:
+    """What an example gives to ``warren report capacity``: on a line, on several, or as a list in YAML."""
+    if "cronjob" in text or "CronJob" in text:
+        return re.findall(r"^ +- (--\S+)$", text, flags=re.MULTILINE)
+    (line,) = re.findall(r"^(?!#).*warren report capacity ((?:.*\\\n)*.*)$", text, flags=re.MULTILINE)
+    return shlex.split(line.replace("\\\n", " "))
+
+
+@pytest.mark.parametrize("name", ["capacity-report.cron", "capacity-report.cronjob.yaml", "warren-capacity.service"])
+def test_examples_ask_for_what_there_is(name: str) -> None:
+    given = arguments_in((ROOT / "docs" / "examples" / name).read_text("utf-8"))
+    asked = capacity.make_context("capacity", given)
+    assert str(asked.params["flows"]).endswith("flows") and asked.params["fail_within"] == "14d"
+    # The last report is read before the new one takes its place.
+    assert asked.params["last"] in asked.params["outs"]
+    assert all(receiver(each, {}) for each in asked.params["sends"])
+
+
+def test_every_option_is_documented() -> None:
+    told = (ROOT / "docs" / "capacity-report.md").read_text("utf-8")
+    names = {option.opts[0] for option in capacity.params} - {"--json", "--pipeline", "--flows"}
+    assert {name for name in names if name not in told} == set()
