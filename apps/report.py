@@ -271,7 +271,7 @@ def _table(made: Report) -> Table:
     from rich.text import Text
 
     from warren.analytics.report.tables import STATES
-    from warren.analytics.report.words import NONE, part, rate, runs_out, state
+    from warren.analytics.report.words import NONE, limited_by, part, rate, runs_out, state
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("queue", "state", "now", "busy hours", "in use when busy", "runs out", "limited by"):
@@ -286,6 +286,6 @@ def _table(made: Report) -> Table:
             rate(queue.headroom.busy) if queue.headroom else NONE,
             part(queue.busy_utilisation),
             runs_out(queue.headroom, made.made, made.zone),
-            Text(queue.bottleneck.stage if queue.bottleneck else NONE),
+            Text(limited_by(queue)),
         )
     return table

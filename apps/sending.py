@@ -68,7 +68,7 @@ def summary(report: Report, within: float | None, link: str | None) -> dict[str,
                 "runs_out": runs_out(queue.headroom, report.made, report.zone),
                 "at": queue.headroom.at if queue.headroom else None,
                 "utilisation": queue.busy_utilisation,
-                "bottleneck": queue.bottleneck.stage if queue.bottleneck else None,
+                "bottleneck": queue.bottleneck.stage if queue.bottleneck and queue.bottleneck.limits else None,
             }
             for queue in report.queues
         ],

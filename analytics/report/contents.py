@@ -91,9 +91,10 @@ class Demand(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
-    """The stage that limits a pipeline, and the evidence as a table."""
+    """The stage that limits a pipeline, or would first where ``limits`` is false, and the evidence as a table."""
 
     stage: str
+    limits: bool
     utilisation: float
     sentence: str
     columns: list[str]

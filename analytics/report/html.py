@@ -40,6 +40,7 @@ def html(report: Report) -> str:
         length=words.length,
         moment=partial(words.moment, zone=report.zone),
         runs_out=partial(words.runs_out, made=report.made, zone=report.zone),
+        limited_by=words.limited_by,
         state=partial(words.state, report=report),
         states=STATES,
         verdict=partial(words.verdict, report=report),

@@ -72,7 +72,7 @@ def _overview(report: Report) -> Table:
             words.rate(queue.headroom.busy) if queue.headroom else words.NONE,
             words.part(queue.busy_utilisation),
             words.runs_out(queue.headroom, report.made, report.zone),
-            queue.bottleneck.stage if queue.bottleneck else words.NONE,
+            words.limited_by(queue),
         ]
         for queue in report.queues
     ]

@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 
 from warren.analytics.capacity import Prices, Workload, runs_out, workloads
 from warren.analytics.flows import Flows
-from warren.analytics.report.contents import Age, Arrival, Depth, Headroom, Hours, Limit, Queue, Report, Service, Target
+from warren.analytics.report.contents import Age, Arrival, Depth, Headroom, Hours, Queue, Report, Service, Target
 from warren.analytics.report.demand import Ahead, demand
 from warren.analytics.report.hours import HOUR, Part, Recorded, most, recorded, total
+from warren.analytics.report.limits import limit
 from warren.analytics.report.options import Plan, failures, options, planned
 from warren.analytics.report.review import review
 from warren.analytics.report.shapes import changes, gaps
@@ -24,7 +25,6 @@ from warren.core.errors import DataError, WarrenError
 __all__ = ["Asked", "describe"]
 
 _WEEK = 168
-_ROWS = 12
 T = TypeVar("T")
 
 
@@ -69,8 +69,8 @@ def describe(flows: Flows, pipeline: str, asked: Asked) -> Queue:
     service = trying("service time", lambda: _service(recent, pipeline))
     nodes = list(asked.nodes) or [1] * _consumers(known)
     ahead = trying("demand", lambda: demand(rates, asked.horizon, asked.zone)) if arrival else None
-    limit = trying("bottleneck", lambda: _limit(recent, pipeline))
-    found = _Found(known, asked, nodes, arrival, service, ahead, limit)
+    slowest = trying("bottleneck", lambda: limit(recent, pipeline, arrival.p95, sum(nodes))) if arrival else None
+    found = _Found(known, asked, nodes, arrival, service, ahead)
     headroom = trying("headroom", found.headroom) if arrival and service else None
     plan = found.plan(headroom.busy) if headroom else None
     schedule = trying("schedule", lambda: planned(plan)) if plan and ahead else None
@@ -92,10 +92,10 @@ def describe(flows: Flows, pipeline: str, asked: Asked) -> Queue:
         **_measured(known.rows, asked.target),  # type: ignore[arg-type]
         demand=ahead.demand if ahead else [],
         method=ahead.told.method if ahead else "",
-        bottleneck=limit,
+        bottleneck=slowest,
         headroom=headroom,
         failures=trying("failure cases", lambda: failures(plan)) or [] if plan else [],
-        options=trying("options", lambda: options(plan, recent, limit.stage if limit else None)) or [] if plan else [],
+        options=trying("options", lambda: options(plan, recent, slowest.stage if slowest else None)) or [] if plan else [],
         review=trying("last report", lambda: review(last, pipeline, rates)) if last else None,
         gaps=gaps(known, changed, asked.now),
         problems=trying.problems,
@@ -111,7 +111,6 @@ class _Found:
     arrival: Arrival | None
     service: Service | None
     ahead: Ahead | None
-    limit: Limit | None
 
     @property
     def work(self) -> Workload:
@@ -140,7 +139,7 @@ class _Found:
 
     def plan(self, busy: float) -> Plan:
         ahead = self.ahead
-        limit = max(each.p95 for each in ahead.demand) if ahead else busy
+        most = max(each.p95 for each in ahead.demand) if ahead else busy
         return Plan(
             self.work,
             self.asked.prices,
@@ -148,7 +147,7 @@ class _Found:
             self.nodes,
             busy,
             ahead.rates("p95") if ahead else [],
-            limit,
+            most,
         )
 
 
@@ -216,23 +215,6 @@ def _measured(rows: pl.DataFrame, target: Target) -> dict[str, object]:
 
 def _p95(values: pl.Series) -> float:
     return float(values.tail(_WEEK).quantile(0.95, "linear"))  # type: ignore[arg-type]
-
-
-def _limit(recent: Part, pipeline: str) -> Limit | None:
-    try:
-        from warren.analytics.bottlenecks import bottleneck  # type: ignore[import-not-found]
-    except ModuleNotFoundError:
-        return None
-    told = bottleneck(recent, pipeline)
-    if told is None:
-        return None
-    table = told.evidence.head(_ROWS)
-    rows = [[_cell(value) for value in row] for row in table.iter_rows()]
-    return Limit(stage=told.stage, utilisation=told.utilisation, sentence=str(told), columns=table.columns, rows=rows)
-
-
-def _cell(value: object) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _hours(known: Recorded, ahead: Ahead | None, consumers: list[int]) -> Hours:

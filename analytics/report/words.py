@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from warren.analytics.report.contents import Headroom, Queue, Report
 
-__all__ = ["date", "length", "moment", "number", "part", "rate", "runs_out", "state", "verdict"]
+__all__ = ["date", "length", "limited_by", "moment", "number", "part", "rate", "runs_out", "state", "verdict"]
 
 _LENGTHS = ((86_400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 NONE = "–"
@@ -84,6 +84,12 @@ def runs_out(headroom: Headroom | None, made: datetime, zone: str) -> str:
         return f"not in sight; {date(headroom.earliest, zone)} at the earliest" if near else "not in sight"
     late = date(headroom.latest, zone) if headroom.latest else "never"
     return f"{date(headroom.at, zone)} ({date(headroom.earliest, zone)} to {late})"
+
+
+def limited_by(queue: Queue) -> str:
+    """The stage that limits it, or that would first."""
+    told = queue.bottleneck
+    return NONE if told is None else told.stage if told.limits else f"{told.stage}, not yet"
 
 
 def state(queue: Queue, report: Report) -> str:

@@ -69,7 +69,7 @@ def test_the_figures_are_those_of_the_recording(orders: Queue) -> None:
     assert orders.age.p95 == pytest.approx(2.0 * 3, rel=0.3) and orders.age.longest > orders.age.p95
     assert orders.kept is not None and orders.kept > 0.9999
     assert 3 <= orders.depth.p95 <= orders.depth.peak <= 20
-    assert orders.problems == [] or all("bottleneck" in each for each in orders.problems)
+    assert orders.problems == []
 
 
 def test_the_date_on_which_capacity_runs_out_is_within_its_interval(orders: Queue) -> None:
@@ -187,13 +187,24 @@ def neck(monkeypatch: pytest.MonkeyPatch) -> list[Flows]:
 
 def test_the_bottleneck_comes_with_its_evidence(folder: Path, neck: list[Flows]) -> None:
     told = capacity_report(folder, target="p95=2m", now=END.timestamp()).queues[0]
-    assert told.bottleneck is not None
+    assert told.bottleneck is not None and told.bottleneck.limits
     assert told.bottleneck.sentence == "1:map limits the pipeline: it is at work 50% of the time."
     assert told.bottleneck.columns == ["stage", "share", "odd"]
     assert told.bottleneck.rows == [["1:map", "0.1235", ""]]
     # Only the last week says what limits a pipeline now.
     since = neck[0].stages.select(pl.col("start").min()).collect().item()
     assert END - timedelta(days=7, minutes=5) <= since
+
+
+def test_where_nothing_limits_the_busiest_step_is_told(tmp_path: Path) -> None:
+    record(tmp_path, counts(3), service=2.0, stages=lambda day: {"1:map": 0.25, "2:enrich": 0.75})
+    told = capacity_report(tmp_path, consumers={"": [1, 1]}, now=(START + timedelta(days=3)).timestamp()).queues[0]
+    assert told.bottleneck is not None and told.arrival is not None
+    assert (told.bottleneck.stage, told.bottleneck.limits) == ("2:enrich", False)
+    assert told.bottleneck.utilisation == pytest.approx(told.arrival.p95 * 1.5 / 2, rel=0.1)
+    assert "Nothing limits it now" in told.bottleneck.sentence and [row[0] for row in told.bottleneck.rows] == [
+        *("2:enrich", "1:map")
+    ]
 
 
 def test_a_stage_twice_as_fast_needs_fewer(folder: Path, neck: list[Flows]) -> None:
