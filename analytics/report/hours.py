@@ -43,6 +43,10 @@ class Part(Flows):
     def stages(self) -> pl.LazyFrame:
         return self._within(super().stages, "start", "end")
 
+    @property
+    def workers(self) -> pl.LazyFrame:
+        return self._within(super().workers, "start", "end")
+
     def _within(self, rows: pl.LazyFrame, start: str, end: str) -> pl.LazyFrame:
         rows = rows.filter(pl.col("pipeline") == self._pipeline, pl.col(end) >= pl.col(start))
         # The day is that of the end; what began before may end a day later.

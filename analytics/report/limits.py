@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from warren.analytics.bottlenecks import bottleneck
 from warren.analytics.report.contents import Limit
 from warren.analytics.report.hours import Part, total
 from warren.analytics.report.words import length, part
@@ -22,10 +23,6 @@ def limit(recent: Part, pipeline: str, busy: float, consumers: int) -> Limit | N
 
 
 def _limiting(recent: Part, pipeline: str) -> Limit | None:
-    try:
-        from warren.analytics.bottlenecks import bottleneck  # type: ignore[import-not-found]
-    except ModuleNotFoundError:
-        return None
     told = bottleneck(recent, pipeline)
     if told is None:
         return None

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from warren.analytics.layout import folder_of
-from warren.analytics.schema import STAGES, TRIPS
+from warren.analytics.schema import STAGES, TRIPS, WORKERS
 
 START = datetime(2026, 1, 5, tzinfo=UTC)  # a Monday
 HOUR = 3_600_000_000
@@ -58,6 +58,26 @@ def record(
         _trips(folder / "trips" / place, received, draw, service, wait, retried)
         shares = stages(day) if stages is not None else {"1:map": 1.0}
         _stages(folder / "stages" / place, received, draw, service, shares)
+
+
+def work(folder: Path, stage: str, *, workers: int, seconds: float, counts: np.ndarray, pipeline: str = "orders") -> None:
+    """Record that calls of a stage took so many seconds for each message, from the first hour of `START` on."""
+    began = int(START.timestamp() * 1e6)
+    for day in range(-(-len(counts) // 24)):
+        part = np.asarray(counts[day * 24 : day * 24 + 24], np.int64)
+        starts = began + (day * 24 + np.arange(len(part))) * HOUR
+        columns = {
+            "stage": _words([stage] * len(part)),
+            "start": _times(starts),
+            "end": _times(starts + HOUR - 1),
+            "workers": pa.array(np.full(len(part), workers, np.int64)),
+            "waiting": pa.array(np.zeros(len(part), np.int64)),
+            "served": pa.array(part),
+            "busy": pa.array(part * seconds),
+            "stayed": pa.array(part * seconds),
+        }
+        date = np.datetime64(int(starts[0]), "us").astype("datetime64[D]")
+        _write(folder / "workers" / f"{folder_of(pipeline)}/day={date}", WORKERS, columns, len(part))
 
 
 def _trips(

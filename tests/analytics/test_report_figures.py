@@ -1,17 +1,15 @@
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import ModuleType
 from zoneinfo import ZoneInfo
 
 import numpy as np
 import polars as pl
 import pytest
 
-from tests.analytics.reporting import START, busy, record
+from tests.analytics.reporting import START, busy, record, work
 from warren.analytics import Flows
 from warren.analytics.capacity import Prices
 from warren.analytics.growth import growth
@@ -179,9 +177,7 @@ def neck(monkeypatch: pytest.MonkeyPatch) -> list[Flows]:
         asked.append(flows)
         return Neck("1:map", 0.5, pl.DataFrame({"stage": ["1:map"], "share": [0.123456], "odd": [None]}))
 
-    module = ModuleType("warren.analytics.bottlenecks")
-    module.bottleneck = bottleneck  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "warren.analytics.bottlenecks", module)
+    monkeypatch.setattr("warren.analytics.report.limits.bottleneck", bottleneck)
     return asked
 
 
@@ -205,6 +201,14 @@ def test_where_nothing_limits_the_busiest_step_is_told(tmp_path: Path) -> None:
     assert "Nothing limits it now" in told.bottleneck.sentence and [row[0] for row in told.bottleneck.rows] == [
         *("2:enrich", "1:map")
     ]
+
+
+def test_a_step_that_waits_elsewhere_is_as_fast_as_its_calls_at_once(tmp_path: Path) -> None:
+    record(tmp_path, counts(3), service=0.01)
+    work(tmp_path, "1:map", workers=10, seconds=3.0, counts=counts(3))
+    work(tmp_path, "out", workers=1, seconds=30.0, counts=counts(3))
+    told = capacity_report(tmp_path, target="p99=10s", now=(START + timedelta(days=3)).timestamp()).queues[0]
+    assert told.service is not None and told.service.seconds == pytest.approx(0.3, rel=0.01)
 
 
 def test_a_stage_twice_as_fast_needs_fewer(folder: Path, neck: list[Flows]) -> None:
