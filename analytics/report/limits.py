@@ -5,11 +5,12 @@ from __future__ import annotations
 import polars as pl
 
 from warren.analytics.bottlenecks import bottleneck
+from warren.analytics.flows import Flows
 from warren.analytics.report.contents import Limit
 from warren.analytics.report.hours import Part, total
 from warren.analytics.report.words import length, part
 
-__all__ = ["limit"]
+__all__ = ["limit", "steps"]
 
 _ROWS = 12
 
@@ -20,6 +21,20 @@ def limit(recent: Part, pipeline: str, busy: float, consumers: int) -> Limit | N
     ``busy`` is the rate in busy hours.
     """
     return _limiting(recent, pipeline) or _busiest(recent, busy, consumers)
+
+
+def steps(recent: Flows) -> pl.DataFrame:
+    """Each ``stage``, the messages it has ``taken``, and its ``work`` in seconds, over how many calls of it run at once.
+
+    The most work comes first.
+    """
+    return (
+        recent.utilisation("1d")
+        .drop_nulls("taken")
+        .group_by("stage")
+        .agg(pl.col("taken").sum(), work=pl.col("busy_s").sum() / pl.col("workers").max().fill_null(1))
+        .sort("work", "stage", descending=[True, False])
+    )
 
 
 def _limiting(recent: Part, pipeline: str) -> Limit | None:
@@ -39,12 +54,12 @@ def _limiting(recent: Part, pipeline: str) -> Limit | None:
 
 def _busiest(recent: Part, busy: float, consumers: int) -> Limit | None:
     messages = recent.trips.select(pl.len()).collect().item()
-    times = recent.stage_times().sort("busy_s", descending=True)
-    work = total(times["busy_s"])
+    times = steps(recent)
+    work = total(times["work"])
     if not messages or not work:
         return None
     rows = []
-    for stage, taken, spent in times.select("stage", "taken", "busy_s").head(_ROWS).iter_rows():
+    for stage, taken, spent in times.head(_ROWS).iter_rows():
         used = spent / messages * busy / consumers
         each = length(spent / taken) if taken else ""
         rows.append((used, [stage, f"{taken:,}", each, part(spent / work), part(used)]))

@@ -15,6 +15,7 @@ from warren.analytics.flows import Flows
 from warren.analytics.queueing import drain_time
 from warren.analytics.report.contents import Failure, Option
 from warren.analytics.report.hours import total
+from warren.analytics.report.limits import steps
 from warren.core.errors import DataError
 
 __all__ = ["Plan", "failures", "options", "planned"]
@@ -194,9 +195,9 @@ def _batches(flows: Flows) -> tuple[str, float, str] | None:
 
 def _faster(flows: Flows, stage: str) -> tuple[str, float, str] | None:
     """What half the time in the limiting stage would save."""
-    times = flows.stage_times()
-    work = total(times["busy_s"])
-    part = total(times.filter(pl.col("stage") == stage)["busy_s"]) / work if work else 0.0
+    times = steps(flows)
+    work = total(times["work"])
+    part = total(times.filter(pl.col("stage") == stage)["work"]) / work if work else 0.0
     if not part:
         return None
     return f"make {stage} twice as fast", 1 - part / 2, f"{part:.0%} of the work is there; needs a change of code"
