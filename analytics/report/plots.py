@@ -156,7 +156,8 @@ def _growth(axes: Axes, queue: Queue, report: Report, ink: Ink) -> None:
     )
     until = max(report.made + timedelta(seconds=report.horizon), last + (last - hours.at[0]) / 2)
     if told.at is not None:
-        until = min(max(until, told.at + timedelta(days=7)), last + timedelta(days=3 * 365))
+        late = (told.latest or told.at) + timedelta(days=7)
+        until = min(max(until, late), last + timedelta(days=3 * 365))
     steps = [hours.at[0] + (until - hours.at[0]) * step / 60 for step in range(61)]
     growing = [times * told.busy * (1 + told.yearly) ** ((at - last).total_seconds() / (365.25 * 86_400)) for at in steps]
     axes.plot(_times(steps, report), growing, color=ink.blue, linewidth=1.2, label=f"{told.yearly:+.0%} a year")
