@@ -63,7 +63,7 @@ def check(feed: Feed, frame: pl.DataFrame) -> None:
         assert (row["fingerprint"] is None) == (row["error"] is None)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_rows_equal_what_was_fed(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as ending:

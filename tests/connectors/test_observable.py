@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import reactivex
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reactivex import Observable, abc
 from reactivex import operators as ops
@@ -83,7 +83,6 @@ def test_a_single_value_and_many_come_in_order() -> None:
     assert values(run(reactivex.of(*range(500)))) == list(range(500))
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1, 20), max_size=20), st.booleans())
 def test_values_come_in_their_time(pauses: list[int], fails: bool) -> None:
     times = [sum(pauses[: i + 1]) for i in range(len(pauses))]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from warren.core.errors import GraphError
@@ -56,7 +56,6 @@ def folded(aggregation: Aggregation[Any], values: list[Any]) -> Any:
 
 
 @pytest.mark.parametrize("name", [name for name in BUILT_IN if name != "custom"])
-@settings(deadline=None)
 @given(a=st.lists(st.integers(-50, 50)), b=st.lists(st.integers(-50, 50)))
 def test_two_groups_joined_are_as_one(name: str, a: list[int], b: list[int]) -> None:
     figure = BUILT_IN[name]()
@@ -69,7 +68,6 @@ def test_two_groups_joined_are_as_one(name: str, a: list[int], b: list[int]) -> 
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-@settings(deadline=None)
 @given(values=st.lists(st.integers(-50, 50), min_size=1), more=st.lists(st.integers(-50, 50), min_size=1))
 def test_a_state_can_be_pickled_and_is_never_changed(name: str, values: list[int], more: list[int]) -> None:
     figure = BUILT_IN[name]()
@@ -83,14 +81,12 @@ def test_a_state_can_be_pickled_and_is_never_changed(name: str, values: list[int
     assert pickle.loads(pickle.dumps(state)) == state  # noqa: S301  it was made here
 
 
-@settings(deadline=None)
 @given(st.floats(0, 1), st.lists(st.integers(-100, 100), min_size=1))
 def test_quantiles_lie_between_and_agree_with_numpy(q: float, values: list[int]) -> None:
     figure = quantile(q)
     assert figure.result(folded(figure, values)) == pytest.approx(np.quantile(values, q))
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-(10**6), 10**6).map(float), min_size=2), st.integers(0, 9))
 def test_variances_agree_with_the_standard_library(values: list[float], cut: int) -> None:
     for figure, exact in (
@@ -117,7 +113,6 @@ def test_one_value_has_no_variance() -> None:
     assert deviation(ddof=0).result(folded(deviation(ddof=0), [3])) == 0
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 20), min_size=1))
 def test_the_others_agree_with_plain_python(values: list[int]) -> None:
     def figure(aggregation: Aggregation[Any]) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.operators.fake import Bench
@@ -54,7 +54,6 @@ def test_expressions_as_running_figures_see_all_that_came() -> None:
     bench.finish()
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(-9, 9)), min_size=1))
 def test_expressions_agree_with_the_aggregations_of_the_same_name(events: list[tuple[str, int]]) -> None:
     sales = [Sale(name, float(price)) for name, price in events]

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.operators.fake import Bench
@@ -100,7 +100,6 @@ EVENTS = st.lists(st.tuples(st.sampled_from("ab"), st.integers(-30, 30), st.inte
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(deadline=None)
 @given(EVENTS, st.randoms(use_true_random=False))
 def test_the_rows_are_those_of_all_values(kind: str, events: list[Event], chance: Random) -> None:
     options = {} if kind.startswith("count") else {"lateness": 60}
@@ -110,7 +109,6 @@ def test_the_rows_are_those_of_all_values(kind: str, events: list[Event], chance
     assert kept == chunked(Bench(apart(kind, figures(**ORDERED), **options)), events, Random(seed))
 
 
-@settings(deadline=None)
 @given(EVENTS, st.randoms(use_true_random=False))
 def test_the_rows_are_those_of_polars(events: list[Event], chance: Random) -> None:
     behind = aggregate(n=count(), sum=total(number), least=smallest(number), first=first(number), spread=variance(number))
@@ -216,7 +214,6 @@ def test_late_values_are_in_no_figure() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(deadline=None)
 @given(EVENTS, st.randoms(use_true_random=False))
 def test_with_state_the_rows_are_the_same_over_any_number_of_runs(kind: str, events: list[Event], chance: Random) -> None:
     options = {} if kind.startswith("count") else {"lateness": 60}

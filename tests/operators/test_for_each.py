@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.operators.fake import Bench
@@ -213,7 +213,6 @@ def test_earlier_failures_pass_it_by() -> None:
     bench.finish()
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(-3, 3), max_size=5), max_size=5), st.lists(st.booleans()))
 def test_it_agrees_with_plain_python(messages: list[list[int]], together: list[bool]) -> None:
     steps = filter(lambda n: n != 0) | flat_map(lambda n: [n] * abs(n)) | map(lambda n: 6 / (n + 3))

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from warren.operators.sketches import Distinct, Frequent, Quantiles
@@ -15,7 +15,6 @@ NUMBERS = st.one_of(st.just(0.0), st.floats(1e-6, 1e9), st.floats(-1e9, -1e-6), 
 SLACK = 1e-9
 
 
-@settings(deadline=None)
 @given(st.lists(NUMBERS, min_size=1), st.floats(0, 1), st.sampled_from([0.5, 0.1, 0.01, 0.001]))
 def test_a_quantile_is_within_its_error_of_the_exact_one(numbers: list[float], q: float, error: float) -> None:
     sketch = Quantiles(error).add(numbers)
@@ -24,14 +23,12 @@ def test_a_quantile_is_within_its_error_of_the_exact_one(numbers: list[float], q
     assert sketch.count == len(numbers)
 
 
-@settings(deadline=None)
 @given(st.lists(NUMBERS), st.lists(NUMBERS))
 def test_quantiles_of_two_groups_are_those_of_all(a: list[float], b: list[float]) -> None:
     empty = Quantiles(0.02)
     assert empty.add(a).merge(empty.add(b)) == empty.add(a).add(b) == empty.add([*a, *b])
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(5e-324, 1.7e308), min_size=2), st.lists(st.floats(-1.7e308, -5e-324)), st.integers(0, 9))
 def test_buckets_are_bounded_over_the_whole_range_of_floats(above: list[float], below: list[float], cut: int) -> None:
     empty = Quantiles(0.01)
@@ -42,7 +39,6 @@ def test_buckets_are_bounded_over_the_whole_range_of_floats(above: list[float], 
     assert sketch.quantile(1) == pytest.approx(max(above), rel=0.0100001)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(1e-300, 1e300), min_size=1), st.floats(0, 1))
 def test_what_is_far_below_the_largest_is_taken_for_larger_and_never_for_smaller(numbers: list[float], q: float) -> None:
     found = Quantiles(0.01).add(numbers).quantile(q)
@@ -69,7 +65,6 @@ def test_distinct_values_are_counted_within_four_standard_errors(error: float, c
     assert abs(estimate - count) <= 4 * error * count
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 3000), max_size=2000), st.integers(0, 2000), st.sampled_from([0.25, 0.03]))
 def test_distinct_values_of_two_groups_are_those_of_all(values: list[int], cut: int, error: float) -> None:
     empty = Distinct.within(error)
@@ -77,7 +72,6 @@ def test_distinct_values_of_two_groups_are_those_of_all(values: list[int], cut: 
     assert a.merge(b) == b.merge(a) == empty.add(values) == empty.add(values[:cut]).add(values[cut:])
 
 
-@settings(deadline=None)
 @given(st.sets(st.one_of(st.integers(), st.text(), st.binary(), st.none(), st.floats(allow_nan=False)), max_size=100))
 def test_few_distinct_values_are_counted_exactly(values: set[Any]) -> None:
     assert Distinct.within(0.01).add(values).estimate == len(values)
@@ -95,7 +89,6 @@ def test_registers_take_the_memory_that_the_error_says() -> None:
     assert len(Distinct.within(0.25).add(range(5000)).registers) == 2**5
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 30)), st.integers(0, 100), st.integers(1, 12))
 def test_frequent_values_keep_to_their_bounds(values: list[int], cut: int, capacity: int) -> None:
     empty = Frequent(capacity)
@@ -117,7 +110,6 @@ def test_what_cannot_be_hashed_is_refused() -> None:
         Frequent(10).add([[1]])
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 500)))
 def test_a_sketch_can_be_pickled(values: list[int]) -> None:
     for empty in (Quantiles(0.1), Distinct.within(0.2), Frequent(5)):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import reactivex
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reactivex import operators as ops
 
@@ -115,7 +115,6 @@ def test_a_single_value_then_the_end() -> None:
     assert (log.values, log.kinds) == ([7], ["next", "completed"])
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-3, 3), max_size=30), st.integers(1, 4))
 def test_many_values_come_in_order_and_once(values: list[int], size: int) -> None:
     log = watched(memory.items(values) | filter(lambda x: x) | flat_map(lambda x: [x, -x]) | batch(size))
@@ -466,7 +465,6 @@ def test_an_async_observer_is_refused_as_nobody_would_wait_for_it() -> None:
     assert world.left == [1]
 
 
-@settings(deadline=None)
 @given(
     count=st.integers(0, 12),
     bad=st.sets(st.integers(0, 11)),

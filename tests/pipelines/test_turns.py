@@ -127,7 +127,7 @@ def test_shares_of_a_merge_within_a_merge() -> None:
     assert Counter(order[:300])["a"] == pytest.approx(100, abs=15)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9)), min_size=1, max_size=4), st.integers(1, 40))
 def test_every_message_is_read_once_and_no_source_waits_longer_than_its_share(
     given: Sequence[tuple[int, int]], credit: int

@@ -5,7 +5,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from warren import Pipeline, constant
@@ -151,7 +151,6 @@ def test_what_does_not_add_up_is_told_with_the_faults() -> None:
     ]
 
 
-@settings(deadline=None)
 @given(
     st.integers(0, 40),
     st.integers(),

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from warren import Pipeline, constant
@@ -159,7 +159,6 @@ STEPS = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(TEXTS, STEPS, st.sampled_from(["1s", "250ms", "1h"]), st.integers(0, 3))
 def test_what_is_drawn_of_it_is_what_came(marbles: str, step: Any, frame: str, seed: int) -> None:
     pipeline = Pipeline("p", memory.queue("in", str) | step() | memory.into([]))

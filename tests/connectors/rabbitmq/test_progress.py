@@ -148,7 +148,7 @@ def test_ranges_are_a_set(numbers: list[int]) -> None:
     assert all(a_last + 1 < b_first for (_, a_last), (b_first, _) in pairwise(runs))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_nothing_is_lost_and_nothing_settled_comes_again(data: st.DataObject) -> None:
     """A reader under any sequence of events, beside a plain list of what became of each message."""
