@@ -1,0 +1,1 @@
+"""What `benchmarks.routing` simulates: arrivals and sizes, targets, and the policies beside ours."""

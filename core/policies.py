@@ -1,0 +1,122 @@
+"""How models act in a pipeline: the protocol of what chooses, the record of each decision, and the way back.
+
+A model is handed in by the user and asked at one place. It starts in the shadow: it decides, the decision is recorded, and what
+happens is what the static setting says. Only in the mode ``"act"`` does what it chose happen.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+
+import msgspec
+
+from warren.core.clock import Clock
+from warren.core.errors import GraphError
+
+__all__ = ["Chooser", "Decision", "Guard", "Mode", "Proposal", "mode_of"]
+
+Mode = Literal["shadow", "act"]
+"""Whether what a model decides is only recorded, or also done."""
+
+T = TypeVar("T")
+
+_log = logging.getLogger("warren.policies")
+
+
+class Decision(msgspec.Struct, eq=False):
+    """One decision of a model, as it is recorded: enough to compare policies with it later.
+
+    - ``choice``: what the model chose, with the probability ``propensity``; ``static``: what the static setting would do
+    - ``done``: which of them happened: the choice in the mode ``"act"``, otherwise the static one
+    - ``reason``: why it was chosen, in a word or a sentence; ``inputs``: what the model looked at
+    - ``seconds`` and ``success``: what came of what was done; ``None`` while nobody knows
+    - ``at``: seconds since 1970; ``number``: which decision of its run it is
+    """
+
+    policy: str
+    number: int
+    at: float
+    choice: Any
+    static: Any
+    done: Any
+    propensity: float
+    mode: Mode
+    reason: str
+    inputs: dict[str, Any]
+    seconds: float | None = None
+    success: bool | None = None
+
+
+class Proposal(msgspec.Struct):
+    """What a model would do: the choice, with which probability it makes it, why, and from what."""
+
+    choice: Any
+    propensity: float
+    reason: str
+    inputs: dict[str, Any]
+
+
+@runtime_checkable
+class Chooser(Protocol):
+    """What a route may ask in place of a function: it is told what became of the values it sent somewhere."""
+
+    def open(self, targets: Sequence[Hashable], clock: Clock) -> None:
+        """A run begins, with these branches and this clock; what is in flight from an earlier run is forgotten."""
+        ...
+
+    def choose(self, value: Any) -> Decision:
+        """Where a value goes: to the branch ``done`` of the decision."""
+        ...
+
+    def ended(self, decision: Decision, seconds: float, success: bool) -> None:
+        """A value has reached its end, so many seconds after it was sent. Told once for each decision."""
+        ...
+
+
+def mode_of(mode: str, title: str) -> Mode:
+    """The mode, or `GraphError`."""
+    if mode != "shadow" and mode != "act":
+        raise GraphError(f"{title}: the mode {mode!r} is neither 'shadow' nor 'act'; begin with 'shadow'")
+    return mode
+
+
+class Guard:
+    """Asks a model within bounds: where it raises, or proposes what is not allowed, the static choice is made.
+
+    The first such error is logged with its reason; each is in its decision and counted in ``errors``.
+
+    >>> safe = Guard("prefetch", "act", allowed=lambda credit: 1 <= credit <= 500)
+    >>> safe(1, 0.0, 100, lambda: Proposal(9_000, 1.0, "more is faster", {})).reason
+    'ValueError: 9000 is out of bounds'
+    >>> safe(1, 0.0, 100, lambda: Proposal(200, 1.0, "the knee", {})).done
+    200
+    """
+
+    def __init__(self, policy: str, mode: Mode, allowed: Callable[[Any], bool]) -> None:
+        self.policy = policy
+        self.mode = mode
+        self.allowed = allowed
+        self.errors = 0
+
+    def __call__(self, number: int, at: float, static: T, propose: Callable[[], Proposal]) -> Decision:
+        """The decision at a time: what ``propose`` gives, or ``static``."""
+        try:
+            found = propose()
+            if not self.allowed(found.choice):
+                raise ValueError(f"{found.choice!r} is out of bounds")
+        except Exception as error:
+            self.failed(error)
+            reason = f"{type(error).__name__}: {error}"
+            return Decision(self.policy, number, at, static, static, static, 1.0, self.mode, reason, {})
+        done = found.choice if self.mode == "act" else static
+        return Decision(
+            self.policy, number, at, found.choice, static, done, found.propensity, self.mode, found.reason, found.inputs
+        )
+
+    def failed(self, error: Exception) -> None:
+        """Count an error of the model; the first is logged."""
+        self.errors += 1
+        if self.errors == 1:
+            _log.error("%s: the static setting is used, as the model failed: %r", self.policy, error, exc_info=error)
