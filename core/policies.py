@@ -1,7 +1,7 @@
 """How models act in a pipeline: the protocol of what chooses, the record of each decision, and the way back.
 
-A model is handed in by the user and asked at one place. It starts in the shadow: it decides, the decision is recorded, and what
-happens is what the static setting says. Only in the mode ``"act"`` does what it chose happen.
+A model is handed in by the user and asked at one place. It starts in the shadow: it decides, the decision is recorded, and
+what happens is what the static setting says. Only in the mode ``"act"`` does what it chose happen.
 """
 
 from __future__ import annotations

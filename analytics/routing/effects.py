@@ -126,10 +126,12 @@ class Effects:
     def learn(self, target: int, kind: str, size: float, seconds: float, now: float) -> None:
         """A message was served in so many seconds."""
         if 0 < seconds < inf:
-            addends = [self.level, self.cells.setdefault((kind, int(log(size))), self._cell())]
-            addends += [self.targets[target], self.lately[target]]
+            key = kind, int(log(size))
+            cell = self.cells.get(key) or self.cells.setdefault(key, self._cell())
+            addends = [self.level, cell, self.targets[target], self.lately[target]]
             if len(self.kinds) > 1:
-                addends.append(self.pairs[target].setdefault(kind, self._pair()))
+                pairs = self.pairs[target]
+                addends.append(pairs.get(kind) or pairs.setdefault(kind, self._pair()))
             self._learn(target, addends, log(seconds / size), now, 1)
 
     def learn_many(self, target: int, work: float, count: int, seconds: float, now: float) -> None:

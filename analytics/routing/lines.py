@@ -16,7 +16,7 @@ class Line:
     """A picture of one target that serves first come, first served: each message is begun when a worker is free.
 
     How many workers there are is learned from how many earlier messages one has overtaken, and forgotten when that happens
-    no more. With other senders' messages at the target one seems to be served for longer, which is what it is to this sender.
+    no more. Beside other senders' messages one seems to be served for longer, which is what it is to this sender.
     """
 
     __slots__ = ("_before", "_begun", "_ends", "_most", "_running", "_starts", "_waiting", "_work")

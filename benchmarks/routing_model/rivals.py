@@ -160,18 +160,6 @@ class Clairvoyant(_Rival):
         return min(able, key=lambda index: self.targets[index].finish(message, at))
 
 
-class Prophet(_Rival):
-    """Knows the speeds to come as well."""
-
-    def pick(self, message: Message, at: float) -> int:
-        def end(index: int) -> float:
-            target = self.targets[index]
-            start = max(at, target.free[0])
-            return target.end(start, target.effort(message)) + 60 * target.failing(start)
-
-        return min(self.places, key=end)
-
-
 RIVALS = {
     "round robin": RoundRobin,
     "weighted round robin": Weighted,
@@ -181,5 +169,4 @@ RIVALS = {
     "least in flight": LeastInFlight,
     "Prequal": Prequal,
     "clairvoyant": Clairvoyant,
-    "prophet": Prophet,
 }
