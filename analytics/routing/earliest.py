@@ -18,7 +18,9 @@ from warren.core.policies import Decision, Guard, Proposal, mode_of
 __all__ = ["EarliestFinish"]
 
 _WORD = (1 << 64) - 1
-_RISK = 0.05
+_SMALLEST, _LARGEST = 1e-9, 1e15
+_LATEST = 1e11
+_RISK, _FORGIVE = 0.05, 0.98
 # How much what a target is worse for a kind than for others counts on top, so that targets stay free for what they do best.
 _MISMATCH = 0.5
 _VERSION = 1
@@ -149,6 +151,8 @@ class EarliestFinish:
         now = self._now()
         static = next(self._turns) if self.static is None else self.static(value)
         self._number += 1
+        # One that is hardly chosen for its failures would never show that it is well again.
+        self._risk[self._number % len(self._risk)] *= _FORGIVE
         decision = self._guard(self._number, now, static, lambda: self._propose(value, now))
         try:
             self._send(decision, now)
@@ -159,7 +163,7 @@ class EarliestFinish:
     def _now(self) -> float:
         """The time of the clock, if that does not go back; where it does, time goes on from where it was."""
         at = self._clock()
-        if isfinite(at):
+        if 0 <= at <= _LATEST:
             if at + self._shift < self._last:
                 self._shift = self._last - at
             self._last = at + self._shift
@@ -172,7 +176,7 @@ class EarliestFinish:
     def _propose(self, value: Any, now: float) -> Proposal:
         kind = self._effects.kind(self.kind(value)) if self.kind else ""
         size = float(self.size(value)) if self.size else 1.0
-        if 0 < size < 1e300:
+        if _SMALLEST <= size <= _LARGEST:
             self._usual += 0.02 * (size - self._usual)
         else:
             size = self._usual
@@ -237,7 +241,9 @@ class EarliestFinish:
         # What was sent before a target was put aside says nothing for it.
         elif breaker.state != "open":
             breaker.succeeded()
-            self._aside.pop(place, None)
+            if place in self._aside:
+                del self._aside[place]
+                self._risk[place] = 0.0
         if self.ends == "told" or not success:
             served = self._over(flight, now)
             if success and served is not None:
