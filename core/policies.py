@@ -77,9 +77,11 @@ class Chooser(Protocol):
 
 def mode_of(mode: str, title: str) -> Mode:
     """The mode, or `GraphError`."""
-    if mode != "shadow" and mode != "act":
-        raise GraphError(f"{title}: the mode {mode!r} is neither 'shadow' nor 'act'; begin with 'shadow'")
-    return mode
+    if mode == "shadow":
+        return "shadow"
+    if mode == "act":
+        return "act"
+    raise GraphError(f"{title}: the mode {mode!r} is neither 'shadow' nor 'act'; begin with 'shadow'")
 
 
 class Guard:

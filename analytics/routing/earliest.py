@@ -266,7 +266,7 @@ class EarliestFinish:
                 if flight is not None and self.record is not None:
                     self.record(flight.decision)
             if told is not None:
-                self._effects.learn_many(place, told.work, told.count, told.seconds, now)
+                self._effects.learn_many(place, told.work, told.messages, told.seconds, now)
         except Exception as error:
             self._guard.failed(error)
 

@@ -97,7 +97,7 @@ class Drained(NamedTuple):
     """What a queue has worked off: so much work, of so many messages, in so many seconds."""
 
     work: float
-    count: int
+    messages: int
     seconds: float
 
 

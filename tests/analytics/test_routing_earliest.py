@@ -7,9 +7,12 @@ import msgspec
 import pytest
 
 from tests.analytics.targets import Bench
+from warren import Pipeline
 from warren.analytics.routing import EarliestFinish
+from warren.connectors import memory
 from warren.core.errors import DataError, GraphError
 from warren.core.policies import Chooser
+from warren.operators import route
 
 
 def test_it_is_a_chooser():
@@ -44,6 +47,14 @@ def test_the_faster_target_gets_more():
     bench = Bench({"fast": 1.0, "slow": 4.0})
     shares = bench.run(EarliestFinish(mode="act"), 400, every=1.0)
     assert shares["fast"] > 0.75
+
+
+def test_a_route_takes_it_for_a_function():
+    a, b = memory.queue("a"), memory.queue("b")
+    policy = EarliestFinish(static=lambda n: "a" if n < 10 else "b")
+    policy.open(["a", "b"])
+    outputs = Pipeline("sizes", memory.items([]) | route(policy, a=a, b=b)).test([1, 20]).outputs
+    assert outputs == {"memory:a": [1], "memory:b": [20]}
 
 
 def test_in_the_shadow_it_takes_turns_and_still_learns():
