@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -19,8 +19,6 @@ __all__ = ["Chooser", "Decision", "Guard", "Mode", "Proposal", "mode_of"]
 
 Mode = Literal["shadow", "act"]
 """Whether what a model decides is only recorded, or also done."""
-
-T = TypeVar("T")
 
 _log = logging.getLogger("warren.policies")
 
@@ -98,11 +96,11 @@ class Guard:
 
     def __init__(self, policy: str, mode: Mode, allowed: Callable[[Any], bool]) -> None:
         self.policy = policy
-        self.mode = mode
+        self.mode: Mode = mode
         self.allowed = allowed
         self.errors = 0
 
-    def __call__(self, number: int, at: float, static: T, propose: Callable[[], Proposal]) -> Decision:
+    def __call__(self, number: int, at: float, static: Any, propose: Callable[[], Proposal]) -> Decision:
         """The decision at a time: what ``propose`` gives, or ``static``."""
         try:
             found = propose()

@@ -13,7 +13,7 @@ from warren.analytics.routing.lines import Line, QueueLine
 from warren.core.breaker import Breaker
 from warren.core.clock import Clock, Duration, seconds
 from warren.core.errors import DataError, GraphError, shorten
-from warren.core.policies import Decision, Guard, Proposal, mode_of
+from warren.core.policies import Decision, Guard, Mode, Proposal, mode_of
 
 __all__ = ["EarliestFinish"]
 
@@ -84,7 +84,7 @@ class EarliestFinish:
         record: Callable[[Decision], None] | None = None,
         seed: int = 0,
     ) -> None:
-        self.mode = mode_of(mode, "EarliestFinish")
+        self.mode: Mode = mode_of(mode, "EarliestFinish")
         if ends not in ("told", "read"):
             raise GraphError(f"EarliestFinish(ends={ends!r}): ends are 'told', or 'read' from how deep queues are")
         if not 0 <= explore <= 0.5:
@@ -137,7 +137,7 @@ class EarliestFinish:
         self._usual = 1.0
         self._effects = Effects(len(self.labels), self.hope)
         if self._state is not None:
-            self._take(self._state)
+            self._take(self._state, self.labels)
 
     def __call__(self, value: Any) -> Hashable:
         """The target of a value, for whoever tells nothing of its end."""
@@ -273,7 +273,7 @@ class EarliestFinish:
     def state(self) -> dict[str, Any]:
         """What was learned, as plain values: save it, and give it to `restore`. What is in flight is not part of it."""
         if not self.labels:
-            return dict(self._state or {})
+            raise GraphError("EarliestFinish has learned nothing before open(targets): there is no state to save")
         return {
             "version": _VERSION,
             "labels": [str(label) for label in self.labels],
@@ -288,22 +288,22 @@ class EarliestFinish:
 
         Raises `DataError` where it is of another version or damaged; then everything is as it was.
         """
-        if state and state.get("version") != _VERSION:
+        if state.get("version") != _VERSION:
             raise DataError(f"the state {shorten(state)} is none of EarliestFinish in version {_VERSION}; start without it")
-        if self.labels and state:
-            self._take(state)
-        self._state = state or None
+        # Before a run there are no targets to take it over for, and what is damaged is refused all the same.
+        self._take(state, self.labels or list(state.get("labels") or ()))
+        self._state = state
 
-    def _take(self, state: Mapping[str, Any]) -> None:
-        effects = Effects(len(self.labels), self.hope)
-        risk = [0.0] * len(self.labels)
+    def _take(self, state: Mapping[str, Any], labels: Sequence[Hashable]) -> None:
+        effects, risk = Effects(len(labels), self.hope), [0.0] * len(labels)
         try:
             saved = {label: place for place, label in enumerate(state["labels"])}
-            places = {saved[str(label)]: place for place, label in enumerate(self.labels) if str(label) in saved}
+            places = {saved[str(label)]: place for place, label in enumerate(labels) if str(label) in saved}
             effects.restore(state["effects"], places)
             for was, place in places.items():
                 risk[place] = min(max(float(state["risk"][was]), 0.0), 0.9)
             usual, random = float(state["usual"]), int(state["random"]) & _WORD
         except (LookupError, TypeError, ValueError) as error:
             raise DataError(f"the state of EarliestFinish is damaged ({error!r}); start without it") from error
-        self._effects, self._risk, self._usual, self._random = effects, risk, usual, random
+        if labels is self.labels:
+            self._effects, self._risk, self._usual, self._random = effects, risk, usual, random
