@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, Protocol
 
@@ -104,7 +104,6 @@ class Plant:
 
     targets: list[Target]
     messages: list[Message]
-    seen: list[float] = field(default_factory=list)
 
 
 def build(
