@@ -5,13 +5,16 @@ from __future__ import annotations
 import inspect
 import typing
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar, overload
 
 from warren.core.chunk import Chunk, apply_each
 from warren.core.errors import GraphError, HandlerError, UnroutableError, shorten
 from warren.core.graph import Operator, Sink, Step, name_of
+from warren.core.policies import Chooser, Decision
 from warren.core.shares import dealt
 from warren.core.stage import Handler, Stage
+from warren.core.tokens import Kind, Outcome, Part, Token
 from warren.operators.branches import Branching, Entry, checked, ended_if_closed
 from warren.operators.dead_letter import DeadLetter
 
@@ -49,6 +52,8 @@ def route(
     Branches are given by name, or in a mapping for labels that are no Python names. Where every branch ends in a sink the
     route is a sink; otherwise what its open branches give goes on. A bare ``dead_letter(name)`` as a branch takes whatever
     arrives there.
+
+    ``choose`` may also be a `Chooser`, such as `EarliestFinish`: it is told when each value has reached its end, and how.
 
     Keeps the delivery guarantee: each message follows one branch and is acknowledged at that branch's end. With no branch
     and no default a message fails with `UnroutableError`.
@@ -113,6 +118,7 @@ class Route(Branching):
         default = None if self.default is None else entries[-1]
         named = dict(zip(self.named, entries, strict=False))
         choose, names = self.choose, ", ".join(map(repr, named))
+        ask = _asking(self.choose, list(self.named), stage) if isinstance(self.choose, Chooser) else None
 
         def target(label: Any, value: Any = None) -> Entry:
             try:
@@ -127,7 +133,7 @@ class Route(Branching):
             return entry
 
         def handle(chunk: Chunk) -> Chunk | None:
-            labels, errors = apply_each(choose, chunk.values)
+            labels, errors = apply_each(choose, chunk.values) if ask is None else ask(chunk)
             if errors:
                 chunk = stage.without(chunk, errors)
             failures = chunk.failures
@@ -144,6 +150,38 @@ class Route(Branching):
             return Chunk([], (), failures) if failures else None
 
         return handle
+
+
+def _asking(
+    chooser: Chooser, labels: Sequence[Hashable], stage: Stage
+) -> Callable[[Chunk], tuple[list[Any], dict[int, Exception]]]:
+    """What asks a model where the values of a chunk go, and tells it what becomes of each."""
+    clock, ledger = stage.run.clock, stage.ledger
+    chooser.open(labels, clock)
+    sent: dict[Token, Decision] = {}
+
+    def over(token: Token, success: bool) -> None:
+        decision = sent.pop(token, None)
+        if decision is not None:
+            chooser.ended(decision, clock() - decision.at, success)
+
+    def settled(tokens: Sequence[Token], outcome: Outcome) -> None:
+        for token in tokens:
+            over(token, outcome.kind <= Kind.DELIVERED)
+
+    def ask(chunk: Chunk) -> tuple[list[Any], dict[int, Exception]]:
+        decisions, errors = apply_each(chooser.choose, chunk.values)
+        given = [token for i, token in enumerate(chunk.tokens) if i not in errors] if errors else chunk.tokens
+        for token, decision in zip(given, decisions, strict=True):
+            # A message that comes again was not done where it went before.
+            over(token, False)
+            sent[token] = decision
+            if isinstance(token, Part):
+                ledger.follow(token, partial(settled, [token]))
+        return [decision.done for decision in decisions], errors
+
+    ledger.watch(settled)
+    return ask
 
 
 def _deal(chunk: Chunk, labels: Sequence[Hashable], ways: Mapping[Hashable, Entry], entries: Sequence[Entry]) -> None:
