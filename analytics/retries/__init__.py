@@ -1,0 +1,5 @@
+"""Retries that learn from what became of earlier ones: how long to wait, how fast to go, and when to give up."""
+
+from warren.analytics.retries.policy import AdaptiveBackoff, Decision
+
+__all__ = ["AdaptiveBackoff", "Decision"]

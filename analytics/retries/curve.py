@@ -1,0 +1,120 @@
+"""`Curve`: how often an attempt succeeds after which delay, and the delays that cost the least."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import ceil, floor, log2, sqrt
+from typing import Any
+
+__all__ = ["Curve"]
+
+_MEMORY = 300
+_HALF_LIFE = 1800.0
+_PRIOR = 2.0
+_CURVES = 4
+_FREE = 1.1
+_SURE = 1.96
+
+
+class Curve:
+    """How often attempts of one class of errors succeeded after which delay: first retries, second, third, and later ones.
+
+    Delays lie in buckets, each twice as long as the one before. What was seen fades with every outcome and with time, and is
+    held against a curve whose best delay is the usual exponential one; that counts as two outcomes a bucket. Waiting longer
+    is taken to be no worse: buckets that say otherwise are pooled.
+
+    A delay costs ``(delay + initial) / success``: the seconds that a success takes, a call counting as much as ``initial``.
+
+    >>> curve = Curve(0.1, 60.0)
+    >>> curve.best(1)
+    [0]
+    >>> for i in range(100):
+    ...     for delay in (0.1, 0.2, 0.4, 0.8, 1.6):
+    ...         curve.learn(1, delay, delay > 1, i)
+    >>> curve.best(1)
+    [4]
+    """
+
+    def __init__(self, initial: float, maximum: float) -> None:
+        self.initial = initial
+        self._last = max(0, ceil(log2(maximum / initial)))
+        self.maximum = maximum
+        self._good = [[0.0] * (self._last + 1) for _ in range(_CURVES)]
+        self._all = [[0.0] * (self._last + 1) for _ in range(_CURVES)]
+        self.recovered = 0.0
+        self.lost = 0.0
+        self._at: float | None = None
+
+    def bucket(self, delay: float) -> int:
+        """Which bucket a delay lies in."""
+        return min(max(floor(log2(max(delay, 1e-9) / self.initial) + 0.5), 0), self._last)
+
+    def span(self, bucket: int) -> tuple[float, float]:
+        """The shortest and the longest delay of a bucket; the first begins at no delay."""
+        middle = self.initial * 2.0**bucket
+        low = middle / sqrt(2) if bucket else 0.0
+        return min(low, self.maximum), min(middle * sqrt(2), self.maximum)
+
+    def learn(self, failed: int, delay: float, ok: bool, now: float) -> None:
+        """Take in an outcome."""
+        self._fade(now)
+        row, bucket = min(failed, _CURVES) - 1, self.bucket(delay)
+        self._all[row][bucket] += 1
+        self._good[row][bucket] += ok
+
+    def judge(self, ok: bool, trust: float) -> None:
+        """Take in whether an attempt succeeded, after whatever delay; ``trust`` is how much that says of the class."""
+        keep = 1 - 1 / _MEMORY
+        self.recovered = keep * self.recovered + trust * ok
+        self.lost = keep * self.lost + trust * (not ok)
+
+    def _fade(self, now: float) -> None:
+        past = 0.0 if self._at is None else max(0.0, now - self._at)
+        self._at = now if self._at is None else max(self._at, now)
+        keep = (1 - 1 / _MEMORY) * 0.5 ** (past / _HALF_LIFE)
+        for rows in (self._good, self._all):
+            for row in rows:
+                row[:] = [keep * each for each in row]
+
+    def chances(self, failed: int) -> list[float]:
+        """The probability of success after a delay of each bucket."""
+        row = min(failed, _CURVES) - 1
+        usual = min(self.initial * 2.0 ** min(failed - 1, 60), self.maximum)
+        knee = usual**2 / self.initial
+        pools: list[tuple[float, float, int]] = []
+        for bucket, (good, all) in enumerate(zip(self._good[row], self._all[row], strict=True)):
+            delay = self.initial * 2.0**bucket
+            weight, sum, size = all + _PRIOR, good + _PRIOR * delay / (delay + knee), 1
+            while pools and pools[-1][1] * weight >= sum * pools[-1][0]:
+                before = pools.pop()
+                weight, sum, size = weight + before[0], sum + before[1], size + before[2]
+            pools.append((weight, sum, size))
+        return [sum / weight for weight, sum, size in pools for _ in range(size)]
+
+    def best(self, failed: int) -> list[int]:
+        """The buckets whose delays cost the least, or hardly more: among them a wait can be spread for nothing."""
+        costs = [
+            (min(self.initial * 2.0**bucket, self.maximum) + self.initial) / chance
+            for bucket, chance in enumerate(self.chances(failed))
+        ]
+        limit = _FREE * min(costs)
+        return [bucket for bucket, cost in enumerate(costs) if cost <= limit]
+
+    @property
+    def hope(self) -> float:
+        """The most that the probability of success can be, with 97.5 % confidence (Wilson's bound)."""
+        n = self.recovered + self.lost
+        if not n:
+            return 1.0
+        p, z = self.recovered / n, _SURE**2
+        return (p + z / (2 * n) + _SURE * sqrt(p * (1 - p) / n + z / (4 * n * n))) / (1 + z / n)
+
+    def state(self) -> dict[str, Any]:
+        """What `restore` takes over."""
+        good, all = ([row.copy() for row in rows] for rows in (self._good, self._all))
+        return {"good": good, "all": all, "recovered": self.recovered, "lost": self.lost, "at": self._at}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` gave."""
+        self._good, self._all = ([list(row) for row in state[name]] for name in ("good", "all"))
+        self.recovered, self.lost, self._at = state["recovered"], state["lost"], state["at"]

@@ -1,0 +1,138 @@
+"""How fast retries may go: `Pace` gives them moments, `Rate` counts what came, `Pulse` tells when nothing succeeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp, inf
+
+__all__ = ["Pace", "Pulse", "Rate"]
+
+_MEMORY = 24
+_TARGET = 0.35
+_CROWDED = 0.2
+_SPAN = 2.0
+_KNOWN, _BEATS, _ROW = 8, 20, 30
+
+
+class Rate:
+    """How many a second there were over the last seconds; what is older fades."""
+
+    def __init__(self, sum: float = 0.0, at: float = -inf) -> None:
+        self.sum = sum
+        self.at = at
+
+    def add(self, count: float, now: float) -> None:
+        """Count some more."""
+        self.sum = self.now(now) * _SPAN + count
+        self.at = max(self.at, now)
+
+    def now(self, now: float) -> float:
+        """How many a second."""
+        return self.sum * exp(min(0.0, self.at - now) / _SPAN) / _SPAN if self.sum else 0.0
+
+    def state(self) -> list[float]:
+        """What `Rate` takes."""
+        return [self.sum, self.at]
+
+
+class Pulse:
+    """Tells when nothing succeeds any more: thirty failures in a row, and a pause as long as twenty usual ones.
+
+    >>> pulse = Pulse()
+    >>> for i in range(10):
+    ...     pulse.good(i / 10)
+    >>> for i in range(30):
+    ...     pulse.bad()
+    >>> pulse.stopped(1.0), pulse.stopped(4.0)
+    (False, True)
+    """
+
+    def __init__(self) -> None:
+        self._last = 0.0
+        self._pause = 0.0
+        self._beats = 0
+        self._row = 0
+
+    def good(self, now: float) -> None:
+        """Something succeeded."""
+        if self._beats:
+            pause = max(0.0, now - self._last)
+            if self._beats > _KNOWN:  # one stop does not make long pauses usual
+                pause = min(pause, 5 * self._pause)
+            self._pause += (pause - self._pause) / min(self._beats, 100)
+        self._beats += 1
+        self._last = now
+        self._row = 0
+
+    def bad(self) -> None:
+        """Something failed."""
+        self._row += 1
+
+    def stopped(self, now: float) -> bool:
+        """Whether nothing succeeds any more."""
+        return self._row >= _ROW and self._beats >= _KNOWN and now - self._last > _BEATS * self._pause
+
+    def state(self) -> list[float]:
+        """What `restore` takes over."""
+        return [self._last, self._pause, self._beats, self._row]
+
+    def restore(self, state: Sequence[float]) -> None:
+        """Take over what `state` gave."""
+        self._last, self._pause = state[:2]
+        self._beats, self._row = map(int, state[2:])
+
+
+class Pace:
+    """Gives each retry the next free moment, ``1 / rate`` seconds after the one before.
+
+    Whatever limits how many retries succeed (a contended record, a service that is short of capacity), sending them much
+    faster than they succeed only adds calls. So the rate is about three times what succeeded in the time that was given
+    away: where one call in three succeeds, hardly any time is left unused. What was long ago fades.
+
+    >>> pace = Pace(10.0)
+    >>> [pace.take(0.0, 0.1, 10.0) for _ in range(3)]
+    [0.0, 0.1, 0.2]
+    >>> for i in range(100):
+    ...     pace.ended(i % 4 == 0, 0.1)
+    >>> 6 < pace.rate < 8
+    True
+    """
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
+        self.free = -inf
+        self._good = _TARGET * _MEMORY
+        self._given = _MEMORY / rate
+        self._turns = 0.0
+
+    def peek(self, now: float) -> float:
+        """Seconds until the next free moment."""
+        return max(0.0, self.free - now)
+
+    def take(self, now: float, least: float, most: float) -> float:
+        """Seconds until the moment that a retry is given; the rate is kept between ``least`` and ``most``."""
+        self.rate = min(max(self.rate, least), most)
+        wait = self.peek(now)
+        self.free = now + wait + 1 / self.rate
+        return wait
+
+    @property
+    def crowded(self) -> bool:
+        """Whether retries had to wait for their turn lately, and then succeeded: none has to wait any longer than that."""
+        return self._turns > _CROWDED
+
+    def ended(self, ok: bool, gap: float, queued: bool = False) -> None:
+        """Learn what became of a retry that was given ``gap`` seconds, and whether it had waited for its turn."""
+        keep = 1 - 1 / _MEMORY
+        self._good = keep * self._good + ok
+        self._given = keep * self._given + gap
+        self._turns = keep * self._turns + (ok and queued) / _MEMORY
+        self.rate = self._good / self._given / _TARGET
+
+    def state(self) -> list[float]:
+        """What `restore` takes over."""
+        return [self.rate, self.free, self._good, self._given, self._turns]
+
+    def restore(self, state: Sequence[float]) -> None:
+        """Take over what `state` gave."""
+        self.rate, self.free, self._good, self._given, self._turns = state

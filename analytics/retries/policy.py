@@ -1,0 +1,282 @@
+"""`AdaptiveBackoff`: a policy for `retry` that learns when a failure is worth another attempt, and when not."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from math import inf, isfinite
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from warren.analytics.errors import template
+from warren.analytics.retries.curve import Curve
+from warren.analytics.retries.pace import Pace, Pulse, Rate
+from warren.core.clock import Duration, seconds
+from warren.core.errors import GraphError
+from warren.operators.backoff import Backoff, exponential
+
+__all__ = ["AdaptiveBackoff", "Decision", "Mode"]
+
+Mode: TypeAlias = Literal["shadow", "act"]
+
+_log = logging.getLogger("warren.analytics")
+_CLASSES = 64
+_OTHER = "(other)"
+_KEPT = 1000
+_EXPLORE = 0.05
+_PROBE = 0.02
+_HOPELESS = 0.05
+_SHARE, _FLOOR, _PROBES, _GROWTH = 0.2, 0.05, 0.01, 3.0
+_SLOWEST = 0.1
+_WORD = (1 << 64) - 1
+
+
+class Decision(NamedTuple):
+    """What was decided for one failure, why, and what became of it.
+
+    ``usual`` is the delay in seconds of the usual policy and ``chosen`` that of the learned one, ``None`` to give up;
+    ``propensity`` is the probability with which a delay of that bucket is chosen, ``queued`` whether it waits for its turn.
+    ``ok`` is ``None`` where no attempt has ended.
+    """
+
+    at: float
+    kind: str
+    failed: int
+    usual: float | None
+    chosen: float | None
+    propensity: float
+    reason: str
+    acted: bool
+    queued: bool = False
+    ok: bool | None = None
+
+
+class AdaptiveBackoff:
+    """Chooses from what became of earlier attempts how long to wait before the next, and whether there should be one.
+
+    For each class of errors (``kind``) it keeps how often attempts succeeded after which delay, and takes the delay that
+    costs the least, a call counting as much as ``initial``; where several cost the same, waits are spread over all of them.
+    One wait in twenty is a little shorter or longer, to find out. A class of which hardly any attempt succeeds (less than 5 %,
+    with 97.5 % confidence) is given up at once, but for one failure in fifty. What fails while all else fails too says
+    little about its class: an outage is no verdict.
+
+    Retries of a class go one after the other, about as fast as they succeed, and all together no faster than a fifth of
+    what succeeds (or three times the retries that do, or one every ``initial``, if that is more): clients that contend take
+    turns. While nothing succeeds at all, one call in a hundred is tried again. What would wait longer than ``maximum`` is
+    given up.
+
+    - ``initial``, ``maximum``, ``attempts``: as with `exponential`; no delay and no number of attempts goes beyond these
+    - ``usual``: the policy that counts while ``mode`` is ``"shadow"`` and after an error in here; by default exponential
+      with full jitter
+    - ``mode``: ``"shadow"`` decides, records it in `decisions` and changes nothing; ``"act"`` has it count
+    - ``classify``: the class of an error; by default its type and text without numbers, names and ids
+    - ``seed``: equal seeds and equal outcomes give equal decisions
+
+    After an error in here, which is logged, the usual policy counts; `broken` says what it was. `state` and `restore` carry
+    what was learned over a restart. Raises `GraphError` where a setting cannot work.
+
+    >>> policy = AdaptiveBackoff("100ms", attempts=4, mode="act")
+    >>> busy = ConnectionError("busy")
+    >>> 0 <= policy.wait(1, busy, "busy", 0.0) <= 0.3, policy.wait(4, busy, "busy", 1.0)
+    (True, None)
+    """
+
+    def __init__(
+        self,
+        initial: Duration = "200ms",
+        *,
+        attempts: int = 5,
+        maximum: Duration = "5m",
+        usual: Backoff | None = None,
+        mode: Mode = "shadow",
+        classify: Callable[[Exception], str] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.initial, self.maximum = seconds(initial), seconds(maximum)
+        if not 0 < self.initial <= self.maximum < inf:
+            raise GraphError(
+                f"AdaptiveBackoff({initial!r}, maximum={maximum!r}): the initial delay is above 0 and no longer than maximum"
+            )
+        if mode not in ("shadow", "act"):
+            raise GraphError(f"AdaptiveBackoff(mode={mode!r}): write 'shadow' to have it watch, 'act' to have it count")
+        self.usual = usual or exponential(initial, attempts=attempts, maximum=maximum, jitter="full")
+        if not callable(self.usual):
+            raise GraphError(f"AdaptiveBackoff(usual={usual!r}): give a policy such as exponential('200ms')")
+        if attempts < 1:
+            raise GraphError(f"AdaptiveBackoff(attempts={attempts}): it must be at least 1; the first try counts")
+        self.attempts = attempts
+        self.mode: Mode = mode
+        self.broken = ""
+        self.decisions: deque[Decision] = deque(maxlen=_KEPT)
+        self.__name__ = f"adaptive({initial})"
+        self._classify = classify or template
+        self._draws = seed & _WORD
+        self._now = -inf
+        self._curves: dict[str, Curve] = {}
+        self._paces: dict[str, Pace] = {}
+        self._whole = Pace(1 / self.initial)
+        self._fresh = Rate()
+        self._good = Rate()
+        self._again = Rate()
+        self._pulse = Pulse()
+        self._probes = Pace(1 / self.maximum)
+        self._open: dict[tuple[str, int, float], tuple[Decision, float]] = {}
+
+    def __call__(self, failed: int) -> float | None:
+        """What the usual policy says, for whoever knows no more than how many attempts have failed."""
+        return self.usual(failed)
+
+    def kind(self, error: Exception) -> str:
+        """The class of an error: its type and its text, without what differs from one to the next."""
+        return self._classify(error)
+
+    def wait(self, failed: int, error: Exception, kind: str, now: float) -> float | None:
+        """Seconds to wait after so many attempts have failed, or ``None`` to give up; ``now`` in seconds since 1970."""
+        failed = max(1, failed)
+        usual = self.usual(failed)
+        if self.broken:
+            return usual
+        try:
+            decision = self._decide(failed, usual, self._known(kind or self.kind(error)), self._time(now))
+        except Exception as problem:
+            self._break(problem)
+            return usual
+        delay = decision.chosen if decision.acted else usual
+        if delay is not None:
+            while len(self._open) >= _KEPT:
+                self.decisions.append(self._open.pop(next(iter(self._open)))[0])
+            self._open[decision.kind, failed + 1, delay] = decision, 1 / self._paces[decision.kind].rate
+        else:
+            self.decisions.append(decision)
+        return delay
+
+    def ended(self, kind: str, delay: float, attempts: int, ok: bool, now: float) -> None:
+        """An attempt, the ``attempts``-th of its message, has ended ``delay`` seconds after it was decided on and a call."""
+        if self.broken or not isfinite(delay) or delay < 0 or attempts < 2:
+            return
+        try:
+            kind, now = self._known(kind), self._time(now)
+            if ok:
+                self._good.add(1, now)
+                self._again.add(1, now)
+                self._pulse.good(now)
+            fresh = self._fresh.now(now)
+            trust = min(1.0, self._good.now(now) / fresh) if fresh else 0.0
+            curve, pace = self._curves[kind], self._paces[kind]
+            decision, gap = self._open.pop((kind, attempts, delay), (None, 1 / pace.rate))
+            if decision is None or decision.acted:
+                pace.ended(ok, gap, decision is not None and decision.queued)
+            # How long a retry waited for its turn says nothing of how long it should wait.
+            if decision is None or not (decision.acted and decision.queued):
+                curve.learn(attempts - 1, delay, ok, now)
+            curve.judge(ok, 1.0 if ok else trust)
+            if decision is not None:
+                self.decisions.append(decision._replace(ok=ok))
+        except Exception as problem:
+            self._break(problem)
+
+    def succeeded(self, count: int, now: float) -> None:
+        """So many messages succeeded at the first attempt."""
+        if count > 0:
+            now = self._time(now)
+            self._fresh.add(count, now)
+            self._good.add(count, now)
+            self._pulse.good(now)
+
+    def _decide(self, failed: int, usual: float | None, kind: str, now: float) -> Decision:
+        if failed == 1:
+            self._fresh.add(1, now)
+        self._pulse.bad()
+        acted = self.mode == "act"
+        if failed >= self.attempts:
+            return Decision(now, kind, failed, usual, None, 1.0, "the last attempt", acted)
+        curve, pace = self._curves[kind], self._paces[kind]
+        probe = 1.0
+        if curve.hope < _HOPELESS:
+            if self._draw() >= _PROBE:
+                return Decision(now, kind, failed, usual, None, 1 - _PROBE, "hardly any attempt ever succeeded", acted)
+            probe = _PROBE
+        buckets = curve.best(failed)
+        around = [each for each in (buckets[0] - 1, buckets[-1] + 1) if 0 <= each <= curve.bucket(self.maximum)]
+        explore = _EXPLORE if around else 0.0
+        exploring = self._draw() < explore
+        some = around if exploring else buckets
+        bucket = some[int(self._draw() * len(some))]
+        low, high = curve.span(bucket)
+        delay = low + self._draw() * (high - low)
+        propensity = probe * (explore if exploring else 1 - explore) / len(some)
+        good, fresh = self._good.now(now), self._fresh.now(now)
+        most = max(1 / self.initial, _SHARE * good, _GROWTH * self._again.now(now))
+        least = min(max(_SLOWEST / self.maximum, _PROBES * fresh), most)
+        reason = "what succeeded after which delay"
+        if self._pulse.stopped(now):
+            # Moments that are given away now lie far ahead; those of better times do not queue behind them.
+            line, most = [self._probes], least
+        else:
+            line, least = [pace, self._whole], min(max(least, _FLOOR * good), most)
+        queued = max(each.peek(now) for each in line)
+        paced = queued > delay or pace.crowded
+        if paced:
+            if queued > self.maximum:
+                return Decision(now, kind, failed, usual, None, 1.0, "too many retries wait already", acted)
+            delay = min(queued + self._draw() / line[0].rate / 2, self.maximum)
+            reason = "the next free moment"
+        for each in line:
+            each.take(now, most if each is self._whole else least, most)
+        return Decision(now, kind, failed, usual, delay, propensity, reason, acted, paced)
+
+    def _known(self, kind: str) -> str:
+        if kind not in self._curves:
+            if len(self._curves) >= _CLASSES:
+                kind = _OTHER
+            self._curves.setdefault(kind, Curve(self.initial, self.maximum))
+            self._paces.setdefault(kind, Pace(1 / self.initial))
+        return kind
+
+    def _time(self, now: float) -> float:
+        # A clock that is set back, or tells nothing, stands still.
+        if isfinite(now) and now > self._now:
+            self._now = now
+        return self._now if isfinite(self._now) else 0.0
+
+    def _draw(self) -> float:
+        """A number from 0 to 1 by SplitMix64, whose state is one number and so is easily kept."""
+        self._draws = x = (self._draws + 0x9E3779B97F4A7C15) & _WORD
+        x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 & _WORD
+        x = (x ^ x >> 27) * 0x94D049BB133111EB & _WORD
+        return ((x ^ x >> 31) >> 11) / (1 << 53)
+
+    def _break(self, problem: Exception) -> None:
+        self.broken = f"{type(problem).__name__}: {problem}"
+        _log.error(
+            "%s: the usual policy counts from now on, after an error in what was learned", self.__name__, exc_info=problem
+        )
+
+    def state(self) -> dict[str, Any]:
+        """What was learned, as numbers, texts, lists and dicts."""
+        return {
+            "version": 1,
+            "draws": self._draws,
+            "now": self._now,
+            "curves": {kind: curve.state() for kind, curve in self._curves.items()},
+            "paces": {kind: pace.state() for kind, pace in self._paces.items()},
+            "whole": self._whole.state(),
+            "fresh": self._fresh.state(),
+            "good": self._good.state(),
+            "again": self._again.state(),
+            "pulse": self._pulse.state(),
+            "probes": self._probes.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` gave, of a policy with the same settings."""
+        self._draws, self._now = state["draws"], state["now"]
+        self._curves, self._paces = {}, {}
+        for kind, known in state["curves"].items():
+            self._known(kind)
+            self._curves[kind].restore(known)
+            self._paces[kind].restore(state["paces"][kind])
+        self._whole.restore(state["whole"])
+        self._pulse.restore(state["pulse"])
+        self._probes.restore(state["probes"])
+        self._fresh, self._good, self._again = (Rate(*state[name]) for name in ("fresh", "good", "again"))
