@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from warren.analytics.novelty import Novelty
     from warren.analytics.outliers import Outliers
     from warren.analytics.recorder import Recorder
+    from warren.analytics.retries import AdaptiveBackoff
     from warren.analytics.summary import render, render_bottlenecks
     from warren.analytics.upkeep import compact, expire
 
 __all__ = [
+    "AdaptiveBackoff",
     "Alarms",
     "Bottleneck",
     "Detector",
@@ -56,6 +58,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AdaptiveBackoff": "warren.analytics.retries",
     "Alarms": "warren.analytics.alarms",
     "Bottleneck": "warren.analytics.bottlenecks",
     "Detector": "warren.analytics.detectors",

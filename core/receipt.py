@@ -253,15 +253,15 @@ class Ledger:
         """The number of the newest delivery that is not settled as a whole and has messages handed out before, or -1."""
         return next((number for number in reversed(self._deliveries) if self._deliveries[number].repeats), -1)
 
-    def _lineage(self, token: Token) -> Iterator[Token]:
+    def lineage(self, token: Token) -> Iterator[Token]:
         """A token, and those that it was made of."""
         yield token
         if isinstance(token, Part):
-            yield from self._lineage(token.split.parent)
+            yield from self.lineage(token.split.parent)
         elif isinstance(token, Merge):
             for segment in token.segments:
                 for each in segment:
-                    yield from self._lineage(each)
+                    yield from self.lineage(each)
 
     def delivery(self, origin: int) -> Delivery | None:
         """The delivery of a source token, while any of it is unsettled."""
@@ -343,7 +343,7 @@ class Ledger:
         """Say that values are not held back any more, nor what they were made of; other parts of it may still be."""
         if self._waiting:
             for token in tokens:
-                for each in self._lineage(token):
+                for each in self.lineage(token):
                     self._waiting.pop(each, None)
 
     @property

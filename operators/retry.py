@@ -14,6 +14,7 @@ from warren.core.receipt import Kind, Outcome
 from warren.core.stage import FailureHandler, Handler, RxOperator, Stage, compile_operator
 from warren.operators.backoff import Backoff
 from warren.operators.budget import Account, Budget
+from warren.operators.outcomes import Learning, Outcomes
 
 __all__ = ["retry"]
 
@@ -41,8 +42,8 @@ def retry(
     ``retry({ConnectionError: exponential("200ms"), TimeoutError: constant("1s")})``. ``of`` does so for types of messages,
     by the value that the failed step was given: ``retry(exponential("1s"), of={Payment: constant("1m", attempts=20)})``. A
     type named there has that policy alone, be it one for the exceptions of ``on`` or a mapping; with ``attempts=1`` it is
-    never tried again. Attempts are counted for each message, whatever it failed with. `budget` limits how many of all
-    messages are tried again.
+    never tried again. A policy may also learn, as `warren.analytics.AdaptiveBackoff` does. Attempts are counted for each
+    message, whatever it failed with. `budget` limits how many of all messages are tried again.
 
     A delay of up to ``park`` is held in the process; a longer one is parked with the source's broker, does not sit on a
     credit, and starts again from the source. Attempts of parked messages are counted durably.
@@ -109,6 +110,7 @@ def _types(key: Any) -> tuple[type, ...]:
 
 class _Retry(Operator[Any, Any]):
     account: Account | None = None
+    outcomes: Outcomes | None = None
 
     def __init__(
         self,
@@ -123,9 +125,13 @@ class _Retry(Operator[Any, Any]):
         self.budget = budget
 
     @property
+    def backoffs(self) -> list[Backoff]:
+        """All its policies."""
+        return [rule.backoff for rules in (self.rules, *(rules for _, rules in self.messages)) for rule in rules]
+
+    @property
     def name(self) -> str:
-        rules = [*self.rules, *(rule for _, rules in self.messages for rule in rules)]
-        return f"retry({', '.join(dict.fromkeys(name_of(rule.backoff) for rule in rules))})"
+        return f"retry({', '.join(dict.fromkeys(map(name_of, self.backoffs)))})"
 
     @property
     def guarantee(self) -> str:
@@ -139,18 +145,21 @@ class _Retry(Operator[Any, Any]):
         return next((rule.backoff for rule in rules if rule.matches(failure.error)), None)
 
     def compile(self, stage: Stage) -> RxOperator:
-        mine = self
+        mine = copy.copy(self)
         if self.budget is not None:
-            mine = copy.copy(self)
             mine.account = Account(self.budget, stage.run.clock)
+        if learning := dict.fromkeys(each for each in self.backoffs if isinstance(each, Learning)):
+            mine.outcomes = Outcomes(learning, stage.ledger, stage.run.clock)
         return compile_operator(mine, stage)
 
     def attach(self, stage: Stage) -> Handler:
-        account = self.account
+        account, outcomes = self.account, self.outcomes
 
         def succeeded(chunk: Chunk) -> Chunk:
             if account is not None and chunk.attempt == 1:
                 account.came(len(chunk.values))
+            if outcomes is not None:
+                outcomes.succeeded(chunk)
             stage.ledger.resume(chunk.tokens)
             chunk.attempt = 1
             return chunk
@@ -159,16 +168,20 @@ class _Retry(Operator[Any, Any]):
 
     def attach_failures(self, stage: Stage) -> FailureHandler:
         """Start taking failures; returns those that go on."""
-        ledger, account = stage.ledger, self.account
+        ledger, account, outcomes = stage.ledger, self.account, self.outcomes
 
         def take(failures: Sequence[Failure]) -> Sequence[Failure]:
             passed = []
             if account is not None:
                 account.came(sum(failure.attempt == 1 for failure in failures))
+            if outcomes is not None:
+                outcomes.failed(failures)
             for failure in failures:
                 delay = self.delay(stage, failure)
                 if delay is not None and account is not None and not account.spend():
                     failure, delay = _unpaid(stage, failure, account), None
+                if outcomes is not None and (delay is None or delay > self.park):
+                    outcomes.forget(failure.token)
                 if delay is None:
                     ledger.resume((failure.token,))
                     passed.append(failure)
@@ -190,7 +203,10 @@ class _Retry(Operator[Any, Any]):
         origin = next(stage.ledger.origins(failure.token))
         delivery = stage.ledger.delivery(origin)
         parked = delivery.durable_attempt(origin) - 1 if delivery is not None else 0
-        return backoff(parked + failure.attempt)
+        attempts = parked + failure.attempt
+        if self.outcomes is not None and isinstance(backoff, Learning):
+            return self.outcomes.wait(backoff, failure, attempts)
+        return backoff(attempts)
 
 
 def _unpaid(stage: Stage, failure: Failure, account: Account) -> Failure:

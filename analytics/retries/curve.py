@@ -49,6 +49,9 @@ class Curve:
         """Which bucket a delay lies in."""
         return min(max(floor(log2(max(delay, 1e-9) / self.initial) + 0.5), 0), self._last)
 
+    def _delay(self, bucket: int) -> float:
+        return min(self.initial * 2.0**bucket, self.maximum)
+
     def span(self, bucket: int) -> tuple[float, float]:
         """The shortest and the longest delay of a bucket; the first begins at no delay."""
         middle = self.initial * 2.0**bucket
@@ -83,7 +86,7 @@ class Curve:
         knee = usual**2 / self.initial
         pools: list[tuple[float, float, int]] = []
         for bucket, (good, all) in enumerate(zip(self._good[row], self._all[row], strict=True)):
-            delay = self.initial * 2.0**bucket
+            delay = self._delay(bucket)
             weight, sum, size = all + _PRIOR, good + _PRIOR * delay / (delay + knee), 1
             while pools and pools[-1][1] * weight >= sum * pools[-1][0]:
                 before = pools.pop()
@@ -93,10 +96,7 @@ class Curve:
 
     def best(self, failed: int) -> list[int]:
         """The buckets whose delays cost the least, or hardly more: among them a wait can be spread for nothing."""
-        costs = [
-            (min(self.initial * 2.0**bucket, self.maximum) + self.initial) / chance
-            for bucket, chance in enumerate(self.chances(failed))
-        ]
+        costs = [(self._delay(bucket) + self.initial) / chance for bucket, chance in enumerate(self.chances(failed))]
         limit = _FREE * min(costs)
         return [bucket for bucket, cost in enumerate(costs) if cost <= limit]
 

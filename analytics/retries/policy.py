@@ -55,8 +55,8 @@ class AdaptiveBackoff:
     """Chooses from what became of earlier attempts how long to wait before the next, and whether there should be one.
 
     For each class of errors (``kind``) it keeps how often attempts succeeded after which delay, and takes the delay that
-    costs the least, a call counting as much as ``initial``; where several cost the same, waits are spread over all of them.
-    One wait in twenty is a little shorter or longer, to find out. A class of which hardly any attempt succeeds (less than 5 %,
+    costs the least, a call counting as much as ``initial``; waits are spread over all delays that cost about the same. One
+    wait in twenty is a little shorter or longer, to find out. A class of which hardly any attempt succeeds (less than 5 %,
     with 97.5 % confidence) is given up at once, but for one failure in fifty. What fails while all else fails too says
     little about its class: an outage is no verdict.
 
@@ -128,7 +128,11 @@ class AdaptiveBackoff:
 
     def kind(self, error: Exception) -> str:
         """The class of an error: its type and its text, without what differs from one to the next."""
-        return self._classify(error)
+        try:
+            return self._classify(error)
+        except Exception as problem:
+            self._break(problem)
+            return ""
 
     def wait(self, failed: int, error: Exception, kind: str, now: float) -> float | None:
         """Seconds to wait after so many attempts have failed, or ``None`` to give up; ``now`` in seconds since 1970."""
@@ -177,11 +181,12 @@ class AdaptiveBackoff:
 
     def succeeded(self, count: int, now: float) -> None:
         """So many messages succeeded at the first attempt."""
-        if count > 0:
-            now = self._time(now)
-            self._fresh.add(count, now)
-            self._good.add(count, now)
-            self._pulse.good(now)
+        if self.broken or count <= 0:
+            return
+        now = self._time(now)
+        self._fresh.add(count, now)
+        self._good.add(count, now)
+        self._pulse.good(now)
 
     def _decide(self, failed: int, usual: float | None, kind: str, now: float) -> Decision:
         if failed == 1:
@@ -247,6 +252,8 @@ class AdaptiveBackoff:
         return ((x ^ x >> 31) >> 11) / (1 << 53)
 
     def _break(self, problem: Exception) -> None:
+        if self.broken:
+            return
         self.broken = f"{type(problem).__name__}: {problem}"
         _log.error(
             "%s: the usual policy counts from now on, after an error in what was learned", self.__name__, exc_info=problem

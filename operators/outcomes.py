@@ -1,0 +1,84 @@
+"""What became of retries, told to the policies that learn from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol, runtime_checkable
+
+from warren.core.chunk import Chunk, Failure
+from warren.core.clock import Clock
+from warren.core.receipt import Ledger
+from warren.core.tokens import Token
+
+__all__ = ["Learning", "Outcomes"]
+
+_KEPT = 10_000
+
+
+@runtime_checkable
+class Learning(Protocol):
+    """A policy for `retry` that learns; also a plain one, for whoever knows only how many attempts have failed."""
+
+    def __call__(self, failed: int) -> float | None:
+        """As any policy."""
+
+    def kind(self, error: Exception) -> str:
+        """The class of an error."""
+
+    def wait(self, failed: int, error: Exception, kind: str, now: float) -> float | None:
+        """Seconds until the next attempt, or ``None`` to give up."""
+
+    def ended(self, kind: str, delay: float, attempts: int, ok: bool, now: float) -> None:
+        """The attempt that `wait` decided on has ended; it was the ``attempts``-th of its message."""
+
+    def succeeded(self, count: int, now: float) -> None:
+        """So many messages succeeded at their first attempt."""
+
+
+class Outcomes:
+    """Asks policies, remembers what they said, and tells them what became of it; in one running pipeline.
+
+    Only what was held in the process is told: a parked message comes back as a new one. Of what a step drops on purpose
+    after a retry nothing is told, and it is forgotten after ten thousand others.
+    """
+
+    def __init__(self, policies: Iterable[Learning], ledger: Ledger, clock: Clock) -> None:
+        self._policies = list(policies)
+        self._ledger = ledger
+        self._clock = clock
+        self._open: dict[Token, tuple[Learning, str, float, int]] = {}
+
+    def wait(self, policy: Learning, failure: Failure, attempts: int) -> float | None:
+        """What a policy says of a failure."""
+        kind = policy.kind(failure.error)
+        delay = policy.wait(attempts, failure.error, kind, self._clock())
+        if delay is not None:
+            self._open[failure.token] = policy, kind, delay, attempts + 1
+            if len(self._open) > _KEPT:
+                del self._open[next(iter(self._open))]
+        return delay
+
+    def forget(self, token: Token) -> None:
+        """There will be no such attempt, or not in this process."""
+        self._open.pop(token, None)
+
+    def failed(self, failures: Iterable[Failure]) -> None:
+        """Attempts have failed."""
+        if self._open:
+            for failure in failures:
+                self._tell(failure.token, False)
+
+    def succeeded(self, chunk: Chunk) -> None:
+        """Attempts have succeeded."""
+        if chunk.attempt == 1:
+            for policy in self._policies:
+                policy.succeeded(len(chunk.values), self._clock())
+        elif self._open:
+            for token in chunk.tokens:
+                for each in self._ledger.lineage(token):
+                    self._tell(each, True)
+
+    def _tell(self, token: Any, ok: bool) -> None:
+        if (found := self._open.pop(token, None)) is not None:
+            policy, kind, delay, attempts = found
+            policy.ended(kind, delay, attempts, ok, self._clock())
