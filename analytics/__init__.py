@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from warren.analytics.checking import check_detector
     from warren.analytics.detectors import Detector, detector, detector_names, load
     from warren.analytics.deviation import Deviation
+    from warren.analytics.errors import ErrorClasses
     from warren.analytics.flows import Flows
     from warren.analytics.intervals import incidents, measured
     from warren.analytics.marking import Marked, anomalies
@@ -37,6 +38,7 @@ __all__ = [
     "Bottleneck",
     "Detector",
     "Deviation",
+    "ErrorClasses",
     "Flows",
     "Marked",
     "Novelty",
@@ -63,6 +65,7 @@ _HOMES = {
     "Bottleneck": "warren.analytics.bottlenecks",
     "Detector": "warren.analytics.detectors",
     "Deviation": "warren.analytics.deviation",
+    "ErrorClasses": "warren.analytics.errors",
     "Flows": "warren.analytics.flows",
     "Marked": "warren.analytics.marking",
     "Novelty": "warren.analytics.novelty",

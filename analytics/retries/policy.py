@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from math import inf, isfinite
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from warren.analytics.errors import template
+from warren.analytics.masking import template
 from warren.analytics.retries.curve import Curve
 from warren.analytics.retries.pace import Pace, Pulse, Rate
 from warren.core.clock import Duration, seconds
