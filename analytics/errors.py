@@ -27,9 +27,9 @@ _WORDS: dict[Suggestion, re.Pattern[str]] = {
         re.IGNORECASE,
     ),
     "transient": re.compile(
-        r"time.?d? ?out|deadline|refused|reset|unreachable|unavailable|temporar|deadlock|lock wait|serializ"
-        r"|conflict|broken pipe|connection.{0,20}(closed|lost|aborted)|resolution|\b(502|503|504)\b|not (the )?leader|failover|try again"
-        r"|connectionerror",
+        r"time.?d? ?out|deadline|refused|reset|unreachable|unavailable|temporar|deadlock|lock wait|serializ|conflict"
+        r"|broken pipe|connection.{0,20}(closed|lost|aborted)|resolution|\b(502|503|504)\b|not (the )?leader|failover"
+        r"|try again|connectionerror",
         re.IGNORECASE,
     ),
     "permanent": re.compile(
@@ -209,7 +209,7 @@ class ErrorClasses:
                     "example": example.example,
                 }
             )
-        schema = {"class": pl.Int64, "messages": pl.Int64, "retried": pl.Int64, "recovered": pl.Int64}
+        schema: dict[str, Any] = dict.fromkeys(("class", "messages", "retried", "recovered"), pl.Int64)
         schema |= dict.fromkeys(("suggestion", "reason"), pl.String) | dict.fromkeys(("first", "last"), pl.Float64)
         frame = pl.DataFrame(rows, schema | {"stage": pl.String, "fingerprints": pl.List(pl.String), "example": pl.String})
         times = pl.col("first", "last") * 1e6
@@ -275,7 +275,7 @@ def _suggest(some: list[_Template], tries: int, good: int) -> tuple[Suggestion, 
         said = next((name for name in _ORDER if _WORDS[name].search(each.example)), None)
         if said is not None:
             votes[said] += each.messages
-    guess = max(_ORDER, key=lambda name: votes[name]) if votes else None
+    guess = votes.most_common(1)[0][0] if votes else None
     first = _LIKELY if guess in ("overload", "transient") else _UNLIKELY if guess else 0.5 * (_LIKELY + _UNLIKELY)
     chance = (good + _KNOWN * first) / (tries + _KNOWN)
     seen = f"{good} of {tries} retries helped" if tries else "never tried again"

@@ -6,16 +6,18 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from math import inf, isfinite
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from warren.analytics.masking import template
 from warren.analytics.retries.curve import Curve
+from warren.analytics.retries.decision import Decision
 from warren.analytics.retries.pace import Pace, Pulse, Rate
+from warren.analytics.retries.replay import Gain, replay
 from warren.core.clock import Duration, seconds
-from warren.core.errors import GraphError
+from warren.core.errors import DataError, GraphError
 from warren.operators.backoff import Backoff, exponential
 
-__all__ = ["AdaptiveBackoff", "Decision", "Mode"]
+__all__ = ["AdaptiveBackoff", "Mode"]
 
 Mode: TypeAlias = Literal["shadow", "act"]
 
@@ -29,26 +31,6 @@ _HOPELESS = 0.05
 _SHARE, _FLOOR, _PROBES, _GROWTH = 0.2, 0.05, 0.01, 3.0
 _SLOWEST = 0.1
 _WORD = (1 << 64) - 1
-
-
-class Decision(NamedTuple):
-    """What was decided for one failure, why, and what became of it.
-
-    ``usual`` is the delay in seconds of the usual policy and ``chosen`` that of the learned one, ``None`` to give up;
-    ``propensity`` is the probability with which a delay of that bucket is chosen, ``queued`` whether it waits for its turn.
-    ``ok`` is ``None`` where no attempt has ended.
-    """
-
-    at: float
-    kind: str
-    failed: int
-    usual: float | None
-    chosen: float | None
-    propensity: float
-    reason: str
-    acted: bool
-    queued: bool = False
-    ok: bool | None = None
 
 
 class AdaptiveBackoff:
@@ -68,7 +50,8 @@ class AdaptiveBackoff:
     - ``initial``, ``maximum``, ``attempts``: as with `exponential`; no delay and no number of attempts goes beyond these
     - ``usual``: the policy that counts while ``mode`` is ``"shadow"`` and after an error in here; by default exponential
       with full jitter
-    - ``mode``: ``"shadow"`` decides, records it in `decisions` and changes nothing; ``"act"`` has it count
+    - ``mode``: ``"shadow"`` decides, records it in `decisions` and changes nothing; ``"act"`` has it count at once, without
+      the proof that `promote` asks for
     - ``classify``: the class of an error; by default its type and text without numbers, names and ids
     - ``seed``: equal seeds and equal outcomes give equal decisions
 
@@ -258,6 +241,21 @@ class AdaptiveBackoff:
         _log.error(
             "%s: the usual policy counts from now on, after an error in what was learned", self.__name__, exc_info=problem
         )
+
+    def gain(self) -> Gain:
+        """What the learned policy would have gained, by the decisions in `decisions` that were made in shadow."""
+        return replay(self.decisions, self.initial, self.maximum)
+
+    def promote(self) -> Gain:
+        """Let it act from now on. Raises `DataError` where its decisions in shadow do not show that it gains."""
+        gain = self.gain()
+        if not gain.least > 0:
+            raise DataError(
+                f"{self.__name__} stays in shadow: over {gain.usual} retries, of which {gain.matched} waited as it would have, "
+                f"it gains {gain.share:.0%}, and not surely more than nothing; let it watch for longer, or leave it there"
+            )
+        self.mode = "act"
+        return gain
 
     def state(self) -> dict[str, Any]:
         """What was learned, as numbers, texts, lists and dicts."""

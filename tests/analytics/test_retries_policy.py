@@ -3,7 +3,7 @@
 import logging
 import math
 import random
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import pytest
@@ -11,8 +11,8 @@ import pytest
 from warren.analytics import AdaptiveBackoff
 from warren.analytics.retries.curve import Curve
 from warren.analytics.retries.pace import Pace, Pulse
-from warren.core.errors import GraphError
-from warren.operators import constant
+from warren.core.errors import DataError, GraphError
+from warren.operators import constant, exponential
 
 BUSY = ConnectionError("busy")
 
@@ -185,6 +185,33 @@ def test_decisions_carry_what_they_were_made_of() -> None:
     assert {each.ok for each in made} == {True}
     assert all(0 < each.propensity <= 1 and each.acted and each.kind == "busy" for each in made)
     assert {each.propensity for each in made} != {1.0}
+
+
+def watched(works: Any, *, jitter: Literal["none", "full"] = "full") -> AdaptiveBackoff:
+    random.seed(4)  # the usual policy's own
+    policy = AdaptiveBackoff("100ms", attempts=6, usual=exponential("100ms", attempts=6, jitter=jitter))
+    play(policy, works, messages=300, every=10)
+    return policy
+
+
+def test_it_is_promoted_where_its_shadow_shows_a_gain() -> None:
+    policy = watched(lambda delay, attempts: delay > 1.0)
+    gain = policy.promote()
+    assert policy.mode == "act"
+    assert 0 < gain.least < gain.share < 1 and gain.matched < gain.usual
+
+
+@pytest.mark.parametrize("jitter", ["none", "full"])
+def test_it_is_not_promoted_where_there_is_nothing_to_gain(jitter: Literal["none", "full"]) -> None:
+    policy = watched(lambda delay, attempts: True, jitter=jitter)
+    with pytest.raises(DataError, match="stays in shadow"):
+        policy.promote()
+    assert policy.mode == "shadow"
+
+
+def test_it_is_not_promoted_before_it_has_seen_anything() -> None:
+    with pytest.raises(DataError, match="over 0 retries"):
+        AdaptiveBackoff("100ms").promote()
 
 
 def test_clients_that_contend_take_turns() -> None:
