@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 __all__ = ["masked", "template"]
 
@@ -40,7 +41,12 @@ def masked(text: str) -> str:
     >>> masked("order 7f3a9c21 for 'Ann' was refused by 10.0.0.7:5432 after 30 s with status 503")
     'order <id> for <text> was refused by <host> after <n> s with status 503'
     """
-    return _PATTERN.sub(_mark, " ".join(text[: 4 * _LONGEST].split()))[:_LONGEST]
+    return _masked(text[: 4 * _LONGEST])
+
+
+@lru_cache(1024)
+def _masked(text: str) -> str:
+    return _PATTERN.sub(_mark, " ".join(text.split()))[:_LONGEST]
 
 
 def template(error: BaseException) -> str:

@@ -43,7 +43,7 @@ class Outcomes:
     """
 
     def __init__(self, policies: Iterable[Learning], ledger: Ledger, clock: Clock) -> None:
-        self._policies = list(policies)
+        self.policies = frozenset(policies)
         self._ledger = ledger
         self._clock = clock
         self._open: dict[Token, tuple[Learning, str, float, int]] = {}
@@ -71,7 +71,7 @@ class Outcomes:
     def succeeded(self, chunk: Chunk) -> None:
         """Attempts have succeeded."""
         if chunk.attempt == 1:
-            for policy in self._policies:
+            for policy in self.policies:
                 policy.succeeded(len(chunk.values), self._clock())
         elif self._open:
             for token in chunk.tokens:

@@ -13,6 +13,9 @@ _HALF_LIFE = 1800.0
 _PRIOR = 2.0
 _CURVES = 4
 _FREE = 1.1
+_FRESH = 8
+_LONGEST = 61
+_HEAVY = 1e9
 _SURE = 1.96
 
 
@@ -41,6 +44,10 @@ class Curve:
         self.maximum = maximum
         self._good = [[0.0] * (self._last + 1) for _ in range(_CURVES)]
         self._all = [[0.0] * (self._last + 1) for _ in range(_CURVES)]
+        self._weight = 1.0
+        # Looked up anew after each few outcomes.
+        self._best: dict[int, list[int]] = {}
+        self._fresh = _FRESH
         self.recovered = 0.0
         self.lost = 0.0
         self._at: float | None = None
@@ -62,8 +69,12 @@ class Curve:
         """Take in an outcome."""
         self._fade(now)
         row, bucket = min(failed, _CURVES) - 1, self.bucket(delay)
-        self._all[row][bucket] += 1
-        self._good[row][bucket] += ok
+        self._all[row][bucket] += self._weight
+        self._good[row][bucket] += self._weight * ok
+        self._fresh -= 1
+        if not self._fresh:
+            self._fresh = _FRESH
+            self._best.clear()
 
     def judge(self, ok: bool, trust: float) -> None:
         """Take in whether an attempt succeeded, after whatever delay; ``trust`` is how much that says of the class."""
@@ -74,20 +85,24 @@ class Curve:
     def _fade(self, now: float) -> None:
         past = 0.0 if self._at is None else max(0.0, now - self._at)
         self._at = now if self._at is None else max(self._at, now)
-        keep = (1 - 1 / _MEMORY) * 0.5 ** (past / _HALF_LIFE)
-        for rows in (self._good, self._all):
-            for row in rows:
-                row[:] = [keep * each for each in row]
+        # What comes later weighs more, which is as if all before had faded.
+        self._weight *= 2.0 ** min(past / _HALF_LIFE, 900) / (1 - 1 / _MEMORY)
+        if self._weight > _HEAVY:
+            for rows in (self._good, self._all):
+                for row in rows:
+                    row[:] = [each / self._weight for each in row]
+            self._weight = 1.0
 
     def chances(self, failed: int) -> list[float]:
         """The probability of success after a delay of each bucket."""
+        failed = min(failed, _LONGEST)
         row = min(failed, _CURVES) - 1
-        usual = min(self.initial * 2.0 ** min(failed - 1, 60), self.maximum)
+        usual = min(self.initial * 2.0 ** (failed - 1), self.maximum)
         knee = usual**2 / self.initial
         pools: list[tuple[float, float, int]] = []
         for bucket, (good, all) in enumerate(zip(self._good[row], self._all[row], strict=True)):
             delay = self._delay(bucket)
-            weight, sum, size = all + _PRIOR, good + _PRIOR * delay / (delay + knee), 1
+            weight, sum, size = all / self._weight + _PRIOR, good / self._weight + _PRIOR * delay / (delay + knee), 1
             while pools and pools[-1][1] * weight >= sum * pools[-1][0]:
                 before = pools.pop()
                 weight, sum, size = weight + before[0], sum + before[1], size + before[2]
@@ -96,9 +111,13 @@ class Curve:
 
     def best(self, failed: int) -> list[int]:
         """The buckets whose delays cost the least, or hardly more: among them a wait can be spread for nothing."""
+        failed = min(failed, _LONGEST)
+        if failed in self._best:
+            return self._best[failed]
         costs = [(self._delay(bucket) + self.initial) / chance for bucket, chance in enumerate(self.chances(failed))]
         limit = _FREE * min(costs)
-        return [bucket for bucket, cost in enumerate(costs) if cost <= limit]
+        best = self._best[failed] = [bucket for bucket, cost in enumerate(costs) if cost <= limit]
+        return best
 
     @property
     def hope(self) -> float:
@@ -111,10 +130,20 @@ class Curve:
 
     def state(self) -> dict[str, Any]:
         """What `restore` takes over."""
-        good, all = ([row.copy() for row in rows] for rows in (self._good, self._all))
-        return {"good": good, "all": all, "recovered": self.recovered, "lost": self.lost, "at": self._at}
+        return {
+            "good": [row.copy() for row in self._good],
+            "all": [row.copy() for row in self._all],
+            "weight": self._weight,
+            "best": [[failed, *best] for failed, best in self._best.items()],
+            "fresh": self._fresh,
+            "recovered": self.recovered,
+            "lost": self.lost,
+            "at": self._at,
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` gave."""
         self._good, self._all = ([list(row) for row in state[name]] for name in ("good", "all"))
+        self._weight, self._fresh = state["weight"], state["fresh"]
+        self._best = {failed: best for failed, *best in state["best"]}
         self.recovered, self.lost, self._at = state["recovered"], state["lost"], state["at"]

@@ -251,8 +251,8 @@ class AdaptiveBackoff:
         gain = self.gain()
         if not gain.least > 0:
             raise DataError(
-                f"{self.__name__} stays in shadow: over {gain.usual} retries, of which {gain.matched} waited as it would have, "
-                f"it gains {gain.share:.0%}, and not surely more than nothing; let it watch for longer, or leave it there"
+                f"{self.__name__} stays in shadow: over {gain.usual} retries, of which {gain.matched} waited as it would "
+                f"have, it gains {gain.share:.0%}, and not surely more than nothing; let it watch for longer, or leave it so"
             )
         self.mode = "act"
         return gain
