@@ -1,0 +1,89 @@
+"""What a policy is told of its retries."""
+
+from __future__ import annotations
+
+import pytest
+
+from warren import Pipeline
+from warren.connectors import memory
+from warren.core.graph import Operator
+from warren.operators import batch, constant, flat_map, for_each, map, retry
+from warren.operators.outcomes import Learning
+from warren.pipelines import Trial
+
+
+class Told:
+    """Waits as long as said, and writes down what it is told."""
+
+    __name__ = "told"
+
+    def __init__(self, *delays: float) -> None:
+        self.delays = delays
+        self.told: list[tuple[object, ...]] = []
+
+    def __call__(self, failed: int) -> float | None:
+        raise AssertionError("a policy that learns is asked by wait()")
+
+    def kind(self, error: Exception) -> str:
+        return type(error).__name__
+
+    def wait(self, failed: int, error: Exception, kind: str, now: float) -> float | None:
+        return self.delays[failed - 1] if failed <= len(self.delays) else None
+
+    def ended(self, kind: str, delay: float, attempts: int, ok: bool, now: float) -> None:
+        self.told.append((kind, delay, attempts, ok))
+
+    def succeeded(self, count: int, now: float) -> None:
+        self.told.append(("succeeded", count))
+
+
+def trial(steps: Operator[object, object], values: list[int]) -> Trial:
+    return Pipeline("p", memory.items([]) | steps | memory.into([])).test(values)
+
+
+def failing(times: int) -> Operator[object, object]:
+    calls: dict[object, int] = {}
+
+    def step(value: object) -> object:
+        calls[str(value)] = calls.get(str(value), 0) + 1
+        if value != 0 and calls[str(value)] <= times:
+            raise ConnectionError("busy")
+        return value
+
+    return map(step)
+
+
+def test_it_is_a_policy_that_learns() -> None:
+    assert isinstance(Told(), Learning) and not isinstance(constant("1s"), Learning)
+
+
+def test_first_successes_failures_and_successes_of_retries_are_told() -> None:
+    policy = Told(1.0, 2.0)
+    assert trial(failing(2) | retry(policy), [0, 7]).values == [0, 7]
+    assert policy.told == [
+        ("succeeded", 1),
+        ("ConnectionError", 1.0, 2, False),
+        ("ConnectionError", 2.0, 3, True),
+    ]
+
+
+@pytest.mark.parametrize("then", [flat_map(lambda value: [value, value]), batch(1, "1s")])
+def test_what_is_made_of_a_value_tells_of_it_once(then: Operator[object, object]) -> None:
+    policy = Told(1.0)
+    trial(failing(1) | then | retry(policy), [7])
+    assert policy.told.count(("ConnectionError", 1.0, 2, True)) == 1
+    assert ("ConnectionError", 1.0, 2, False) not in policy.told
+
+
+def test_what_is_given_up_or_parked_is_not_told() -> None:
+    given_up, parked = Told(), Told(3600.0)
+    trial(failing(1) | retry(given_up), [7])
+    trial(failing(1) | retry(parked), [7])
+    assert given_up.told == []
+    assert [each for each in parked.told if each[0] != "succeeded"] == []
+
+
+def test_each_policy_hears_of_its_own_retries() -> None:
+    mine, other = Told(1.0), Told(2.0)
+    trial(failing(1) | retry({ConnectionError: mine, ValueError: other}) | for_each(lambda value: None), [7])
+    assert mine.told == [("ConnectionError", 1.0, 2, True)] and other.told == []
