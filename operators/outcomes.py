@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from warren.core.chunk import Chunk, Failure
 from warren.core.clock import Clock
@@ -69,16 +69,18 @@ class Outcomes:
                 self._tell(failure.token, False)
 
     def succeeded(self, chunk: Chunk) -> None:
-        """Attempts have succeeded."""
-        if chunk.attempt == 1:
+        """Attempts have succeeded: retries, and the others at their first."""
+        told = 0
+        # What was tried again is never part of a run of untouched messages.
+        if self._open and type(chunk.tokens) is not range:
+            told = sum(self._tell(each, True) for token in chunk.tokens for each in self._ledger.lineage(token))
+        if chunk.attempt == 1 and len(chunk.values) > told:
             for policy in self.policies:
-                policy.succeeded(len(chunk.values), self._clock())
-        elif self._open:
-            for token in chunk.tokens:
-                for each in self._ledger.lineage(token):
-                    self._tell(each, True)
+                policy.succeeded(len(chunk.values) - told, self._clock())
 
-    def _tell(self, token: Any, ok: bool) -> None:
-        if (found := self._open.pop(token, None)) is not None:
-            policy, kind, delay, attempts = found
-            policy.ended(kind, delay, attempts, ok, self._clock())
+    def _tell(self, token: Token, ok: bool) -> bool:
+        if (found := self._open.pop(token, None)) is None:
+            return False
+        policy, kind, delay, attempts = found
+        policy.ended(kind, delay, attempts, ok, self._clock())
+        return True

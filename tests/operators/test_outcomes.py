@@ -7,7 +7,7 @@ import pytest
 from warren import Pipeline
 from warren.connectors import memory
 from warren.core.graph import Operator
-from warren.operators import batch, constant, flat_map, for_each, map, retry
+from warren.operators import batch, constant, flat_map, map, retry
 from warren.operators.outcomes import Learning
 from warren.pipelines import Trial
 
@@ -85,5 +85,5 @@ def test_what_is_given_up_or_parked_is_not_told() -> None:
 
 def test_each_policy_hears_of_its_own_retries() -> None:
     mine, other = Told(1.0), Told(2.0)
-    trial(failing(1) | retry({ConnectionError: mine, ValueError: other}) | for_each(lambda value: None), [7])
+    trial(failing(1) | retry({ConnectionError: mine, ValueError: other}), [7])
     assert mine.told == [("ConnectionError", 1.0, 2, True)] and other.told == []
