@@ -262,9 +262,8 @@ class ErrorClasses:
         apart -= _SAME_PLACE * ((prints[:, None] == prints[None, :]) & (prints != "")[:, None])
         np.clip(apart, 0, None, out=apart)
         np.fill_diagonal(apart, 0)
-        found = AgglomerativeClustering(
-            n_clusters=None, metric="precomputed", linkage="average", distance_threshold=1 - self.alike
-        ).fit_predict(apart)
+        settings: dict[str, Any] = {"n_clusters": None, "distance_threshold": 1 - self.alike}
+        found = AgglomerativeClustering(metric="precomputed", linkage="average", **settings).fit_predict(apart)
         return [int(each) for each in found]
 
 
@@ -272,7 +271,7 @@ def _suggest(some: list[_Template], tries: int, good: int) -> tuple[Suggestion, 
     """What to do about a class, and why."""
     votes: Counter[Suggestion] = Counter()
     for each in some:
-        said = next((name for name in _ORDER if _WORDS[name].search(each.example)), None)
+        said: Suggestion | None = next((name for name in _ORDER if _WORDS[name].search(each.example)), None)
         if said is not None:
             votes[said] += each.messages
     guess = votes.most_common(1)[0][0] if votes else None

@@ -21,12 +21,15 @@ class Learning(Protocol):
 
     def __call__(self, failed: int) -> float | None:
         """As any policy."""
+        ...
 
     def kind(self, error: Exception) -> str:
         """The class of an error."""
+        ...
 
     def wait(self, failed: int, error: Exception, kind: str, now: float) -> float | None:
         """Seconds until the next attempt, or ``None`` to give up."""
+        ...
 
     def ended(self, kind: str, delay: float, attempts: int, ok: bool, now: float) -> None:
         """The attempt that `wait` decided on has ended; it was the ``attempts``-th of its message."""
@@ -43,7 +46,7 @@ class Outcomes:
     """
 
     def __init__(self, policies: Iterable[Learning], ledger: Ledger, clock: Clock) -> None:
-        self.policies = frozenset(policies)
+        self.policies: dict[object, Learning] = {policy: policy for policy in policies}
         self._ledger = ledger
         self._clock = clock
         self._open: dict[Token, tuple[Learning, str, float, int]] = {}
@@ -75,7 +78,7 @@ class Outcomes:
         if self._open and type(chunk.tokens) is not range:
             told = sum(self._tell(each, True) for token in chunk.tokens for each in self._ledger.lineage(token))
         if chunk.attempt == 1 and len(chunk.values) > told:
-            for policy in self.policies:
+            for policy in self.policies.values():
                 policy.succeeded(len(chunk.values) - told, self._clock())
 
     def _tell(self, token: Token, ok: bool) -> bool:

@@ -204,8 +204,8 @@ class _Retry(Operator[Any, Any]):
         delivery = stage.ledger.delivery(origin)
         parked = delivery.durable_attempt(origin) - 1 if delivery is not None else 0
         attempts = parked + failure.attempt
-        if self.outcomes is not None and backoff in self.outcomes.policies:
-            return self.outcomes.wait(backoff, failure, attempts)
+        if self.outcomes is not None and (learning := self.outcomes.policies.get(backoff)) is not None:
+            return self.outcomes.wait(learning, failure, attempts)
         return backoff(attempts)
 
 
