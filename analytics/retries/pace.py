@@ -36,14 +36,14 @@ class Rate:
 
 
 class Pulse:
-    """Tells when nothing succeeds any more: thirty failures in a row, and a pause as long as twenty usual ones.
+    """Tells when nothing succeeds any more: thirty failures in a row, for as long as twenty usual pauses between successes.
 
     >>> pulse = Pulse()
     >>> for i in range(10):
     ...     pulse.good(i / 10)
     >>> for i in range(30):
-    ...     pulse.bad()
-    >>> pulse.stopped(1.0), pulse.stopped(4.0)
+    ...     pulse.bad(60.0)
+    >>> pulse.stopped(60.0), pulse.stopped(63.0)
     (False, True)
     """
 
@@ -52,6 +52,7 @@ class Pulse:
         self._pause = 0.0
         self._beats = 0
         self._row = 0
+        self._first = 0.0
 
     def good(self, now: float) -> None:
         """Something succeeded."""
@@ -64,22 +65,24 @@ class Pulse:
         self._last = now
         self._row = 0
 
-    def bad(self) -> None:
+    def bad(self, now: float) -> None:
         """Something failed."""
+        if not self._row:
+            self._first = now
         self._row += 1
 
     def stopped(self, now: float) -> bool:
         """Whether nothing succeeds any more."""
-        return self._row >= _ROW and self._beats >= _KNOWN and now - self._last > _BEATS * self._pause
+        return self._row >= _ROW and self._beats >= _KNOWN and now - self._first > _BEATS * self._pause
 
     def state(self) -> list[float]:
         """What `restore` takes over."""
-        return [self._last, self._pause, self._beats, self._row]
+        return [self._last, self._pause, self._first, self._beats, self._row]
 
     def restore(self, state: Sequence[float]) -> None:
         """Take over what `state` gave."""
-        self._last, self._pause = state[:2]
-        self._beats, self._row = map(int, state[2:])
+        self._last, self._pause, self._first = state[:3]
+        self._beats, self._row = map(int, state[3:])
 
 
 class Pace:

@@ -174,7 +174,7 @@ class AdaptiveBackoff:
     def _decide(self, failed: int, usual: float | None, kind: str, now: float) -> Decision:
         if failed == 1:
             self._fresh.add(1, now)
-        self._pulse.bad()
+        self._pulse.bad(now)
         acted = self.mode == "act"
         if failed >= self.attempts:
             return Decision(now, kind, failed, usual, None, 1.0, "the last attempt", acted)

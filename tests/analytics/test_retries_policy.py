@@ -8,6 +8,7 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
+from benchmarks.retrying import contention
 from warren.analytics import AdaptiveBackoff
 from warren.analytics.retries.curve import Curve
 from warren.analytics.retries.pace import Pace, Pulse
@@ -236,14 +237,30 @@ def test_without_anything_seen_the_delays_are_the_usual_ones() -> None:
         assert failed - 1 in curve.best(failed)
 
 
-def test_a_pause_alone_or_failures_alone_are_no_stop() -> None:
+def test_a_pause_and_failures_behind_it_are_no_stop_until_they_have_lasted() -> None:
     pulse = Pulse()
     for i in range(100):
         pulse.good(i / 10)
     assert not pulse.stopped(1000.0)
     for _ in range(30):
-        pulse.bad()
-    assert not pulse.stopped(10.0) and pulse.stopped(1000.0)
+        pulse.bad(1000.0)
+    assert not pulse.stopped(1000.0) and pulse.stopped(1003.0)
+
+
+def test_clients_that_contend_again_after_a_pause_are_as_quick() -> None:
+    shared = contention.adaptive()
+    first = contention.run(60, shared, 0)
+    policy = shared(random.Random(0))
+    start = first.seconds + 5
+
+    class Later:
+        def wait(self, failed: int, now: float) -> float:
+            return policy.wait(failed, start + now)
+
+        def ended(self, delay: float, attempts: int, ok: bool, now: float) -> None:
+            policy.ended(delay, attempts, ok, start + now)
+
+    assert contention.run(60, lambda draw: Later(), 1).seconds < 2 * first.seconds
 
 
 @pytest.mark.parametrize(
