@@ -123,7 +123,7 @@ class Curve:
     def hope(self) -> float:
         """The most that the probability of success can be, with 97.5 % confidence (Wilson's bound)."""
         n = self.recovered + self.lost
-        if not n:
+        if n < 1e-9:
             return 1.0
         p, z = self.recovered / n, _SURE**2
         return (p + z / (2 * n) + _SURE * sqrt(p * (1 - p) / n + z / (4 * n * n))) / (1 + z / n)

@@ -11,8 +11,8 @@ class Decision(NamedTuple):
     """What was decided for one failure, why, and what became of it.
 
     ``usual`` is the delay in seconds of the usual policy and ``chosen`` that of the learned one, ``None`` to give up;
-    ``propensity`` is the probability with which a delay of that bucket is chosen, ``queued`` whether it waits for its turn.
-    ``ok`` is ``None`` where no attempt has ended.
+    ``propensity`` is the probability with which a delay of that bucket is chosen, ``queued`` whether it waits for its turn,
+    and ``gap`` how many seconds its turn lasts. ``ok`` is ``None`` where no attempt has ended.
     """
 
     at: float
@@ -24,4 +24,5 @@ class Decision(NamedTuple):
     reason: str
     acted: bool
     queued: bool = False
+    gap: float = 0.0
     ok: bool | None = None

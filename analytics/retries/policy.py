@@ -30,6 +30,7 @@ _PROBE = 0.02
 _HOPELESS = 0.05
 _SHARE, _FLOOR, _PROBES, _GROWTH = 0.2, 0.05, 0.01, 3.0
 _SLOWEST = 0.1
+_SET_BACK, _LONG = 10.0, 1e6
 _WORD = (1 << 64) - 1
 
 
@@ -94,7 +95,8 @@ class AdaptiveBackoff:
         self.__name__ = f"adaptive({initial})"
         self._classify = classify or template
         self._draws = seed & _WORD
-        self._now = -inf
+        self._clock: float | None = None
+        self._now = 0.0
         self._curves: dict[str, Curve] = {}
         self._paces: dict[str, Pace] = {}
         self._whole = Pace(1 / self.initial)
@@ -103,7 +105,7 @@ class AdaptiveBackoff:
         self._again = Rate()
         self._pulse = Pulse()
         self._probes = Pace(1 / self.maximum)
-        self._open: dict[tuple[str, int, float], tuple[Decision, float]] = {}
+        self._open: dict[tuple[str, int, float], Decision] = {}
 
     def __call__(self, failed: int) -> float | None:
         """What the usual policy says, for whoever knows no more than how many attempts have failed."""
@@ -131,8 +133,8 @@ class AdaptiveBackoff:
         delay = decision.chosen if decision.acted else usual
         if delay is not None:
             while len(self._open) >= _KEPT:
-                self.decisions.append(self._open.pop(next(iter(self._open)))[0])
-            self._open[decision.kind, failed + 1, delay] = decision, 1 / self._paces[decision.kind].rate
+                self.decisions.append(self._open.pop(next(iter(self._open))))
+            self._open[decision.kind, failed + 1, delay] = decision
         else:
             self.decisions.append(decision)
         return delay
@@ -149,10 +151,9 @@ class AdaptiveBackoff:
                 self._pulse.good(now)
             fresh = self._fresh.now(now)
             trust = min(1.0, self._good.now(now) / fresh) if fresh else 0.0
-            curve, pace = self._curves[kind], self._paces[kind]
-            decision, gap = self._open.pop((kind, attempts, delay), (None, 1 / pace.rate))
-            if decision is None or decision.acted:
-                pace.ended(ok, gap, decision is not None and decision.queued)
+            curve, decision = self._curves[kind], self._open.pop((kind, attempts, delay), None)
+            if decision is not None and decision.acted:
+                self._paces[kind].ended(ok, decision.gap, decision.queued)
             # How long a retry waited for its turn says nothing of how long it should wait.
             if decision is None or not (decision.acted and decision.queued):
                 curve.learn(attempts - 1, delay, ok, now)
@@ -211,7 +212,7 @@ class AdaptiveBackoff:
             reason = "the next free moment"
         for each in line:
             each.take(now, most if each is self._whole else least, most)
-        return Decision(now, kind, failed, usual, delay, propensity, reason, acted, paced)
+        return Decision(now, kind, failed, usual, delay, propensity, reason, acted, paced, 1 / line[0].rate)
 
     def _known(self, kind: str) -> str:
         if kind not in self._curves:
@@ -222,10 +223,16 @@ class AdaptiveBackoff:
         return kind
 
     def _time(self, now: float) -> float:
-        # A clock that is set back, or tells nothing, stands still.
-        if isfinite(now) and now > self._now:
-            self._now = now
-        return self._now if isfinite(self._now) else 0.0
+        """The time as it has passed: a clock that tells nothing stands still, one that is set back goes on from there."""
+        if not isfinite(now):
+            return self._now
+        if self._clock is None:
+            self._clock = self._now = now
+        past = now - self._clock
+        if past > 0 or past < -_SET_BACK:
+            self._clock = now
+            self._now += min(max(0.0, past), _LONG)
+        return self._now
 
     def _draw(self) -> float:
         """A number from 0 to 1 by SplitMix64, whose state is one number and so is easily kept."""
@@ -262,6 +269,7 @@ class AdaptiveBackoff:
         return {
             "version": 1,
             "draws": self._draws,
+            "clock": self._clock,
             "now": self._now,
             "curves": {kind: curve.state() for kind, curve in self._curves.items()},
             "paces": {kind: pace.state() for kind, pace in self._paces.items()},
@@ -275,7 +283,7 @@ class AdaptiveBackoff:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` gave, of a policy with the same settings."""
-        self._draws, self._now = state["draws"], state["now"]
+        self._draws, self._clock, self._now = state["draws"], state["clock"], state["now"]
         self._curves, self._paces = {}, {}
         for kind, known in state["curves"].items():
             self._known(kind)

@@ -179,6 +179,17 @@ def test_a_classifier_that_fails_is_such_an_error() -> None:
     assert policy.broken and policy.wait(1, BUSY, "", 1.0) == 7.0
 
 
+@pytest.mark.parametrize("odd", [-3600.0, 1e300, 3600.0, math.nan])
+def test_a_clock_that_jumps_does_no_harm_for_long(odd: float) -> None:
+    policy = AdaptiveBackoff("100ms", mode="act")
+    now = 1.7e9
+    play(policy, lambda delay, attempts: True, messages=100, start=now)
+    policy.wait(1, BUSY, "busy", now + odd)
+    delays = play(policy, lambda delay, attempts: True, messages=300, start=now + (min(odd, 100) if odd == odd else 0))
+    assert all(delay is not None and delay < 1 for delay in delays[-100:])
+    assert policy.decisions[-1].reason == "what succeeded after which delay"
+
+
 def test_decisions_carry_what_they_were_made_of() -> None:
     policy = AdaptiveBackoff("100ms", mode="act")
     play(policy, lambda delay, attempts: True, messages=500)
