@@ -1,7 +1,6 @@
 """Retries that learn from what became of earlier ones: how long to wait, how fast to go, and when to give up."""
 
-from warren.analytics.retries.decision import Decision
-from warren.analytics.retries.policy import AdaptiveBackoff, Mode
+from warren.analytics.retries.policy import AdaptiveBackoff
 from warren.analytics.retries.replay import Gain, replay
 
-__all__ = ["AdaptiveBackoff", "Decision", "Gain", "Mode", "replay"]
+__all__ = ["AdaptiveBackoff", "Gain", "replay"]

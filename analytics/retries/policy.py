@@ -6,20 +6,18 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from math import inf, isfinite
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from warren.analytics.masking import template
 from warren.analytics.retries.curve import Curve
-from warren.analytics.retries.decision import Decision
 from warren.analytics.retries.pace import Pace, Pulse, Rate
 from warren.analytics.retries.replay import Gain, replay
 from warren.core.clock import Duration, seconds
 from warren.core.errors import DataError, GraphError
+from warren.core.policies import Decision, Mode, mode_of
 from warren.operators.backoff import Backoff, exponential
 
-__all__ = ["AdaptiveBackoff", "Mode"]
-
-Mode: TypeAlias = Literal["shadow", "act"]
+__all__ = ["AdaptiveBackoff"]
 
 _log = logging.getLogger("warren.analytics")
 _CLASSES = 64
@@ -81,15 +79,13 @@ class AdaptiveBackoff:
             raise GraphError(
                 f"AdaptiveBackoff({initial!r}, maximum={maximum!r}): the initial delay is above 0 and no longer than maximum"
             )
-        if mode not in ("shadow", "act"):
-            raise GraphError(f"AdaptiveBackoff(mode={mode!r}): write 'shadow' to have it watch, 'act' to have it count")
         self.usual = usual or exponential(initial, attempts=attempts, maximum=maximum, jitter="full")
         if not callable(self.usual):
             raise GraphError(f"AdaptiveBackoff(usual={usual!r}): give a policy such as exponential('200ms')")
         if attempts < 1:
             raise GraphError(f"AdaptiveBackoff(attempts={attempts}): it must be at least 1; the first try counts")
         self.attempts = attempts
-        self.mode: Mode = mode
+        self.mode: Mode = mode_of(mode, "AdaptiveBackoff")
         self.broken = ""
         self.decisions: deque[Decision] = deque(maxlen=_KEPT)
         self.__name__ = f"adaptive({initial})"
@@ -105,6 +101,7 @@ class AdaptiveBackoff:
         self._again = Rate()
         self._pulse = Pulse()
         self._probes = Pace(1 / self.maximum)
+        self._number = 0
         self._open: dict[tuple[str, int, float], Decision] = {}
 
     def __call__(self, failed: int) -> float | None:
@@ -130,11 +127,11 @@ class AdaptiveBackoff:
         except Exception as problem:
             self._break(problem)
             return usual
-        delay = decision.chosen if decision.acted else usual
+        delay: float | None = decision.done
         if delay is not None:
             while len(self._open) >= _KEPT:
                 self.decisions.append(self._open.pop(next(iter(self._open))))
-            self._open[decision.kind, failed + 1, delay] = decision
+            self._open[decision.inputs["kind"], failed + 1, delay] = decision
         else:
             self.decisions.append(decision)
         return delay
@@ -152,14 +149,17 @@ class AdaptiveBackoff:
             fresh = self._fresh.now(now)
             trust = min(1.0, self._good.now(now) / fresh) if fresh else 0.0
             curve, decision = self._curves[kind], self._open.pop((kind, attempts, delay), None)
-            if decision is not None and decision.acted:
-                self._paces[kind].ended(ok, decision.gap, decision.queued)
+            queued = False
+            if decision is not None and decision.mode == "act":
+                queued = decision.inputs["queued"]
+                self._paces[kind].ended(ok, decision.inputs["gap"], queued)
             # How long a retry waited for its turn says nothing of how long it should wait.
-            if decision is None or not (decision.acted and decision.queued):
+            if not queued:
                 curve.learn(attempts - 1, delay, ok, now)
             curve.judge(ok, 1.0 if ok else trust)
             if decision is not None:
-                self.decisions.append(decision._replace(ok=ok))
+                decision.seconds, decision.success = now - decision.at, ok
+                self.decisions.append(decision)
         except Exception as problem:
             self._break(problem)
 
@@ -176,14 +176,13 @@ class AdaptiveBackoff:
         if failed == 1:
             self._fresh.add(1, now)
         self._pulse.bad(now)
-        acted = self.mode == "act"
         if failed >= self.attempts:
-            return Decision(now, kind, failed, usual, None, 1.0, "the last attempt", acted)
+            return self._made(now, kind, failed, usual, None, 1.0, "the last attempt")
         curve, pace = self._curves[kind], self._paces[kind]
         probe = 1.0
         if curve.hope < _HOPELESS:
             if self._draw() >= _PROBE:
-                return Decision(now, kind, failed, usual, None, 1 - _PROBE, "hardly any attempt ever succeeded", acted)
+                return self._made(now, kind, failed, usual, None, 1 - _PROBE, "hardly any attempt ever succeeded")
             probe = _PROBE
         buckets = curve.best(failed)
         around = [each for each in (buckets[0] - 1, buckets[-1] + 1) if 0 <= each <= curve.bucket(self.maximum)]
@@ -207,12 +206,30 @@ class AdaptiveBackoff:
         paced = queued > delay or pace.crowded
         if paced:
             if queued > self.maximum:
-                return Decision(now, kind, failed, usual, None, 1.0, "too many retries wait already", acted)
+                return self._made(now, kind, failed, usual, None, 1.0, "too many retries wait already")
             delay = min(queued + self._draw() / line[0].rate / 2, self.maximum)
             reason = "the next free moment"
         for each in line:
             each.take(now, most if each is self._whole else least, most)
-        return Decision(now, kind, failed, usual, delay, propensity, reason, acted, paced, 1 / line[0].rate)
+        return self._made(now, kind, failed, usual, delay, propensity, reason, queued=paced, gap=1 / line[0].rate)
+
+    def _made(
+        self,
+        now: float,
+        kind: str,
+        failed: int,
+        usual: float | None,
+        choice: float | None,
+        propensity: float,
+        reason: str,
+        *,
+        queued: bool = False,
+        gap: float = 0.0,
+    ) -> Decision:
+        self._number += 1
+        inputs = {"kind": kind, "failed": failed, "hope": self._curves[kind].hope, "queued": queued, "gap": gap}
+        done = choice if self.mode == "act" else usual
+        return Decision(self.__name__, self._number, now, choice, usual, done, propensity, self.mode, reason, inputs)
 
     def _known(self, kind: str) -> str:
         if kind not in self._curves:

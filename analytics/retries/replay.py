@@ -7,7 +7,7 @@ from math import sqrt
 from typing import NamedTuple
 
 from warren.analytics.retries.curve import Curve
-from warren.analytics.retries.decision import Decision
+from warren.core.policies import Decision
 
 __all__ = ["Gain", "replay"]
 
@@ -37,17 +37,17 @@ def replay(decisions: Iterable[Decision], initial: float, maximum: float) -> Gai
     curves: dict[str, Curve] = {}
     costs = [[0.0, 0.0] for _ in range(_PARTS)], [[0.0, 0.0] for _ in range(_PARTS)]
     counts = [0, 0]
-    known = (each for each in decisions if each.ok is not None and each.usual is not None and not each.acted)
+    known = (each for each in decisions if each.success is not None and each.mode == "shadow")
     for i, each in enumerate(known):
-        assert each.usual is not None
-        curve = curves.setdefault(each.kind, Curve(initial, maximum))
-        matches = curve.bucket(each.usual) in curve.best(each.failed)
+        delay, failed, kind = each.static, each.inputs["failed"], each.inputs["kind"]
+        curve = curves.setdefault(kind, Curve(initial, maximum))
+        matches = curve.bucket(delay) in curve.best(failed)
         for side in (0, 1) if matches else (0,):
             part = costs[side][i % _PARTS]
-            part[0] += each.usual + initial
-            part[1] += bool(each.ok)
+            part[0] += delay + initial
+            part[1] += bool(each.success)
             counts[side] += 1
-        curve.learn(each.failed, each.usual, bool(each.ok), each.at)
+        curve.learn(failed, delay, bool(each.success), each.at)
     share = _gain(costs, None)
     if share is None or counts[1] < _LEAST:
         return Gain(0.0, float("-inf"), *counts)

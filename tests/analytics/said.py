@@ -154,7 +154,22 @@ SAID: dict[str, tuple[str, list[tuple[str, str]]]] = {
 }
 """Of each class what to do about it, and how it is worded."""
 
-_WORDS = "orders customers invoices payments shipments events users carts prices stock returns tickets labels routes".split()
+_WORDS = [
+    "orders",
+    "customers",
+    "invoices",
+    "payments",
+    "shipments",
+    "events",
+    "users",
+    "carts",
+    "prices",
+    "stock",
+    "returns",
+    "tickets",
+    "labels",
+    "routes",
+]
 _HOSTS = ("db-{n}.eu-west.internal", "api.{word}.example.com", "{word}-{n}.svc", "cache{n}.corp.lan", "mq-{n}.cluster.local")
 
 

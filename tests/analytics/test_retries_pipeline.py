@@ -38,11 +38,11 @@ def test_in_shadow_the_usual_policy_counts_and_decisions_are_recorded_with_their
     policy = AdaptiveBackoff("100ms", attempts=3, usual=constant("2s", attempts=3))
     result = trial(map(Flaky(2)) | retry(policy), [1])
     assert (result.values, result.elapsed) == ([1], pytest.approx(4))
-    assert [(each.failed, each.usual, each.acted, each.ok) for each in policy.decisions] == [
-        (1, 2.0, False, False),
-        (2, 2.0, False, True),
+    assert [(each.inputs["failed"], each.done, each.mode, each.success) for each in policy.decisions] == [
+        (1, 2.0, "shadow", False),
+        (2, 2.0, "shadow", True),
     ]
-    assert all(each.chosen is not None and each.chosen != each.usual for each in policy.decisions)
+    assert all(each.choice is not None and each.choice != each.static for each in policy.decisions)
 
 
 def test_in_act_mode_its_own_delays_count_and_attempts_end_with_their_bound() -> None:
@@ -52,20 +52,24 @@ def test_in_act_mode_its_own_delays_count_and_attempts_end_with_their_bound() ->
     assert flaky.calls[1] == 4
     assert 0 < result.elapsed <= 3
     assert result.outcomes == {"dead-lettered": 1}
-    assert [(each.failed, each.ok, each.reason) for each in policy.decisions][-1] == (4, None, "the last attempt")
+    assert [(each.inputs["failed"], each.success, each.reason) for each in policy.decisions][-1] == (
+        4,
+        None,
+        "the last attempt",
+    )
 
 
 def test_what_is_made_of_a_message_tells_of_its_success() -> None:
     policy = AdaptiveBackoff("100ms", mode="act")
     result = trial(map(Flaky(1)) | flat_map(lambda value: [value, -value]) | retry(policy), [1, 2])
     assert sorted(result.values) == [-2, -1, 1, 2]
-    assert [each.ok for each in policy.decisions] == [True, True]
+    assert [each.success for each in policy.decisions] == [True, True]
 
 
 def test_a_message_that_is_filtered_after_its_retry_tells_nothing() -> None:
     policy = AdaptiveBackoff("100ms", mode="act")
     assert trial(map(Flaky(1)) | filter(lambda value: value > 1) | retry(policy), [1, 2]).values == [2]
-    assert [each.ok for each in policy.decisions] == [True]
+    assert [each.success for each in policy.decisions] == [True]
 
 
 def test_what_a_budget_refuses_and_what_is_parked_is_no_outcome() -> None:

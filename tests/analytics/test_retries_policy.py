@@ -194,8 +194,8 @@ def test_decisions_carry_what_they_were_made_of() -> None:
     policy = AdaptiveBackoff("100ms", mode="act")
     play(policy, lambda delay, attempts: True, messages=500)
     made = list(policy.decisions)
-    assert {each.ok for each in made} == {True}
-    assert all(0 < each.propensity <= 1 and each.acted and each.kind == "busy" for each in made)
+    assert {each.success for each in made} == {True}
+    assert all(0 < each.propensity <= 1 and each.mode == "act" and each.inputs["kind"] == "busy" for each in made)
     assert {each.propensity for each in made} != {1.0}
 
 
@@ -279,7 +279,7 @@ def test_clients_that_contend_again_after_a_pause_are_as_quick() -> None:
     [
         ({"initial": 0}, "above 0"),
         ({"initial": "1m", "maximum": "1s"}, "no longer than maximum"),
-        ({"mode": "on"}, "write 'shadow'"),
+        ({"mode": "on"}, "begin with 'shadow'"),
         ({"usual": 3}, "give a policy"),
         ({"attempts": 0}, "at least 1"),
     ],
