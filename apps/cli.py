@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from warren.apps.advise import advise
 from warren.apps.partitions import partitions
 from warren.apps.plugins import plugins
 from warren.apps.replay import replay
@@ -212,6 +213,7 @@ def demo(broker: str | None, folder: Path, limit: int | None, fresh: bool | None
     run_demo(broker, folder, limit, None if fresh is None else not fresh, not no_open)
 
 
+main.add_command(advise)
 main.add_command(partitions)
 main.add_command(plugins)
 main.add_command(replay)
