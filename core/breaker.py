@@ -7,7 +7,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Literal
 
-__all__ = ["Breaker", "State"]
+__all__ = ["Breaker", "State", "Switch"]
 
 State = Literal["closed", "open", "half-open"]
 
@@ -78,3 +78,14 @@ class Breaker:
         if too_many or self._opened is not None:
             self._opened = now
             self.on_change("open")
+
+
+class Switch:
+    """Opens circuits by hand: while it is open no call is made, whatever calls did before.
+
+    >>> switch = Switch()
+    >>> switch.open = True
+    """
+
+    def __init__(self) -> None:
+        self.open = False

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from warren.core.clock import Clock
+from warren.core.health import Health
 from warren.core.receipt import Delivery, Outcome
 
-__all__ = ["FlowObserver", "Work", "WorkObserver"]
+__all__ = ["Controls", "FlowObserver", "Steering", "Work", "WorkObserver"]
 
 
 @runtime_checkable
@@ -60,3 +62,31 @@ class WorkObserver(Protocol):
 
     def worked(self, stage: str, work: Work, start: float, end: float) -> None:
         """The workers of a stage did this between two times, in seconds since 1970; told a few times a second at most."""
+
+
+class Controls(Protocol):
+    """What an observer can do with the running pipeline that it sees."""
+
+    clock: Clock
+
+    def paused(self, source: str | None = None) -> bool:
+        """Whether this source, or each one, is paused. Raises `GraphError` where there is no such source."""
+        ...
+
+    def pause(self, source: str | None = None, *, on: bool = True) -> None:
+        """Read nothing more from this source, or from any, until called with ``on=False``; what was read goes on.
+
+        What the source is asked for already may still come. Raises `GraphError` where there is no such source.
+        """
+
+    async def health(self, patience: float) -> Health:
+        """How it fares, with all of its ends that can tell."""
+        ...
+
+
+@runtime_checkable
+class Steering(Protocol):
+    """What an observer also has, where it wants to act on the pipeline that it sees."""
+
+    def steer(self, controls: Controls) -> None:
+        """The pipeline has been opened, and its sources are about to be read; called in its event loop."""

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from warren.core.breaker import Breaker
+from warren.core.breaker import Breaker, Switch
 from warren.core.clock import Duration
 from warren.core.errors import CircuitOpenError, GraphError, exception_types, shorten
 from warren.core.graph import Operator
@@ -27,6 +27,7 @@ def circuit_breaker(
     window: Duration = "30s",
     cooldown: Duration = "10s",
     on: type[Exception] | tuple[type[Exception], ...] = Exception,
+    switch: Switch | None = None,
 ) -> Operator[T, U]:
     """Around a `map`: where so many of its calls failed in a row within ``window``, make none for ``cooldown``.
 
@@ -36,6 +37,8 @@ def circuit_breaker(
 
     A call fails where it raises one of ``on``, or where the map's timeout cuts it off and `TimeoutError` is one of these;
     every other answer counts as a success. Calls that were under way when the circuit opened decide nothing.
+
+    ``switch`` (`warren.core.breaker.Switch`) opens the circuit by hand, and lets it be what it was again.
 
     Keeps the delivery guarantee: a message that is not tried is a failure like any other. Each running pipeline counts by
     itself.
@@ -61,18 +64,25 @@ def circuit_breaker(
         raise GraphError(f"circuit_breaker(failures={failures!r}): failures must be a whole number of at least 1")
     kinds = exception_types(on, "circuit_breaker")
     lengths = period(window, "circuit_breaker(window=...)"), period(cooldown, "circuit_breaker(cooldown=...)")
-    return _CircuitBreaker(step, failures, *lengths, kinds)
+    return _CircuitBreaker(step, failures, *lengths, kinds, switch or Switch())
 
 
 class _CircuitBreaker(Operator[Any, Any]):
     def __init__(
-        self, step: Calling, failures: int, window: float, cooldown: float, kinds: tuple[type[Exception], ...]
+        self,
+        step: Calling,
+        failures: int,
+        window: float,
+        cooldown: float,
+        kinds: tuple[type[Exception], ...],
+        switch: Switch,
     ) -> None:
         self.step = step
         self.failures = failures
         self.window = window
         self.cooldown = cooldown
         self.kinds = kinds
+        self.switch = switch
 
     @property
     def name(self) -> str:
@@ -95,6 +105,7 @@ class _Circuit:
     def __init__(self, operator: _CircuitBreaker, stage: Stage) -> None:
         self.stage = stage
         self.kinds = operator.kinds
+        self.switch = operator.switch
         self.breaker = Breaker(operator.failures, operator.cooldown, stage.run.clock, window=operator.window)
         # Only calls that began since the last change decide: those before it were under way when the circuit opened.
         self.era = 0
@@ -103,6 +114,8 @@ class _Circuit:
 
     def enter(self) -> int:
         """A call is about to be made: say since which change, or raise where it must not be."""
+        if self.switch.open:
+            raise CircuitOpenError(f"{self.stage}: the circuit was opened by hand; a retry behind this step tries again")
         if self.breaker.state != "closed":
             if self.probing or self.breaker.wait:
                 raise CircuitOpenError(self.reason()) from self.last

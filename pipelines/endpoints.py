@@ -46,6 +46,7 @@ class Reader:
         self.chunks: Subject[Chunk] = Subject()
         self.accepted = 0
         self.ended = False
+        self.paused = False
         self._decoders: dict[str, Callable[[bytes], Any]] = {}
         self.unacknowledged = 0
         self._settled: list[tuple[Delivery, Sequence[int], Outcome]] = []
@@ -85,7 +86,7 @@ class Reader:
         if self.after:
             self.after = [each for each in self.after if not each.done]
         most = (run.credit + 1) // 2 if behind is not None and not behind.ended else run.credit
-        room = 0 if self.after else most - run.unacknowledged
+        room = 0 if self.after or self.paused else most - run.unacknowledged
         if room < 1 and run.unacknowledged < run.credit and turn is not None and turn.wants:
             # Others need not wait for one that waits for them.
             turn.rest()

@@ -15,6 +15,7 @@ from warren.core.hooks import FlowObserver
 from warren.core.receipt import Delivery, Ledger, Outcome
 from warren.core.stage import Feed, compile_steps
 from warren.pipelines.checkpoints import Keeper
+from warren.pipelines.controls import steer
 from warren.pipelines.endpoints import DeadLetters, Reader, Writer
 from warren.pipelines.plan import outlets
 from warren.pipelines.scheduler import Scheduler
@@ -271,6 +272,7 @@ class Runtime:
         compile_steps(self, "", flow.steps)(source).subscribe(end, self.crash)
         if self.keeper is not None:
             self.keeper.check()
+        steer(self, self._readers)
         self._opened = True
 
     async def _read(self) -> None:

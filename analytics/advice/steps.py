@@ -155,7 +155,7 @@ def _workers(known: Seen, load: Load, limits: bool, target: Target | None, other
         gain = min(known.gain(), _MOST)
         proposed = math.ceil(load.workers * gain)
         gain = min(proposed / load.workers, known.gain())
-        how = f"{times(gain)} the rate, {_until(known, gain)}"
+        how = f"up to {times(gain)} the rate, if so much comes, {_until(known, gain)}"
     else:
         try:
             proposed, why = _needed(known, rate, service, _variation(known, load), target, others)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.operators.fake import Bench
 from warren import Pipeline
 from warren.connectors import memory
+from warren.core.breaker import Switch
 from warren.core.errors import CircuitOpenError, GraphError
 from warren.operators import circuit_breaker, constant, delay, filter, map, retry
 from warren.pipelines import Trial
@@ -50,6 +51,20 @@ def test_while_calls_go_well_it_does_nothing() -> None:
     test.push().push(1).push(2, 3, attempt=2)
     assert (service.calls, test.values, [chunk.attempt for chunk in test.out]) == ([1, 2, 3], [1, 2, 3], [1, 2])
     test.finish()
+
+
+def test_a_switch_opens_it_by_hand_and_leaves_it_as_it_was() -> None:
+    switch = Switch()
+    service, test = bench(failures=2, switch=switch)
+    service.error = ConnectionError("busy")
+    test.push(1)
+    switch.open = True
+    test.push(2, 3)
+    switch.open = False
+    test.push(4).push(5)
+    # What was not tried counts as no failure: the second one opens it.
+    assert service.calls == [1, 4]
+    assert kinds(test) == ["ConnectionError", "CircuitOpenError", "CircuitOpenError", "ConnectionError", "CircuitOpenError"]
 
 
 def test_after_failures_in_a_row_no_call_is_made() -> None:

@@ -1,0 +1,256 @@
+"""`Remedies`: looks at a running pipeline again and again, and does what its remedies say."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from warren.analytics.remedies.figures import Counts, Figures
+from warren.analytics.remedies.rules import Remedy
+from warren.core.clock import Duration, seconds
+from warren.core.errors import DataError, GraphError
+from warren.core.health import PATIENCE, Health
+from warren.core.hooks import Controls
+from warren.core.policies import Decision, Guard, Proposal, mode_of
+from warren.core.receipt import Delivery, Outcome
+
+__all__ = ["Remedies"]
+
+_log = logging.getLogger("warren.remedies")
+
+_KEPT = 10_000
+_PROVEN = 3
+
+
+class Remedies:
+    """An observer that looks at its pipeline every so often, and does what remedies say: one `Pipeline` at a time.
+
+    It starts in the shadow, a dry run: what would have been done is in ``decisions``, and nothing is. Each decision has
+    the reason, what was set before (``static``), what was chosen and ``done``, and as inputs the figures ``before``, and
+    ``after`` when it was undone; ``success`` says whether the rule was quiet by then. In the shadow that is whether the
+    trouble went away by itself.
+
+    - ``every``: how long lies between two looks
+    - ``mode``: ``"shadow"``, or ``"act"``; see `promote`
+    - ``health``: whether rules are given the pipeline's health, which asks the broker each time
+    - ``record``: is called with each decision when it is made, and again when it is undone
+
+    A rule or an action that raises changes nothing; the first time is logged, and ``errors`` counts them. Everything is
+    undone when the pipeline ends. It costs the messages two additions for each chunk.
+
+    Raises `GraphError` where a setting cannot work.
+
+    >>> from warren import Pipeline
+    >>> from warren.analytics.remedies import Remedy, pause
+    >>> from warren.connectors import memory
+    >>> remedies = Remedies([Remedy(lambda figures: figures.dead_share > 0.2, pause())])
+    >>> Pipeline("orders", memory.items([]) | memory.into([])).observed(remedies).test([1, 2]).values, remedies.decisions
+    ([1, 2], [])
+    """
+
+    def __init__(
+        self,
+        remedies: Sequence[Remedy],
+        *,
+        mode: str = "shadow",
+        every: Duration = "5s",
+        health: bool = False,
+        record: Callable[[Decision], None] | None = None,
+    ) -> None:
+        self.mode = mode_of(mode, "Remedies")
+        self._states = [_State(each, Guard(each.name, self.mode, each.action.allowed)) for each in remedies]
+        names = [each.name for each in remedies]
+        if len(set(names)) < len(names):
+            raise GraphError(
+                f"Remedies({', '.join(names)}): give each a name=... of its own, as records tell them apart by it"
+            )
+        self.every = seconds(every)
+        if not self.every > 0:
+            raise GraphError(f"Remedies(every={every!r}): give a time above 0, such as '5s'")
+        self.record = record
+        self._health = health
+        self._pipeline: str | None = None
+        self._controls: Controls | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._counts = Counts(0.0)
+        self._kept: deque[Decision] = deque(maxlen=_KEPT)
+        self._number = 0
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """The latest ten thousand decisions."""
+        return list(self._kept)
+
+    @property
+    def errors(self) -> int:
+        """How often a rule or an action raised, or would have gone out of bounds."""
+        return sum(state.guard.errors for state in self._states)
+
+    @property
+    def refused(self) -> int:
+        """How often something was not done because it had been done ``at_most`` so often."""
+        return sum(state.refused for state in self._states)
+
+    def promote(self) -> None:
+        """Let it act. Raises `DataError` unless the dry run shows that for each remedy there was trouble which outlasted it.
+
+        That is, three times at least, and in half of the cases or more: what goes away by itself needs no remedy.
+        """
+        for state in self._states:
+            ended = [each for each in self._kept if each.policy == state.remedy.name and each.success is not None]
+            lasted = sum(not each.success for each in ended)
+            if lasted < max(_PROVEN, len(ended) / 2):
+                raise DataError(
+                    f"{state.remedy.name}: of {len(ended)} time(s) in the dry run, {lasted} lasted longer than hold; let it "
+                    f"run until {_PROVEN} have, and they are half of all, or give mode='act' if the proof is elsewhere"
+                )
+        self.mode = "act"
+        for state in self._states:
+            state.guard.mode = "act"
+
+    def state(self) -> dict[str, Any]:
+        """How often each was done lately, as plain values; `restore` takes them over after a restart."""
+        return {"done": {state.remedy.name: list(state.done) for state in self._states}, "number": self._number}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what `state` gave."""
+        self._number = state["number"]
+        for each in self._states:
+            each.done = deque(state["done"].get(each.remedy.name, ()))
+
+    def open(self, pipeline: str) -> None:
+        """A pipeline starts."""
+        if self._pipeline is not None:
+            raise GraphError(f"Remedies watch the running pipeline {self._pipeline!r}; give {pipeline!r} some of its own")
+        self._pipeline = pipeline
+
+    def steer(self, controls: Controls) -> None:
+        """The pipeline runs: begin to look at it."""
+        self._controls = controls
+        self._counts = Counts(controls.clock())
+        self._task = asyncio.get_running_loop().create_task(self._watch(controls))
+
+    def settled(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome, at: float) -> None:
+        """Messages reached their end."""
+        self._counts.ended[outcome.kind] += len(tokens)
+
+    def handled(
+        self, stage: str, taken: int, given: int, failed: int, start: float, end: float, credit: int, depth: int | None
+    ) -> None:
+        """A step took a chunk."""
+        counts = self._counts
+        counts.failed += failed
+        counts.unsettled, counts.depth = credit, depth
+
+    def close(self) -> None:
+        """The pipeline has ended: undo what is still done."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+        if (controls := self._controls) is not None:
+            figures = self._counts.figures(controls.clock(), None)
+            for state in self._states:
+                self._end(state, figures, controls, None)
+        self._controls = self._pipeline = None
+
+    async def _watch(self, controls: Controls) -> None:
+        while True:
+            await asyncio.sleep(self.every)
+            figures = self._counts.figures(controls.clock(), await self._ask(controls))
+            for state in self._states:
+                try:
+                    self._look(state, figures, controls)
+                except Exception as error:
+                    state.guard.failed(error)
+
+    async def _ask(self, controls: Controls) -> Health | None:
+        if not self._health:
+            return None
+        try:
+            async with asyncio.timeout(self.every):
+                return await controls.health(PATIENCE)
+        except Exception as error:
+            _log.warning("the health of %r is not known: %r", self._pipeline, error)
+            return None
+
+    def _look(self, state: _State, figures: Figures, controls: Controls) -> None:
+        remedy, action = state.remedy, state.remedy.action
+        reason = state.ask(figures)
+        if state.held is not None:
+            if figures.at < state.held.at + remedy.hold:
+                return
+            self._end(state, figures, controls, not reason)
+        if not reason:
+            return
+        before = action.now(controls)
+        if before == action.to:
+            return
+        while state.done and not figures.at - remedy.span < state.done[0] <= figures.at:
+            state.done.popleft()
+        if len(state.done) >= remedy.count:
+            state.refused += 1
+            return
+        self._number += 1
+        seen = {"before": msgspec.to_builtins(figures)}
+        decision = state.guard(self._number, figures.at, before, lambda: Proposal(action.to, 1.0, reason, seen))
+        if decision.choice == before:
+            return
+        state.done.append(figures.at)
+        if decision.done != before:
+            told = {"pipeline": self._pipeline, "remedy": remedy.name, "reason": reason, "figures": seen["before"]}
+            try:
+                action.set(controls, decision.done, told)
+            except Exception as error:
+                state.guard.failed(error)
+                decision.done, decision.success = before, False
+                decision.reason = f"{reason}; it failed: {type(error).__name__}: {error}"
+        self._kept.append(decision)
+        self._tell(decision)
+        if decision.success is None:
+            state.held = decision
+
+    def _end(self, state: _State, figures: Figures, controls: Controls, success: bool | None) -> None:
+        """Undo what was done, unless somebody has changed it meanwhile."""
+        decision, state.held = state.held, None
+        if decision is None:
+            return
+        action = state.remedy.action
+        decision.seconds, decision.success = figures.at - decision.at, success
+        decision.inputs["after"] = msgspec.to_builtins(figures)
+        try:
+            if decision.done != decision.static and action.now(controls) == decision.done:
+                action.set(controls, decision.static, {})
+        except Exception as error:
+            state.guard.failed(error)
+        self._tell(decision)
+
+    def _tell(self, decision: Decision) -> None:
+        if self.record is not None:
+            try:
+                self.record(decision)
+            except Exception:
+                _log.exception("a decision of %s was not recorded", decision.policy)
+
+
+class _State:
+    """A remedy, when it was done, and the decision that holds now."""
+
+    def __init__(self, remedy: Remedy, guard: Guard) -> None:
+        self.remedy, self.guard = remedy, guard
+        self.done: deque[float] = deque()
+        self.held: Decision | None = None
+        self.refused = 0
+
+    def ask(self, figures: Figures) -> str:
+        """Why something is to be done; empty where nothing is, or where the rule cannot say."""
+        try:
+            found = self.remedy.when(figures)
+        except Exception as error:
+            self.guard.failed(error)
+            return ""
+        return found if isinstance(found, str) else "the rule says so" if found else ""
