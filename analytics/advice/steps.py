@@ -61,9 +61,24 @@ class Seen:
             return ""
         return f"{self.messages:,} message(s) in {self.loads.seconds:.3g} s are recorded"
 
+    @property
+    def credit(self) -> int:
+        """How many messages may be in hand, or at most were."""
+        if self.pipeline is not None:
+            return self.pipeline.credit
+        rows = self.flows.stages.filter(pl.col("pipeline").cast(pl.String) == self.name)
+        return int(rows.select(pl.col("credit").max()).collect().item() or 1)
+
     def gain(self) -> float:
-        """How many times the rate would pass without what limits."""
-        return self.limit.gain if self.limit is not None else math.inf
+        """How many times the rate would pass without what limits, until the next step or the credit limits."""
+        if self.limit is None or self.limit.cause == "credit":
+            return self.limit.gain if self.limit is not None else math.inf
+        # By Little's law: no more pass than the credit, over the time that a message takes where none waits.
+        time = sum(
+            load.visits * load.busy / load.served for load in self.loads.stages.values() if load.workers and load.served
+        )
+        passes = self.messages / self.loads.seconds
+        return min(self.limit.gain, max(1.0, self.credit / (time * passes)) if time > 0 else math.inf)
 
     def comes(self) -> str:
         """What comes, in words."""
@@ -127,21 +142,32 @@ def steps(known: Seen, target: Target | None) -> Iterator[Advice]:
     if limit is not None and limit.cause == "thread":
         # Calls end late where the thread is not free, so they say little of what they would need.
         return
-    stages = sorted(known.loads.stages.values(), key=lambda load: (limit is None or load.stage != limit.stage, load.stage))
     p95 = slow(known.flows, known.name, known.span, [known.loads.which], None, None) if target else {}
-    for load in stages:
-        mine = limit is not None and limit.stage == load.stage
-        if not load.workers or load.is_sink or load.served < LEAST or (mine and limit is not None and limit.cause == "key"):
+    slowest = max(p95, key=lambda stage: p95[stage], default=None)
+    found = []
+    for load in known.loads.stages.values():
+        limits = limit is not None and limit.stage == load.stage
+        if (
+            not load.workers
+            or load.is_sink
+            or load.served < LEAST
+            or (limits and limit is not None and limit.cause == "key")
+        ):
             continue
         others = sum(time for stage, time in p95.items() if stage != load.stage) / 1e3
-        if (found := _workers(known, load, mine, target, others)) is not None:
-            yield found
+        told = _workers(known, load, limits, target, others)
+        # Where nothing keeps the target, that is said once.
+        if told is not None and (told.proposed is not None or told.stage == slowest):
+            found.append((not limits, told.of != "rate", told.stage, told))
+    yield from (told for *_, told in sorted(found, key=lambda each: each[:3]))
 
 
 def _workers(known: Seen, load: Load, limits: bool, target: Target | None, others: float) -> Advice | None:
     """More calls at once, where those there are would be busy for more than four fifths of the time."""
     name, service, rate = _bare(load.stage), load.busy / load.served, known.rate * load.visits
     word = "workers" if hasattr(known.graph.get(name), "workers") else "concurrency"
+    if not service > 0 or not rate > 0:
+        return None
     use = rate * service / load.workers
     measured = (
         f"a call takes {1e3 * service:.3g} ms, {load.workers:,} at once were busy {part(load.utilisation)} of the time"
@@ -157,17 +183,24 @@ def _workers(known: Seen, load: Load, limits: bool, target: Target | None, other
         gain = min(proposed / load.workers, known.gain())
         how = f"up to {times(gain)} the rate, if so much comes, {_until(known, gain)}"
     else:
+        cv2 = _variation(known, load)
         try:
-            proposed, why = _needed(known, rate, service, _variation(known, load), target, others)
+            proposed, why = _needed(known, rate, service, cv2, target, others)
         except DataError as error:
-            return Advice(**about, expected=f"No {word} keeps the target: {error}.")
+            proposed, why = _needed(known, rate, service, cv2, None, others)
+            missed = f"no {word} keeps the target: {error}"
+            if proposed <= load.workers:
+                return Advice(**about, expected=_sentence(missed))
+            why = f"{why}; {missed}"
         if proposed <= load.workers:
             return None
         if use >= 1:
             gain = min(use, known.gain(), proposed / load.workers)
-            how = f"{times(gain)} the rate: {rate:.3g} a second in place of {load.workers / service:.3g}, as {why}"
+            passes = load.workers / service
+            until = f", {_until(known, gain)}" if gain < use else ""
+            how = f"{times(gain)} the rate: {gain * passes:.3g} a second in place of {passes:.3g}, as {why}{until}"
         else:
-            before, after = (_wait(known, rate, service, _variation(known, load), each) for each in (load.workers, proposed))
+            before, after = (_wait(known, rate, service, cv2, each) for each in (load.workers, proposed))
             gain = min(before / after, 1e3) if after > before / 1e3 else 1e3
             how = f"95 % wait {1e3 * after:.3g} ms at most in place of {1e3 * before:.3g} ms by the queueing model, as {why}"
             return Advice(
@@ -225,8 +258,7 @@ def _look(known: Seen, limit: Bottleneck, setting: str, remedy: str) -> Advice:
 
 
 def _credit(known: Seen, limit: Bottleneck) -> Advice:
-    most = known.flows.stages.filter(pl.col("pipeline").cast(pl.String) == known.name).select(pl.col("credit").max())
-    now = known.pipeline.credit if known.pipeline is not None else int(most.collect().item())
+    now = known.credit
     gain = min(limit.gain, _MOST)
     if known.known:
         gain = min(gain, known.rate / _BUSY / (known.messages / known.loads.seconds))
@@ -291,11 +323,9 @@ def _sink(known: Seen, limit: Bottleneck) -> Advice:
 
 def _until(known: Seen, gain: float) -> str:
     following = known.gain()
-    return (
-        "and the next step limits then"
-        if gain >= following * 0.999
-        else f"of the {times(following)} until the next step limits"
-    )
+    if gain >= following * 0.999:
+        return "and the next step or the credit limits then"
+    return f"of the {times(following)} until the next step or the credit limits"
 
 
 def _sentence(text: str) -> str:

@@ -90,9 +90,14 @@ def resume(source: str | None = None) -> Action:
 
 
 class _Changed:
-    def __init__(self, name: str, get: Callable[[], Any], set: Callable[[Any], None], to: Any, check: Callable[[Any], bool]):
-        self.name, self.to, self.allowed = name, to, check
+    def __init__(
+        self, name: str, get: Callable[[], Any], set: Callable[[Any], None], to: Any, values: Sequence[Any] | None
+    ) -> None:
+        self.name, self.to, self.values = name, to, values
         self._get, self._set = get, set
+
+    def allowed(self, value: Any) -> bool:
+        return self.values is None or value in self.values
 
     def now(self, controls: Controls) -> Any:
         return self._get()
@@ -116,7 +121,7 @@ def change(
     """
     if allowed is not None and to not in allowed:
         raise GraphError(f"change({name!r}, to={to!r}): it is none of the values that are allowed, {list(allowed)}")
-    return _Changed(name, get, set, to, lambda value: allowed is None or value in allowed)
+    return _Changed(name, get, set, to, allowed)
 
 
 def open_circuit(switch: Switch) -> Action:
@@ -125,13 +130,7 @@ def open_circuit(switch: Switch) -> Action:
     >>> open_circuit(Switch()).name
     'open_circuit'
     """
-    return _Changed(
-        "open_circuit",
-        lambda: switch.open,
-        lambda value: setattr(switch, "open", value),
-        True,
-        lambda value: value in (True, False),
-    )
+    return _Changed("open_circuit", lambda: switch.open, lambda value: setattr(switch, "open", value), True, (False, True))
 
 
 class _Straight(HTTPRedirectHandler):

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from benchmarks.bottlenecks import draw, run
 from tests.analytics.feeding import NOW
 from warren import Pipeline, constant
 from warren.analytics import Flows, Recorder
@@ -96,8 +98,11 @@ def test_a_target_takes_as_many_calls_as_the_queueing_model_says(tmp_path: Path)
     record(tmp_path / "after", pipeline(map(ask, concurrency=6)), at)
     transit = Flows(tmp_path / "after").summary()["transit_p95_ms"].item()
     assert transit <= 1.2 * 120
+    # No number of calls makes one of 100 ms shorter: what comes is still to be borne, and that is said.
     impossible = only(advise(flows, target="p95=50ms"), "concurrency")
-    assert impossible.proposed is None and "No concurrency keeps the target" in impossible.expected
+    assert impossible.proposed == "map(ask, concurrency=5)" and "no concurrency keeps the target" in impossible.expected
+    enough = only(advise(Flows(tmp_path / "after"), target="p95=50ms"), "concurrency")
+    assert enough.proposed is None and enough.expected.startswith("No concurrency keeps the target")
 
 
 def test_credit_that_limits_is_raised_and_gains_as_promised(tmp_path: Path) -> None:
@@ -197,6 +202,26 @@ def test_a_class_that_recovers_after_another_delay_waits_for_that(tmp_path: Path
     advice = only(advise(Flows(tmp_path)), "retry")
     assert advice.proposed is not None and advice.proposed.startswith('retry({ConnectionError: constant("8s"')
     assert advice.gain is not None and advice.gain > 8 and advice.of == "wait"
+
+
+@pytest.mark.parametrize("seed", [101, 104, 118])
+def test_the_slow_step_of_a_random_pipeline_gains_what_is_promised(tmp_path: Path, seed: int) -> None:
+    drawn = draw(seed, slow=True)
+    run(drawn, seed, str(tmp_path / "before"))
+    [advice] = advise(Flows(tmp_path / "before"))
+    assert advice.stage == drawn.slow.name and advice.proposed is not None
+    many = int(advice.proposed.rpartition("=")[2].rstrip(")"))
+    wider = replace(drawn.slow, rate=drawn.slow.rate * many / drawn.slow.concurrency, concurrency=many)
+    stages = [wider if stage is drawn.slow else stage for stage in drawn.stages]
+    run(replace(drawn, stages=stages), seed, str(tmp_path / "after"))
+    gained(advice, *(middle(Flows(tmp_path / when)) for when in ("before", "after")))
+
+
+def middle(flows: Flows) -> float:
+    """How long it took from the time when a fifth had passed until four fifths had."""
+    ends = flows.trips.select("settled").collect()["settled"].sort()
+    first, last = ends[len(ends) // 5], ends[len(ends) * 4 // 5]
+    return float((last - first).total_seconds())
 
 
 class Fed:
