@@ -94,7 +94,7 @@ def _attempts(known: Seen, rows: pl.DataFrame, hopeless: set[str]) -> Iterator[A
     chance = good / (good + lost)
     if lost < _FEW or chance < _HELPED or lost < dead / 2:
         return
-    more = math.ceil(math.log(_LEFT) / math.log(1 - chance))
+    more = min(_LONGEST, math.ceil(math.log(_LEFT) / math.log(1 - chance)))
     gain = (1 - chance) ** -more
     fewer = f"{dead:,} dead letters become about {dead * (1 - chance) ** more:.0f}"
     yield Advice(
@@ -122,7 +122,8 @@ def _delays(known: Seen, classes: ErrorClasses, table: pl.DataFrame, hopeless: s
         if best["delay_s"] == usual["delay_s"] or usual["cost"] < _BETTER * best["cost"]:
             continue
         delay, gain = best["delay_s"], usual["cost"] / best["cost"]
-        attempts = 1 + max(1, math.ceil(math.log(0.01) / math.log(max(1e-9, 1 - min(best["success"], 0.99)))))
+        # So many that one in a hundred is left.
+        attempts = 1 + min(_LONGEST, math.ceil(math.log(0.01) / math.log(1 - min(best["success"], 0.99))))
         yield Advice(
             pipeline=known.name,
             stage=row["stage"] or row["kind"],
