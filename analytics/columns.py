@@ -12,18 +12,20 @@ from functools import lru_cache
 from itertools import chain, repeat
 from typing import Any, TypeAlias
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 
-from warren.analytics.schema import STAGES, TRIPS, WORKERS
+from warren.analytics.schema import DECISIONS, STAGES, TRIPS, WORKERS
 from warren.core.errors import fingerprint
 from warren.core.hooks import Work
 from warren.core.message import TENANT, TRACE
+from warren.core.policies import Decision
 from warren.core.receipt import Delivery, Outcome, Share
 
-__all__ = ["Arrival", "Handling", "Segment", "Working", "key_hash", "stages", "trips", "workers"]
+__all__ = ["Arrival", "Decided", "Handling", "Segment", "Working", "decisions", "key_hash", "stages", "trips", "workers"]
 
 _SMALL = 64
 _SHARED = 131_072
@@ -63,6 +65,9 @@ Handling: TypeAlias = tuple[str, int, int, int, float, float, int, "int | None"]
 Working: TypeAlias = tuple[str, Work, float, float]
 """What the workers of a stage did, as `WorkObserver.worked` is told of it."""
 
+Decided: TypeAlias = tuple[str, Decision]
+"""A decision of a stage's model that is over."""
+
 
 def _sizes(bodies: Sequence[Any]) -> Sequence[int] | Ints | None:
     """The length of each body in bytes, -1 for what is not bytes; nothing where none is.
@@ -89,12 +94,12 @@ def trips(segments: Sequence[Segment]) -> pa.RecordBatch:
     def by_end(words: Sequence[str | None]) -> pa.Array:
         return _spread(words, end_of, counts)
 
-    # A failure keeps its traceback, so the name of an error is worked out once for each way it was reached.
     failures = [end.failure for end in ends]
+    # A failure keeps its traceback, so the name of an error is worked out once for each way it was reached.
     known: dict[object, str] = {}
     received = np.fromiter((arrival.received for arrival in arrivals), np.float64, len(arrivals))
     columns: dict[str, pa.Array] = {
-        "source": _spread(_names([arrival.source for arrival in arrivals]), arrival_of, counts),
+        "source": _spread([_name(arrival.source) for arrival in arrivals], arrival_of, counts),
         "received": _array(_TIME, np.repeat(_micros(received)[arrival_of], counts)),
         "settled": _array(_TIME, np.repeat(_micros(np.array(times, np.float64)), counts)),
         "route": by_end([end.route or None for end in ends]),
@@ -115,7 +120,6 @@ def trips(segments: Sequence[Segment]) -> pa.RecordBatch:
 def stages(handlings: Sequence[Handling]) -> pa.RecordBatch:
     """One row for each of these."""
     stage, taken, given, failed, start, end, credit, depth = zip(*handlings, strict=True)
-    total = len(handlings)
     columns = {
         "stage": _words(stage),
         "taken": _array(_INT, _ints(taken)),
@@ -126,7 +130,7 @@ def stages(handlings: Sequence[Handling]) -> pa.RecordBatch:
         "credit": _array(_INT, _ints(credit)),
         "depth": _array(_INT, _ints(-1 if each is None else each for each in depth), _nulls(each is None for each in depth)),
     }
-    return _batch(STAGES, columns, total)
+    return _batch(STAGES, columns, len(handlings))
 
 
 def workers(workings: Sequence[Working]) -> pa.RecordBatch:
@@ -142,6 +146,25 @@ def workers(workings: Sequence[Working]) -> pa.RecordBatch:
         **{name: _floats([getattr(each, name) for each in work]) for name in times},
     }
     return _batch(WORKERS, columns, len(workings))
+
+
+def decisions(decided: Sequence[Decided]) -> pa.RecordBatch:
+    """One row for each of these."""
+    made = [decision for _, decision in decided]
+    choices = {name: [getattr(each, name) for each in made] for name in ("choice", "static", "done")}
+    columns = {
+        "stage": _words([stage for stage, _ in decided]),
+        "number": _array(_INT, _ints(each.number for each in made)),
+        "at": _instants([each.at for each in made]),
+        "propensity": _floats([each.propensity for each in made]),
+        **{name: _words([getattr(each, name) for each in made]) for name in ("policy", "mode", "reason")},
+        **{name: _words([None if each is None else str(each) for each in column]) for name, column in choices.items()},
+        "inputs": _strings([msgspec.json.encode(each.inputs, enc_hook=str).decode() for each in made]),
+        "seconds": _floats([each.seconds for each in made]),
+        "success": _bools([each.success for each in made]),
+        "messages": _array(_INT, _ints(each.messages for each in made)),
+    }
+    return _batch(DECISIONS, columns, len(made))
 
 
 def _batch(schema: pa.Schema, columns: Mapping[str, pa.Array], total: int) -> pa.RecordBatch:
@@ -331,15 +354,18 @@ def _floats(values: Sequence[float | None]) -> pa.Array:
     return _array(pa.float64(), numbers, _nulls(each is None for each in values))
 
 
+def _bools(values: Sequence[bool | None]) -> pa.Array:
+    true = pa.py_buffer(np.packbits(np.array(values, np.bool_), bitorder="little"))
+    return pa.Array.from_buffers(pa.bool_(), len(values), [_validity(_nulls(each is None for each in values)), true])
+
+
 def _nulls(values: Iterable[bool]) -> npt.NDArray[np.bool_]:
     return np.fromiter(values, np.bool_)
 
 
-def _names(sources: Sequence[object]) -> list[str]:
-    return [source if isinstance(source, str) else _name(source) for source in sources]
-
-
 def _name(source: Any) -> str:
+    if isinstance(source, str):
+        return source
     name = getattr(getattr(source, "inlet", source), "name", None)
     return name if isinstance(name, str) else type(source).__name__
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from warren.analytics.display import as_html
 from warren.analytics.layout import Recording, Recordings
 from warren.analytics.quantiles import collected, with_quantiles
-from warren.analytics.schema import STAGES, TRIPS, WORKERS
+from warren.analytics.schema import DECISIONS, STAGES, TRIPS, WORKERS
 from warren.core.errors import GraphError, StorageError
 from warren.core.receipt import Kind
 
@@ -46,6 +46,7 @@ class Flows:
         self._trips = Recordings(self.folder, "trips")
         self._stages = Recordings(self.folder, "stages")
         self._workers = Recordings(self.folder, "workers")
+        self._decisions = Recordings(self.folder, "decisions")
 
     @property
     def trips(self) -> pl.LazyFrame:
@@ -61,6 +62,11 @@ class Flows:
     def workers(self) -> pl.LazyFrame:
         """One row for a span of time in which the workers of a stage were at work."""
         return _scan(self._workers.files(), WORKERS, "end")
+
+    @property
+    def decisions(self) -> pl.LazyFrame:
+        """One row for each decision of a model that is over; ``inputs`` is JSON."""
+        return _scan(self._decisions.files(), DECISIONS, "at")
 
     def summary(self) -> pl.DataFrame:
         """For each pipeline and route: messages by outcome, attempts, bytes, and how long messages took.

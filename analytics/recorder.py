@@ -17,14 +17,15 @@ from typing import Any
 import pyarrow as pa
 
 from warren.analytics import columns
-from warren.analytics.columns import Arrival, Handling, Segment, Working
+from warren.analytics.columns import Arrival, Decided, Handling, Segment, Working
 from warren.analytics.layout import folder_of
 from warren.analytics.rolling import Rolling
-from warren.analytics.schema import STAGES, TRIPS, WORKERS
+from warren.analytics.schema import TABLES
 from warren.core.atomic import PREFIX
 from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError, StorageError
 from warren.core.hooks import Work
+from warren.core.policies import Decision
 from warren.core.receipt import Delivery, Outcome
 
 __all__ = ["Recorder"]
@@ -34,11 +35,12 @@ _log = logging.getLogger("warren.analytics")
 # Arrays for so many rows stay in the processor's cache, and are small enough that their memory is used again.
 _BATCH = 32_768
 _PATIENCE = 1.0
-_TABLES = {"trips": TRIPS, "stages": STAGES, "workers": WORKERS}
 
 
 class Recorder:
     """Writes one row for each message's trip, and one for each chunk in each stage, to Parquet files in a folder.
+
+    There are also rows for what the workers of stages do, and for what models decide.
 
     It is an observer of a pipeline: ``pipeline.observed(Recorder("flows"))``. The folder is made where it is missing; any
     number of recorders, in any number of processes, share one. `Flows` reads it, also while recorders write;
@@ -87,6 +89,7 @@ class Recorder:
         self._segments: list[Segment] = []
         self._handlings: list[Handling] = []
         self._workings: list[Working] = []
+        self._decided: list[Decided] = []
         self._partly: dict[Delivery, Arrival] = {}
         self._noted = self._converted = 0
         self._batches = _none()
@@ -119,7 +122,7 @@ class Recorder:
                 f"{self!r} is recording the running pipeline {self._pipeline!r}, so it cannot record {pipeline!r} as well; "
                 f"give each a recorder of its own, they may share the folder"
             )
-        folders = [self.folder / table for table in _TABLES]
+        folders = [self.folder / table for table in TABLES]
         try:
             for folder in folders:
                 mine = folder / folder_of(pipeline)
@@ -136,7 +139,7 @@ class Recorder:
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{os.getpid()}-{secrets.token_hex(4)}"
         self._tables = [
             Rolling(folder, pipeline, name, schema, self._roll_rows, self._roll_seconds)
-            for folder, schema in zip(folders, _TABLES.values(), strict=True)
+            for folder, schema in zip(folders, TABLES.values(), strict=True)
         ]
         self._pipeline = pipeline
         self.lost, self._cause, self._impatient = 0, None, False
@@ -167,6 +170,11 @@ class Recorder:
         """The workers of a stage did this between two times."""
         self._workings.append((stage, work, start, end))
         self._noted += 1
+
+    def decided(self, stage: str, decisions: Sequence[Decision]) -> None:
+        """Decisions of a stage's models are over."""
+        self._decided += [(stage, decision) for decision in decisions]
+        self._noted += len(decisions)
 
     def flush(self) -> None:
         """See everything noted so far written to whole files before this returns."""
@@ -230,12 +238,14 @@ class Recorder:
         """Make columns of everything noted so far."""
         with self._converting:
             segments, handlings, workings = _take(self._segments), _take(self._handlings), _take(self._workings)
+            decided = _take(self._decided)
             rows = sum(len(tokens) for _, tokens, _, _ in segments)
-            self._converted += rows + len(handlings) + len(workings)
-            trips, stages, workers = self._batches
+            self._converted += rows + len(handlings) + len(workings) + len(decided)
+            trips, stages, workers, decisions = self._batches
             self._make(columns.trips, segments, rows, trips)
             self._make(columns.stages, handlings, len(handlings), stages)
             self._make(columns.workers, workings, len(workings), workers)
+            self._make(columns.decisions, decided, len(decided), decisions)
 
     def _make(
         self, make: Callable[[Any], pa.RecordBatch], noted: Sequence[Any], rows: int, batches: list[pa.RecordBatch]
@@ -284,7 +294,7 @@ class Recorder:
 
 def _none() -> list[list[pa.RecordBatch]]:
     """No columns, of each table."""
-    return [[] for _ in _TABLES]
+    return [[] for _ in TABLES]
 
 
 def _rows(batches: list[list[pa.RecordBatch]]) -> int:

@@ -25,7 +25,7 @@ _ROLL_BYTES = 64 << 20
 # and nothing at all before the compression where a value stands in long runs.
 _RISING = {"enqueued", "start", "end"}
 _PLAIN = {"trace", "received", "settled", "attempts"}
-_TIMES = {"settled", "end"}
+_TIMES = {"settled", "end", "at"}
 _DAY = 86_400_000_000
 
 

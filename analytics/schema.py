@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-__all__ = ["KIND", "KNOWN", "STAGES", "TRIPS", "VERSION", "WORKERS"]
+__all__ = ["DECISIONS", "KIND", "KNOWN", "STAGES", "TABLES", "TRIPS", "VERSION", "WORKERS"]
 
 VERSION = "2"
 """Grows when a column changes its meaning or goes away; a new column alone does not change it."""
@@ -70,3 +70,27 @@ WORKERS = pa.schema(
     metadata={KIND: f"workers/{VERSION}"},
 )
 """One row for a span of time in which the workers of a stage were at work."""
+
+DECISIONS = pa.schema(
+    [
+        pa.field("stage", _WORD, nullable=False),
+        pa.field("policy", _WORD, nullable=False),
+        pa.field("number", pa.int64(), nullable=False),
+        pa.field("at", _TIME, nullable=False),
+        pa.field("choice", _WORD),
+        pa.field("static", _WORD),
+        pa.field("done", _WORD),
+        pa.field("propensity", pa.float64(), nullable=False),
+        pa.field("mode", _WORD, nullable=False),
+        pa.field("reason", _WORD, nullable=False),
+        pa.field("inputs", pa.string(), nullable=False),
+        pa.field("seconds", pa.float64()),
+        pa.field("success", pa.bool_()),
+        pa.field("messages", pa.int64(), nullable=False),
+    ],
+    metadata={KIND: f"decisions/{VERSION}"},
+)
+"""One row for each decision of a model that is over."""
+
+TABLES = {"trips": TRIPS, "stages": STAGES, "workers": WORKERS, "decisions": DECISIONS}
+"""All tables by name."""

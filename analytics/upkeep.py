@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from warren.analytics.layout import REPLACES, Partition, Recording, Recordings
 from warren.analytics.rolling import GROUP, options
-from warren.analytics.schema import STAGES, TRIPS, WORKERS
+from warren.analytics.schema import TABLES
 from warren.core.atomic import writing
 from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError, StorageError
@@ -30,7 +30,6 @@ try:
 except ImportError:  # Windows has no such locks: there only one process may look after a folder
     fcntl = None
 
-_TABLES = {"trips": TRIPS, "stages": STAGES, "workers": WORKERS}
 _ROWS = 10_000_000
 
 
@@ -60,7 +59,7 @@ def compact(folder: str | os.PathLike[str], *, rows: int = _ROWS, today: date | 
     today = today or datetime.now(UTC).date()
     before = after = bytes_before = bytes_after = 0
     with _alone(Path(folder)):
-        for table, schema in _TABLES.items():
+        for table, schema in TABLES.items():
             found = Recordings(Path(folder), table).files()
             _remove_replaced(found)
             past = [file for file in found if file.partition is not None and file.partition.day < today]
@@ -90,7 +89,7 @@ def expire(folder: str | os.PathLike[str], keep: Duration, *, today: date | None
     first = (today or datetime.now(UTC).date()) - timedelta(seconds=seconds(keep))
     gone = 0
     with _alone(Path(folder)):
-        for table, schema in _TABLES.items():
+        for table, schema in TABLES.items():
             for file in Recordings(Path(folder), table).files():
                 day = file.partition.day if file.partition is not None else _newest(file.path, schema)
                 if day < first:
@@ -180,6 +179,6 @@ def _fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 
 def _newest(path: Path, schema: pa.Schema) -> date:
-    (column,) = {"settled", "end"}.intersection(schema.names)
+    (column,) = {"settled", "end", "at"}.intersection(schema.names)
     newest = pl.scan_parquet(path).select(pl.col(column).dt.date().max()).collect().item()
     return newest if newest is not None else date.max

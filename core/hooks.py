@@ -7,9 +7,10 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from warren.core.clock import Clock
 from warren.core.health import Health
+from warren.core.policies import Decision
 from warren.core.receipt import Delivery, Outcome
 
-__all__ = ["Controls", "FlowObserver", "Steering", "Work", "WorkObserver"]
+__all__ = ["Controls", "DecisionObserver", "FlowObserver", "Steering", "Work", "WorkObserver"]
 
 
 @runtime_checkable
@@ -62,6 +63,14 @@ class WorkObserver(Protocol):
 
     def worked(self, stage: str, work: Work, start: float, end: float) -> None:
         """The workers of a stage did this between two times, in seconds since 1970; told a few times a second at most."""
+
+
+@runtime_checkable
+class DecisionObserver(Protocol):
+    """What an observer also has, where it wants to know what models decide."""
+
+    def decided(self, stage: str, decisions: Sequence[Decision]) -> None:
+        """Decisions of a stage's models are over, and change no more; told a few times a second at most."""
 
 
 class Controls(Protocol):

@@ -7,7 +7,9 @@ what happens is what the static setting says. Only in the mode ``"act"`` does wh
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Hashable, Sequence
+from itertools import islice
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
@@ -15,7 +17,7 @@ import msgspec
 from warren.core.clock import Clock
 from warren.core.errors import GraphError
 
-__all__ = ["Chooser", "Decision", "Guard", "Mode", "Proposal", "mode_of"]
+__all__ = ["Chooser", "Deciding", "Decision", "Guard", "Mode", "Past", "Proposal", "mode_of"]
 
 Mode = Literal["shadow", "act"]
 """Whether what a model decides is only recorded, or also done."""
@@ -31,6 +33,7 @@ class Decision(msgspec.Struct, eq=False):
     - ``reason``: why it was chosen, in a word or a sentence; ``inputs``: what the model looked at
     - ``seconds`` and ``success``: what came of what was done; ``None`` while nobody knows
     - ``at``: seconds since 1970; ``number``: which decision of its run it is
+    - ``messages``: how many it is for; ``seconds`` are then their mean, and ``success`` is that of most
     """
 
     policy: str
@@ -45,6 +48,41 @@ class Decision(msgspec.Struct, eq=False):
     inputs: dict[str, Any]
     seconds: float | None = None
     success: bool | None = None
+    messages: int = 1
+
+
+class Past(deque[Decision]):
+    """The newest decisions that are over, and which of them nobody has asked for yet.
+
+    >>> past = Past(most=2)
+    >>> for number in range(3):
+    ...     past.append(Decision("p", number, 0.0, "a", "a", "a", 1.0, "shadow", "", {}))
+    >>> [decision.number for decision in past.new()], past.new(), len(past)
+    ([1, 2], [], 2)
+    """
+
+    def __init__(self, most: int) -> None:
+        super().__init__(maxlen=most)
+        self._new = 0
+
+    def append(self, decision: Decision, /) -> None:
+        """One more is over."""
+        super().append(decision)
+        self._new += 1
+
+    def new(self) -> list[Decision]:
+        """Those that were added since this was last called, as far as they are still here."""
+        count, self._new = min(self._new, len(self)), 0
+        return list(islice(self, len(self) - count, None))
+
+
+@runtime_checkable
+class Deciding(Protocol):
+    """A model whose decisions are to be recorded."""
+
+    def over(self) -> Sequence[Decision]:
+        """The decisions that are over since it was last asked: what came of them is known, or nobody will ever know."""
+        ...
 
 
 class Proposal(msgspec.Struct):
@@ -64,12 +102,18 @@ class Chooser(Protocol):
         """A run begins, with these branches and this clock; what is in flight from an earlier run is forgotten."""
         ...
 
-    def choose(self, value: Any) -> Decision:
-        """Where a value goes: to the branch ``done`` of the decision."""
+    def deal(self, values: Sequence[Any]) -> tuple[Sequence[tuple[Decision, Sequence[int]]], dict[int, Exception]]:
+        """Where values that have come together go, by their places: those of a decision to the branch that is ``done``.
+
+        With it the places for which there is none, and why. The places of a decision are listed, or a range without steps.
+        """
         ...
 
-    def ended(self, decision: Decision, seconds: float, success: bool) -> None:
-        """A value has reached its end, so many seconds after it was sent. Told once for each decision."""
+    def ended(self, decision: Decision, seconds: float, success: float) -> None:
+        """All its values have reached their ends, in the mean so many seconds after they were sent.
+
+        ``success`` is the share of them that did so well. Told once for each decision.
+        """
         ...
 
 

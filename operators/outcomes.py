@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from warren.core.chunk import Chunk, Failure
 from warren.core.clock import Clock
+from warren.core.journal import Journal
 from warren.core.receipt import Ledger
 from warren.core.tokens import Token
 
@@ -45,10 +46,11 @@ class Outcomes:
     after a retry nothing is told, and it is forgotten after ten thousand others.
     """
 
-    def __init__(self, policies: Iterable[Learning], ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, policies: Iterable[Learning], ledger: Ledger, clock: Clock, journal: Journal) -> None:
         self.policies: dict[object, Learning] = {policy: policy for policy in policies}
         self._ledger = ledger
         self._clock = clock
+        self._journal = journal
         self._open: dict[Token, tuple[Learning, str, float, int]] = {}
 
     def wait(self, policy: Learning, failure: Failure, attempts: int) -> float | None:
@@ -70,6 +72,7 @@ class Outcomes:
         if self._open:
             for failure in failures:
                 self._tell(failure.token, False)
+        self._journal.tick(self._clock())
 
     def succeeded(self, chunk: Chunk) -> None:
         """Attempts have succeeded: retries, and the others at their first."""
@@ -80,6 +83,7 @@ class Outcomes:
         if chunk.attempt == 1 and len(chunk.values) > told:
             for policy in self.policies.values():
                 policy.succeeded(len(chunk.values) - told, self._clock())
+        self._journal.tick(self._clock())
 
     def _tell(self, token: Token, ok: bool) -> bool:
         if (found := self._open.pop(token, None)) is None:

@@ -10,6 +10,7 @@ from warren.core.chunk import Chunk, Failure
 from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError, MessageError, RetryBudgetError, exception_types, shorten
 from warren.core.graph import Operator, name_of
+from warren.core.journal import Journal
 from warren.core.receipt import Kind, Outcome
 from warren.core.stage import FailureHandler, Handler, RxOperator, Stage, compile_operator
 from warren.operators.backoff import Backoff
@@ -149,7 +150,7 @@ class _Retry(Operator[Any, Any]):
         if self.budget is not None:
             mine.account = Account(self.budget, stage.run.clock)
         if learning := dict.fromkeys(each for each in self.backoffs if isinstance(each, Learning)):
-            mine.outcomes = Outcomes(learning, stage.ledger, stage.run.clock)
+            mine.outcomes = Outcomes(learning, stage.ledger, stage.run.clock, Journal(stage, learning))
         return compile_operator(mine, stage)
 
     def attach(self, stage: Stage) -> Handler:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import repeat
 from typing import Any, TypeVar, overload
 
 from warren.core.chunk import Chunk, apply_each
 from warren.core.errors import GraphError, HandlerError, UnroutableError, shorten
 from warren.core.graph import Operator, Sink, Step, name_of
+from warren.core.journal import Journal
 from warren.core.policies import Chooser, Decision
 from warren.core.shares import dealt
 from warren.core.stage import Handler, Stage
@@ -53,7 +56,7 @@ def route(
     route is a sink; otherwise what its open branches give goes on. A bare ``dead_letter(name)`` as a branch takes whatever
     arrives there.
 
-    ``choose`` may also be a `Chooser`, such as `EarliestFinish`: it is told when each value has reached its end, and how.
+    ``choose`` may also be a `Chooser`, such as `EarliestFinish`: it is told what became of the values.
 
     Keeps the delivery guarantee: each message follows one branch and is acknowledged at that branch's end. With no branch
     and no default a message fails with `UnroutableError`.
@@ -152,33 +155,63 @@ class Route(Branching):
         return handle
 
 
+class _Sent:
+    """The values of one decision: how many are on their way, and what became of the others."""
+
+    __slots__ = ("count", "decision", "good", "left", "seconds")
+
+    def __init__(self, decision: Decision, count: int) -> None:
+        self.decision = decision
+        self.count = self.left = count
+        self.good = 0
+        self.seconds = 0.0
+
+
 def _asking(
     chooser: Chooser, labels: Sequence[Hashable], stage: Stage
 ) -> Callable[[Chunk], tuple[list[Any], dict[int, Exception]]]:
-    """What asks a model where the values of a chunk go, and tells it what becomes of each."""
+    """What asks a model where the values of a chunk go, and tells it what becomes of them."""
     clock, ledger = stage.run.clock, stage.ledger
     chooser.open(labels, clock)
-    sent: dict[Token, Decision] = {}
+    journal = Journal(stage, [chooser])
+    sent: dict[Token, _Sent] = {}
 
-    def over(token: Token, success: bool) -> None:
-        decision = sent.pop(token, None)
-        if decision is not None:
-            chooser.ended(decision, clock() - decision.at, success)
+    def over(tokens: Iterable[Token], success: bool) -> None:
+        now = clock()
+        for each, count in Counter(map(sent.pop, tokens, repeat(None))).items():
+            if each is not None:
+                each.left -= count
+                each.good += count * success
+                each.seconds += count * (now - each.decision.at)
+                if not each.left:
+                    chooser.ended(each.decision, each.seconds / each.count, each.good / each.count)
+        journal.tick(now)
 
     def settled(tokens: Sequence[Token], outcome: Outcome) -> None:
-        for token in tokens:
-            over(token, outcome.kind <= Kind.DELIVERED)
+        if sent:
+            over(tokens, outcome.kind <= Kind.DELIVERED)
 
     def ask(chunk: Chunk) -> tuple[list[Any], dict[int, Exception]]:
-        decisions, errors = apply_each(chooser.choose, chunk.values)
-        given = [token for i, token in enumerate(chunk.tokens) if i not in errors] if errors else chunk.tokens
-        for token, decision in zip(given, decisions, strict=True):
-            # A message that comes again was not done where it went before.
-            over(token, False)
-            sent[token] = decision
-            if isinstance(token, Part):
-                ledger.follow(token, partial(settled, [token]))
-        return [decision.done for decision in decisions], errors
+        dealt, errors = chooser.deal(chunk.values)
+        tokens = chunk.tokens if type(chunk.tokens) is range else list(chunk.tokens)
+        # A message that comes again was not done where it went before.
+        if not sent.keys().isdisjoint(tokens):
+            over([token for token in tokens if token in sent], False)
+        answers: list[Any] = [None] * len(tokens)
+        for decision, places in dealt:
+            if type(places) is range:
+                mine: Sequence[Token] = tokens[places.start : places.stop]
+                answers[places.start : places.stop] = [decision.done] * len(mine)
+            else:
+                mine = [tokens[place] for place in places]
+                for place in places:
+                    answers[place] = decision.done
+            sent.update(dict.fromkeys(mine, _Sent(decision, len(mine))))
+        if type(tokens) is not range:
+            for token in tokens:
+                if isinstance(token, Part) and token in sent:
+                    ledger.follow(token, partial(settled, [token]))
+        return [answer for i, answer in enumerate(answers) if i not in errors] if errors else answers, errors
 
     ledger.watch(settled)
     return ask

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Mapping
 from math import inf, isfinite
 from typing import Any
@@ -14,7 +13,7 @@ from warren.analytics.retries.pace import Pace, Pulse, Rate
 from warren.analytics.retries.replay import Gain, replay
 from warren.core.clock import Duration, seconds
 from warren.core.errors import DataError, GraphError
-from warren.core.policies import Decision, Mode, mode_of
+from warren.core.policies import Decision, Mode, Past, mode_of
 from warren.operators.backoff import Backoff, exponential
 
 __all__ = ["AdaptiveBackoff"]
@@ -22,7 +21,7 @@ __all__ = ["AdaptiveBackoff"]
 _log = logging.getLogger("warren.analytics")
 _CLASSES = 64
 _OTHER = "(other)"
-_KEPT = 1000
+_KEPT, _PAST = 1000, 10_000
 _EXPLORE = 0.05
 _PROBE = 0.02
 _HOPELESS = 0.05
@@ -87,7 +86,7 @@ class AdaptiveBackoff:
         self.attempts = attempts
         self.mode: Mode = mode_of(mode, "AdaptiveBackoff")
         self.broken = ""
-        self.decisions: deque[Decision] = deque(maxlen=_KEPT)
+        self.decisions = Past(_PAST)
         self.__name__ = f"adaptive({initial})"
         self._classify = classify or template
         self._draws = seed & _WORD
@@ -265,6 +264,10 @@ class AdaptiveBackoff:
         _log.error(
             "%s: the usual policy counts from now on, after an error in what was learned", self.__name__, exc_info=problem
         )
+
+    def over(self) -> list[Decision]:
+        """The decisions that are over since it was last asked."""
+        return self.decisions.new()
 
     def gain(self) -> Gain:
         """What the learned policy would have gained, by the decisions in `decisions` that were made in shadow."""

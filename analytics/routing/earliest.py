@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from itertools import cycle
-from math import isfinite
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from itertools import cycle, repeat
+from math import ceil, isfinite
 from typing import Any, NamedTuple
 
+from warren.analytics.retries.pace import Rate
 from warren.analytics.routing.effects import Effects
 from warren.analytics.routing.lines import Line, QueueLine
 from warren.core.breaker import Breaker
+from warren.core.chunk import apply_each
 from warren.core.clock import Clock, Duration, seconds
 from warren.core.errors import DataError, GraphError, shorten
-from warren.core.policies import Decision, Guard, Mode, Proposal, mode_of
+from warren.core.policies import Decision, Guard, Mode, Past, Proposal, mode_of
 
 __all__ = ["EarliestFinish"]
 
@@ -24,6 +26,9 @@ _RISK, _FORGIVE = 0.05, 0.98
 # How much what a target is worse for a kind than for others counts on top, so that targets stay free for what they do best.
 _MISMATCH = 0.5
 _VERSION = 1
+_PAST = 10_000
+# Where more messages come in a second, those that come together share decisions.
+_DECISIONS = 500
 
 
 class _Flight(NamedTuple):
@@ -104,6 +109,7 @@ class EarliestFinish:
         self.patience = seconds(patience)
         self.record = record
         self.labels: list[Hashable] = []
+        self.decisions = Past(_PAST)
         self._random = (seed * 0x9E3779B97F4A7C15 + 1) & _WORD
         self._state: Mapping[str, Any] | None = None
 
@@ -122,6 +128,7 @@ class EarliestFinish:
         if self.labels:
             self._state = self.state()
         self.labels = list(targets)
+        self._names = [str(label) for label in targets]
         self._places = {label: place for place, label in enumerate(self.labels)}
         self._clock, self._last, self._shift = clock, 0.0, 0.0
         self._lines: list[Line] = [Line() for _ in targets]
@@ -134,6 +141,7 @@ class EarliestFinish:
         self._guard = Guard("EarliestFinish", self.mode, self._places.__contains__)
         self._turns = cycle(self.labels)
         self._number = 0
+        self._rate = Rate()
         self._usual = 1.0
         self._effects = Effects(len(self.labels), self.hope)
         if self._state is not None:
@@ -148,12 +156,61 @@ class EarliestFinish:
         """Where a value goes, and why. Raises `GraphError` before `open`."""
         if not self.labels:
             raise GraphError("EarliestFinish is asked before open(targets): hand it to route, or open it yourself")
-        now = self._now()
         static = next(self._turns) if self.static is None else self.static(value)
+        return self._decide(
+            static, 1, lambda: (self._effects.kind(self.kind(value)) if self.kind else "", self._size(value))
+        )
+
+    def deal(self, values: Sequence[Any]) -> tuple[list[tuple[Decision, Sequence[int]]], dict[int, Exception]]:
+        """Where values that have come together go, by their places, and what ``static`` raised.
+
+        Where more than 500 come in a second those that are alike share decisions, as if they were one message.
+        """
+        now = self._now()
+        self._rate.add(len(values), now)
+        run = int(self._rate.now(now) / _DECISIONS)
+        if run > 1:
+            try:
+                return list(self._deal(values, run)), {}
+            except Exception:
+                # One by one it shows which value it is.
+                pass
+        decisions, errors = apply_each(self.choose, values)
+        places = (place for place in range(len(values)) if place not in errors)
+        return [(decision, (place,)) for decision, place in zip(decisions, places, strict=True)], errors
+
+    def _deal(self, values: Sequence[Any], run: int) -> Iterator[tuple[Decision, Sequence[int]]]:
+        sizes = list(map(self._size, values)) if self.size else None
+        alike: dict[tuple[Hashable, str], Sequence[int]] = {(None, ""): range(len(values))}
+        if self.static or self.kind:
+            statics = map(self.static, values) if self.static else repeat(None)
+            kinds = map(self._effects.kind, map(self.kind, values)) if self.kind else repeat("")
+            listed: dict[tuple[Hashable, str], list[int]] = {}
+            for place, key in zip(range(len(values)), zip(statics, kinds, strict=False), strict=False):
+                listed.setdefault(key, []).append(place)
+            alike = dict(listed)
+        for (static, kind), places in alike.items():
+            each = ceil(len(places) / ceil(len(places) / run))
+            for start in range(0, len(places), each):
+                mine = places[start : start + each]
+                size = float(len(mine)) if sizes is None else sum(sizes[place] for place in mine)
+                yield (
+                    self._decide(
+                        static if self.static else next(self._turns), len(mine), lambda kind=kind, size=size: (kind, size)
+                    ),
+                    mine,
+                )
+
+    def _size(self, value: Any) -> float:
+        return float(self.size(value)) if self.size else 1.0
+
+    def _decide(self, static: Any, messages: int, measure: Callable[[], tuple[str, float]]) -> Decision:
+        now = self._now()
         self._number += 1
         # One that is hardly chosen for its failures would never show that it is well again.
         self._risk[self._number % len(self._risk)] *= _FORGIVE
-        decision = self._guard(self._number, now, static, lambda: self._propose(value, now))
+        decision = self._guard(self._number, now, static, lambda: self._propose(*measure(), messages, now))
+        decision.messages = messages
         try:
             self._send(decision, now)
         except Exception as error:
@@ -173,13 +230,11 @@ class EarliestFinish:
         self._random = (self._random * 6364136223846793005 + 1442695040888963407) & _WORD
         return (self._random >> 11) / (1 << 53)
 
-    def _propose(self, value: Any, now: float) -> Proposal:
-        kind = self._effects.kind(self.kind(value)) if self.kind else ""
-        size = float(self.size(value)) if self.size else 1.0
+    def _propose(self, kind: str, size: float, messages: int, now: float) -> Proposal:
         if _SMALLEST <= size <= _LARGEST:
-            self._usual += 0.02 * (size - self._usual)
+            self._usual += 0.02 * (size / messages - self._usual)
         else:
-            size = self._usual
+            size = self._usual * messages
         work = self._effects.work(kind, size)
         costs = []
         for place, line in enumerate(self._held):
@@ -187,7 +242,7 @@ class EarliestFinish:
             wait, slow = line.wait(each, now)
             own += _MISMATCH * (own - each)
             costs.append((wait + work * max(own, 0.0) * slow) / (1 - self._risk[place]))
-        inputs = {"size": size, "kind": kind, "costs": costs}
+        inputs = {"size": size, "kind": kind, "costs": dict(zip(self._names, costs, strict=True))}
         for place in self._aside:
             if self._breakers[place].state == "half-open" and not len(self._held[place]):
                 return Proposal(self.labels[place], 1.0, "probe", inputs)
@@ -217,23 +272,35 @@ class EarliestFinish:
     def _over(self, flight: _Flight, now: float) -> float | None:
         del self._flying[flight.decision.number]
         served = self._held[flight.place].end(flight.decision.number, now)
-        if self.record is not None:
-            self.record(flight.decision)
+        self._recorded(flight.decision)
         return served
 
-    def ended(self, decision: Decision, seconds: float, success: bool) -> None:
-        """What became of a value. What was not decided here, or has ended already, changes nothing."""
-        decision.seconds, decision.success = (seconds if isfinite(seconds) else None), success
+    def _recorded(self, decision: Decision) -> None:
+        self.decisions.append(decision)
+        if self.record is not None:
+            self.record(decision)
+
+    def over(self) -> list[Decision]:
+        """The decisions that are over since it was last asked, for whoever records them."""
+        return self.decisions.new()
+
+    def ended(self, decision: Decision, seconds: float, success: float) -> None:
+        """What became of a value, or of several: ``success`` is the share of them that did well.
+
+        What was not decided here, or has ended already, changes nothing.
+        """
         try:
             flight = self._flying.get(decision.number)
             if flight is not None and flight.decision is decision:
+                decision.seconds, decision.success = (seconds if isfinite(seconds) else None), success >= 0.5
                 self._ended(flight, success, self._now())
         except Exception as error:
             self._guard.failed(error)
 
-    def _ended(self, flight: _Flight, success: bool, now: float) -> None:
+    def _ended(self, flight: _Flight, share: float, now: float) -> None:
         place, breaker = flight.place, self._breakers[flight.place]
-        self._risk[place] += _RISK * ((0.0 if success else 0.9) - self._risk[place])
+        success = share >= 0.5
+        self._risk[place] += _RISK * (0.9 * (1 - share) - self._risk[place])
         if not success:
             breaker.failed()
             if breaker.state != "closed":
@@ -263,8 +330,10 @@ class EarliestFinish:
             gone, told = self._queues[place].hear(depth, min(at + self._shift, now), each)
             for number in gone:
                 flight = self._flying.pop(number, None)
-                if flight is not None and self.record is not None:
-                    self.record(flight.decision)
+                if flight is not None:
+                    # Until it was seen to have gone; that it was handed over takes no time.
+                    flight.decision.seconds, flight.decision.success = now - flight.at, True
+                    self._recorded(flight.decision)
             if told is not None:
                 self._effects.learn_many(place, told.work, told.messages, told.seconds, now)
         except Exception as error:
