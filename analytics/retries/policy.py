@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from math import inf, isfinite
 from typing import Any
 
+from warren.analytics.gains import Gain
 from warren.analytics.masking import template
 from warren.analytics.retries.curve import Curve
 from warren.analytics.retries.pace import Pace, Pulse, Rate
-from warren.analytics.retries.replay import Gain, replay
+from warren.analytics.retries.replay import replay
 from warren.core.clock import Duration, seconds
-from warren.core.errors import DataError, GraphError
+from warren.core.errors import GraphError
 from warren.core.policies import Decision, Mode, Past, mode_of
 from warren.operators.backoff import Backoff, exponential
 
@@ -275,12 +276,7 @@ class AdaptiveBackoff:
 
     def promote(self) -> Gain:
         """Let it act from now on. Raises `DataError` where its decisions in shadow do not show that it gains."""
-        gain = self.gain()
-        if not gain.least > 0:
-            raise DataError(
-                f"{self.__name__} stays in shadow: over {gain.usual} retries, of which {gain.matched} waited as it would "
-                f"have, it gains {gain.share:.0%}, and not surely more than nothing; let it watch for longer, or leave it so"
-            )
+        gain = self.gain().proven(self.__name__, "retries")
         self.mode = "act"
         return gain
 

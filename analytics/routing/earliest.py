@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from itertools import cycle, repeat
-from math import ceil, isfinite
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from itertools import cycle
+from math import isfinite
 from typing import Any, NamedTuple
 
+from warren.analytics.gains import Gain
 from warren.analytics.retries.pace import Rate
 from warren.analytics.routing.effects import Effects
 from warren.analytics.routing.lines import Line, QueueLine
+from warren.analytics.routing.replay import replay
+from warren.analytics.routing.together import Load, together
 from warren.core.breaker import Breaker
 from warren.core.chunk import apply_each
 from warren.core.clock import Clock, Duration, seconds
@@ -28,7 +31,7 @@ _MISMATCH = 0.5
 _VERSION = 1
 _PAST = 10_000
 # Where more messages come in a second, those that come together share decisions.
-_DECISIONS = 500
+_DECISIONS = 250
 
 
 class _Flight(NamedTuple):
@@ -158,58 +161,39 @@ class EarliestFinish:
             raise GraphError("EarliestFinish is asked before open(targets): hand it to route, or open it yourself")
         static = next(self._turns) if self.static is None else self.static(value)
         return self._decide(
-            static, 1, lambda: (self._effects.kind(self.kind(value)) if self.kind else "", self._size(value))
+            static, 1, lambda: (self.kind(value) if self.kind else "", float(self.size(value)) if self.size else 1.0)
         )
 
     def deal(self, values: Sequence[Any]) -> tuple[list[tuple[Decision, Sequence[int]]], dict[int, Exception]]:
         """Where values that have come together go, by their places, and what ``static`` raised.
 
-        Where more than 500 come in a second those that are alike share decisions, as if they were one message.
+        Where more than 250 come in a second those that are alike share decisions, as if they were one message.
         """
         now = self._now()
         self._rate.add(len(values), now)
         run = int(self._rate.now(now) / _DECISIONS)
         if run > 1:
             try:
-                return list(self._deal(values, run)), {}
+                loads = together(values, run, self.static, self.kind, self.size)
             except Exception:
                 # One by one it shows which value it is.
                 pass
+            else:
+                return [(self._share(load), load.places) for load in loads], {}
         decisions, errors = apply_each(self.choose, values)
         places = (place for place in range(len(values)) if place not in errors)
         return [(decision, (place,)) for decision, place in zip(decisions, places, strict=True)], errors
 
-    def _deal(self, values: Sequence[Any], run: int) -> Iterator[tuple[Decision, Sequence[int]]]:
-        sizes = list(map(self._size, values)) if self.size else None
-        alike: dict[tuple[Hashable, str], Sequence[int]] = {(None, ""): range(len(values))}
-        if self.static or self.kind:
-            statics = map(self.static, values) if self.static else repeat(None)
-            kinds = map(self._effects.kind, map(self.kind, values)) if self.kind else repeat("")
-            listed: dict[tuple[Hashable, str], list[int]] = {}
-            for place, key in zip(range(len(values)), zip(statics, kinds, strict=False), strict=False):
-                listed.setdefault(key, []).append(place)
-            alike = dict(listed)
-        for (static, kind), places in alike.items():
-            each = ceil(len(places) / ceil(len(places) / run))
-            for start in range(0, len(places), each):
-                mine = places[start : start + each]
-                size = float(len(mine)) if sizes is None else sum(sizes[place] for place in mine)
-                yield (
-                    self._decide(
-                        static if self.static else next(self._turns), len(mine), lambda kind=kind, size=size: (kind, size)
-                    ),
-                    mine,
-                )
+    def _share(self, load: Load) -> Decision:
+        static = load.static if self.static else next(self._turns)
+        return self._decide(static, len(load.places), lambda: (load.kind, load.size))
 
-    def _size(self, value: Any) -> float:
-        return float(self.size(value)) if self.size else 1.0
-
-    def _decide(self, static: Any, messages: int, measure: Callable[[], tuple[str, float]]) -> Decision:
+    def _decide(self, static: Any, messages: int, load: Callable[[], tuple[Any, float]]) -> Decision:
         now = self._now()
         self._number += 1
         # One that is hardly chosen for its failures would never show that it is well again.
         self._risk[self._number % len(self._risk)] *= _FORGIVE
-        decision = self._guard(self._number, now, static, lambda: self._propose(*measure(), messages, now))
+        decision = self._guard(self._number, now, static, lambda: self._propose(*load(), messages, now))
         decision.messages = messages
         try:
             self._send(decision, now)
@@ -230,7 +214,8 @@ class EarliestFinish:
         self._random = (self._random * 6364136223846793005 + 1442695040888963407) & _WORD
         return (self._random >> 11) / (1 << 53)
 
-    def _propose(self, kind: str, size: float, messages: int, now: float) -> Proposal:
+    def _propose(self, kind: Any, size: float, messages: int, now: float) -> Proposal:
+        kind = self._effects.kind(kind) if self.kind else ""
         if _SMALLEST <= size <= _LARGEST:
             self._usual += 0.02 * (size / messages - self._usual)
         else:
@@ -283,6 +268,18 @@ class EarliestFinish:
     def over(self) -> list[Decision]:
         """The decisions that are over since it was last asked, for whoever records them."""
         return self.decisions.new()
+
+    def gain(self, decisions: Iterable[Decision] | None = None) -> Gain:
+        """What it would have gained over the static choices, by decisions in shadow: its own newest, or those given."""
+        return replay(self.decisions if decisions is None else decisions)
+
+    def promote(self, decisions: Iterable[Decision] | None = None) -> Gain:
+        """Let it act from now on. Raises `DataError` where decisions in shadow do not show that it gains."""
+        gain = self.gain(decisions).proven("EarliestFinish", "decisions")
+        self.mode = "act"
+        if self.labels:
+            self._guard.mode = "act"
+        return gain
 
     def ended(self, decision: Decision, seconds: float, success: float) -> None:
         """What became of a value, or of several: ``success`` is the share of them that did well.
