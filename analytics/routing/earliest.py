@@ -31,7 +31,7 @@ _MISMATCH = 0.5
 _VERSION = 1
 _PAST = 10_000
 # Where more messages come in a second, those that come together share decisions.
-_DECISIONS = 250
+_DECISIONS = 400
 
 
 class _Flight(NamedTuple):
@@ -167,7 +167,7 @@ class EarliestFinish:
     def deal(self, values: Sequence[Any]) -> tuple[list[tuple[Decision, Sequence[int]]], dict[int, Exception]]:
         """Where values that have come together go, by their places, and what ``static`` raised.
 
-        Where more than 250 come in a second those that are alike share decisions, as if they were one message.
+        Where more than 800 come in a second those that are alike share decisions, as if they were one message.
         """
         now = self._now()
         self._rate.add(len(values), now)
