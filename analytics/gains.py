@@ -59,11 +59,11 @@ def surely(share: Callable[[int | None], float | None], usual: int, matched: int
 
 
 def recorded(rows: pl.DataFrame) -> Iterator[Decision]:
-    """Recorded decisions, such as ``flows.decisions.collect()``; choices are texts.
+    """Recorded decisions, such as ``flows.decisions.collect()``, in the order in which they were made; choices are texts.
 
     >>> from warren.analytics.schema import DECISIONS
     >>> list(recorded(pl.from_arrow(DECISIONS.empty_table())))
     []
     """
-    for row in rows.select(Decision.__struct_fields__).iter_rows(named=True):
+    for row in rows.sort("at", "number").select(Decision.__struct_fields__).iter_rows(named=True):
         yield Decision(**{**row, "at": row["at"].timestamp(), "inputs": json.loads(row["inputs"])})

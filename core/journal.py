@@ -27,6 +27,9 @@ class Journal:
         self._since = stage.run.clock()
         if self._models:
             stage.run.on_close(self.tell)
+        for model in self._models:
+            # What was over before is of another run.
+            model.over()
 
     def tick(self, now: float) -> None:
         """Time has passed."""

@@ -112,7 +112,7 @@ class Chooser(Protocol):
     def ended(self, decision: Decision, seconds: float, success: float) -> None:
         """All its values have reached their ends, in the mean so many seconds after they were sent.
 
-        ``success`` is the share of them that did so well. Told once for each decision.
+        ``success`` is the share of them that did so well. Told once for each decision, unless the run ends before.
         """
         ...
 

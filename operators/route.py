@@ -188,7 +188,8 @@ def _asking(
         journal.tick(now)
 
     def settled(tokens: Sequence[Token], outcome: Outcome) -> None:
-        if sent:
+        # What goes back to its source as the run ends says nothing of where it was sent.
+        if sent and outcome.kind is not Kind.RELEASED:
             over(tokens, outcome.kind <= Kind.DELIVERED)
 
     def ask(chunk: Chunk) -> tuple[list[Any], dict[int, Exception]]:

@@ -52,7 +52,7 @@ class EarliestFinish:
     - ``size``: how large a message is, which its work grows with; all are as large unless given
     - ``kind``: what sort of message it is, where targets have different strengths
     - ``static``: what is done in the mode ``"shadow"``, and where the model fails; each target in turn unless given
-    - ``mode``: ``"shadow"`` decides and records, and does what ``static`` says; ``"act"`` does what was decided
+    - ``mode``: ``"shadow"`` decides, records, and does what ``static`` says until `promote`; ``"act"`` does what it decides
     - ``ends``: ``"told"`` where the end of a message is that of its work, as with a branch that does it; ``"read"`` where it
       is only handed over, as with a queue: then `reading` must be told how deep each queue is
     - ``explore``: the share of messages that go to any target; the probability of each choice is recorded

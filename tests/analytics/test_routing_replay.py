@@ -110,4 +110,4 @@ def test_a_route_records_its_decisions(tmp_path):
     rows = Flows(tmp_path).decisions.collect()
     assert rows["messages"].sum() == 100 and set(rows["stage"].cast(str)) == {"1:route(EarliestFinish)"}
     assert set(rows["done"].cast(str)) == {"a", "b"} and rows["success"].all() and (rows["seconds"] >= 0).all()
-    assert [decision.number for decision in recorded(rows)] == rows["number"].to_list()
+    assert [decision.number for decision in recorded(rows)] == sorted(rows["number"])

