@@ -244,8 +244,15 @@ class Handshakes:
                 peer, _ = self.listener.accept()
             except OSError:
                 return
-            with contextlib.suppress(OSError), peer:
-                self.context.wrap_socket(peer, server_side=True).close()
+            with self.context.wrap_socket(peer, server_side=True, do_handshake_on_connect=False) as shaking:
+                shaking.settimeout(10)
+                try:
+                    shaking.do_handshake()
+                except OSError:
+                    # Closed with bytes unread, the connection would be reset before the client has read why.
+                    with contextlib.suppress(OSError):
+                        while socket.socket.recv(shaking, 4096):
+                            pass
 
     def __enter__(self) -> str:
         self.thread.start()
