@@ -1,0 +1,86 @@
+"""What a controller is told of the time since it was last asked."""
+
+from __future__ import annotations
+
+from math import nan, sqrt
+from typing import Any, Protocol
+
+import msgspec
+
+from warren.core.policies import Proposal
+
+__all__ = ["Controller", "Interval", "Measurement"]
+
+
+class Measurement(msgspec.Struct):
+    """How a step did for a while with one value of its knob. What is not known is NaN.
+
+    - ``at``: when it ended, in seconds since 1970; ``seconds``: how long it was
+    - ``value``: of the knob; ``in_flight``: how many calls there were at once, on average, where the knob bounds that
+    - ``done``: messages of calls that ended well; ``calls``: how many calls these were; ``failed``: calls that did not
+    - ``mean`` and ``deviation``: of the seconds that a call took; ``tail``: their quantile that the tuner was asked for
+    """
+
+    at: float
+    seconds: float
+    value: int
+    done: int
+    calls: int = 0
+    failed: int = 0
+    in_flight: float = nan
+    mean: float = nan
+    deviation: float = nan
+    tail: float = nan
+
+    @property
+    def throughput(self) -> float:
+        """Messages a second whose calls ended well."""
+        return self.done / self.seconds if self.seconds > 0 else nan
+
+
+class Controller(Protocol):
+    """Decides which value a knob should have next."""
+
+    def propose(self, measurement: Measurement) -> Proposal:
+        """The next value, from what came of the one before."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What was learned, as plain values."""
+        ...
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on with what was learned; `DataError` where it is damaged."""
+        ...
+
+
+class Interval:
+    """Adds up the calls of one interval."""
+
+    def __init__(self, start: float) -> None:
+        self.start = start
+        self.took: list[float] = []
+        self.done = self.failed = 0
+        self._flying = 0.0
+
+    def add(self, seconds: float, success: bool, in_flight: float, count: int) -> None:
+        """One call has ended."""
+        self._flying += in_flight
+        if success:
+            self.took.append(seconds)
+            self.done += count
+        else:
+            self.failed += 1
+
+    def __len__(self) -> int:
+        return len(self.took) + self.failed
+
+    def measured(self, at: float, value: int, quantile: float) -> Measurement:
+        """What there was until now."""
+        took, count = self.took, len(self.took)
+        found = Measurement(at, at - self.start, value, self.done, count, self.failed, self._flying / max(len(self), 1))
+        if count:
+            found.mean = sum(took) / count
+            found.deviation = sqrt(sum((each - found.mean) ** 2 for each in took) / count)
+            found.tail = sorted(took)[min(int(quantile * count), count - 1)]
+        return found
