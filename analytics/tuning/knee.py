@@ -19,14 +19,15 @@ _VERSION = 1
 _POINTS = 64
 # Of the logarithm of throughput by that of the knob: slope and curvature before anything is known, and their deviations.
 _UP, _DOWN = 0.2, -0.3
-_THROUGHPUT = (0.6, -0.3, 0.3)
+_THROUGHPUT = (0.6, -0.15, 0.3)
 _LATENCY = (0.6, 0.1, 0.3)
 _LATER = 0.8
-_WIDTH = 0.6
-_MODEL = 0.015
+_MODEL, _BENT = 0.015, 0.4
+_TAIL = 3.0
 # How much one may be wrong about a throughput for each unit of distance from what was tried, before it is called a change.
 _FAR = 0.35
 _SURE, _LIKELY = 4.5, 2.7
+_COSTLY, _SAFE = 0.04, 0.03
 _FULL, _DRAINED = 0.85, 1.3
 
 
@@ -100,14 +101,15 @@ class KneeSearch:
         if not (isfinite(m.at) and 0 < m.seconds < inf and m.value >= 1 and m.calls + m.failed > 0):
             return Proposal(self.knob.clip(self.centre), 1.0, "nothing measured", inputs)
         # A tail that breaks the bound says so, however many there are in flight.
-        late = m.tail > self.bound
+        late = self._late(m)
         if m.in_flight < _FULL * m.value and not late:
             return Proposal(self.knob.clip(m.value), 1.0, "not the limit", inputs)
         changed = self._learn(m)
         if m.in_flight > _DRAINED * m.value and not late:
             # What began under an earlier value has not ended yet.
             return Proposal(self.knob.clip(m.value), 1.0, "draining", inputs)
-        best = self._best(m, late)
+        fit = self._fit(m.at)
+        best = self._best(m, fit, late)
         moved = log(best / self.centre)
         small = abs(best - self.centre) <= max(self.probe * self.centre, 1.0)
         # What noise moves to and fro is followed slowly.
@@ -116,18 +118,20 @@ class KneeSearch:
         reason = "changed" if changed else "late" if late else "settled" if small else "searching"
         value = self.knob.clip(self.centre)
         if small and not late:
-            value = self._tried(value, m)
+            value = self._tried(value, m, fit)
             reason = reason if value == self.knob.clip(self.centre) else "probe"
         return Proposal(value, 1.0, reason, {**inputs, "centre": self.centre})
 
+    def _late(self, m: Measurement) -> bool:
+        """Whether the tail is over the bound by more than chance."""
+        return m.tail > self.bound * exp(1.5 * (_TAIL * _variance(m)) ** 0.5)
+
     def _learn(self, m: Measurement) -> bool:
         """Keep a measurement; tells whether it shows that everything is different now."""
-        spread = m.deviation / m.mean if m.mean > 0 and isfinite(m.deviation) else 1.0
-        variance = min(max(spread * spread, 0.1), 9.0) / max(m.calls, 1) + 1e-5
         rate = log(max(m.done, 0.5) / m.seconds)
         tail = log(m.tail) if m.tail > 0 and isfinite(m.tail) else -inf
         place = log(m.in_flight if m.in_flight > m.value else m.value)
-        point = _Point(place, rate, tail, variance, m.at)
+        point = _Point(place, rate, tail, _variance(m), m.at)
         changed = False
         if self._points:
             if m.at < self._points[-1].at:
@@ -159,16 +163,18 @@ class KneeSearch:
         self.changes += 1
         return True
 
-    def _best(self, m: Measurement, late: bool) -> int:
+    def _fit(self, at: float, *, tail: bool = False) -> _Fit:
+        prior = (_LATER, *_LATENCY) if tail else (self._slope, *_THROUGHPUT)
+        return _Fit(self._points, log(self.centre), at, self.half_life, prior, tail=tail)
+
+    def _best(self, m: Measurement, fit: _Fit, late: bool) -> int:
         centre = self.knob.clip(self.centre)
-        place = log(centre)
-        fit = _Fit(self._points, place, m.at, self.half_life, (self._slope, *_THROUGHPUT))
         low, high = self.knob.clip(min(centre / self.step, centre - 2)), self.knob.clip(max(centre * self.step, centre + 2))
         steps = 32
         values = sorted({self.knob.clip(low * (high / low) ** (i / steps)) for i in range(steps + 1)} | {centre})
         if isfinite(self.bound):
-            slow = _Fit(self._points, place, m.at, self.half_life, (_LATER, *_LATENCY), tail=True)
-            most = log(self.bound) - 0.05
+            slow = self._fit(m.at, tail=True)
+            most = log(self.bound) - _SAFE
             values = [value for value in values if slow(log(value)) <= most] or [low]
             if late:
                 # What has just been too much is too much, whatever the fit says.
@@ -178,8 +184,8 @@ class KneeSearch:
         enough = max(rates) + log(1 - self.tolerance)
         return next(value for value, rate in zip(values, rates, strict=True) if rate >= enough)
 
-    def _tried(self, value: int, m: Measurement) -> int:
-        """The value, or now and then a little more or less."""
+    def _tried(self, value: int, m: Measurement, fit: _Fit) -> int:
+        """The value, or now and then a little more or less, unless that is known to cost much."""
         # Soon after a change each second one, later each third.
         pause = 2 if self._still < 12 else 3
         self._turn += 1
@@ -187,10 +193,10 @@ class KneeSearch:
             return value
         up = self._turn // pause % 2 == 1
         other = max(value * (1 + self.probe), value + 1) if up else min(value / (1 + self.probe), value - 1)
-        if up and isfinite(self.bound):
-            slow = _Fit(self._points, log(value), m.at, self.half_life, (_LATER, *_LATENCY), tail=True)
-            if slow(log(other)) > log(self.bound) - 0.05:
-                return value
+        if fit(log(value)) - fit(log(max(other, 1.0))) > _COSTLY and self._turn % (4 * pause) > pause:
+            return value
+        if up and isfinite(self.bound) and self._fit(m.at, tail=True)(log(other)) > log(self.bound) - _SAFE:
+            return value
         return self.knob.clip(other)
 
     def state(self) -> dict[str, Any]:
@@ -226,6 +232,12 @@ class KneeSearch:
         self._turn, self._still, self._odd, self._slope, self.changes = turn, still, odd, slope, changes
 
 
+def _variance(m: Measurement) -> float:
+    """Of the logarithm of the throughput that was measured."""
+    spread = m.deviation / m.mean if m.mean > 0 and isfinite(m.deviation) else 1.0
+    return min(max(spread * spread, 0.1), 9.0) / max(m.calls, 1) + 1e-5
+
+
 class _Fit:
     """A parabola around a place: least squares with weights, and a prior for slope and curvature."""
 
@@ -248,9 +260,9 @@ class _Fit:
             if not isfinite(y):
                 continue
             x = point.place - place
-            weight = 0.5 ** ((now - point.at) / half_life) * exp(-0.5 * (x / _WIDTH) ** 2)
-            # The tail of few is known worse than their rate.
-            weight /= point.variance * (6.0 if tail else 1.0) + _MODEL**2
+            # The tail of few is known worse than their rate; what is far off is no parabola.
+            variance = point.variance * (_TAIL if tail else 1.0) + _MODEL**2 + (_BENT * x * x) ** 2
+            weight = 0.5 ** ((now - point.at) / half_life) / variance
             row = (1.0, x, x * x)
             for i in range(3):
                 b[i] += weight * row[i] * y
