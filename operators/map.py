@@ -12,6 +12,7 @@ from warren.core.chunk import Chunk, Failure, apply_each
 from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError, HandlerError
 from warren.core.graph import Operator, name_of
+from warren.core.knobs import Setting
 from warren.core.stage import Handler, Stage
 from warren.operators.keys import check_function, is_async
 from warren.operators.pool import pooled
@@ -27,7 +28,7 @@ U = TypeVar("U")
 def map(
     function: Callable[[T], Awaitable[U]],
     *,
-    concurrency: int = ...,
+    concurrency: int | Setting = ...,
     ordered: bool = ...,
     order_by: Callable[[T], Hashable] | None = ...,
     limit_by: Callable[[T], Hashable] | None = ...,
@@ -42,7 +43,7 @@ def map(
 def map(
     function: Callable[[Any], Any],
     *,
-    concurrency: int | None = None,
+    concurrency: int | Setting | None = None,
     ordered: bool = True,
     order_by: Callable[[Any], Hashable] | None = None,
     limit_by: Callable[[Any], Hashable] | None = None,
@@ -59,7 +60,8 @@ def map(
 
     An ``async`` function runs for up to ``concurrency`` values at once (16 unless given); results leave in the order the
     values came, or as they are ready with ``ordered=False``. ``timeout`` bounds each call: past it the message fails with
-    `TimeoutError`. Which of the values that wait is next, one of these says, and else who came first:
+    `TimeoutError`. ``concurrency`` may be a setting that changes while it runs, such as a `Tuner`; it is told of each call, and
+    a limit that falls ends no call. Which of the values that wait is next, one of these says, and else who came first:
 
     - ``order_by`` gives a key: values of one key are handled one after another and leave in their order, those of different
       keys side by side and as they are ready. A value that fails lets the next of its key go; `retry` brings it back later.
@@ -100,12 +102,13 @@ def map(
         if given:
             raise GraphError(f"map({name}): options such as {given[0]} need an async function; {name} is not one")
         return _Map(function)
-    if concurrency is not None and concurrency < 1:
+    setting = concurrency if isinstance(concurrency, Setting) else None
+    places = setting.knob.high if setting is not None else 16 if concurrency is None else concurrency
+    if places < 1:
         raise GraphError(f"map({name}, concurrency={concurrency}): concurrency must be at least 1")
-    places = concurrency or 16
     waiting, turn = _turns(name, places, limit, functions)
     bound = None if timeout is None else seconds(timeout)
-    return _AsyncMap(function, places, ordered and turn in ("", "limit_by"), bound, waiting, turn)
+    return _AsyncMap(function, places, ordered and turn in ("", "limit_by"), bound, waiting, turn, setting)
 
 
 def _turns(
@@ -180,6 +183,7 @@ class _AsyncMap(Calling):
         timeout: float | None,
         waiting: Callable[[Stage], Waiting],
         turn: str,
+        setting: Setting | None = None,
     ) -> None:
         self.function = function
         self.concurrency = concurrency
@@ -187,6 +191,7 @@ class _AsyncMap(Calling):
         self.timeout = timeout
         self.waiting = waiting
         self.turn = turn
+        self.setting = setting
 
     @property
     def name(self) -> str:
@@ -195,7 +200,8 @@ class _AsyncMap(Calling):
     @property
     def guarantee(self) -> str:
         order = {"order_by": "order kept by key", "priority": "the most urgent first"}.get(self.turn)
-        return f"{self.concurrency} at once, {order or ('order kept' if self.ordered else 'order not kept')}"
+        most = self.concurrency if self.setting is None else f"{self.setting.knob.low} to {self.concurrency}"
+        return f"{most} at once, {order or ('order kept' if self.ordered else 'order not kept')}"
 
     def attach(self, stage: Stage) -> Handler:
         return _Workers(self, stage).take
@@ -211,25 +217,35 @@ class _Workers:
         self.slots = Slots(stage)
         self.active = 0
         self.meter = stage.meter(operator.concurrency)
+        self.setting = operator.setting
+        if self.setting is not None:
+            self.setting.open(stage.run.clock)
 
     def take(self, chunk: Chunk) -> Chunk | None:
         slots, failures = self.queue.add(chunk)
         if self.operator.ordered:
             self.slots.line_up(slots)
         self.meter.queue(len(slots))
-        for _ in range(min(self.operator.concurrency - self.active, len(self.queue))):
+        self.fill()
+        return Chunk([], (), failures) if failures else None
+
+    def fill(self) -> None:
+        limit = self.operator.concurrency if self.setting is None else self.setting.value
+        for _ in range(min(limit - self.active, len(self.queue))):
             self.active += 1
             self.stage.run.spawn(self.work())
-        return Chunk([], (), failures) if failures else None
 
     async def work(self) -> None:
         function, timeout, queue, meter = self.operator.function, self.operator.timeout, self.queue, self.meter
-        told, began = meter.told, 0.0
+        setting, clock = self.setting, self.stage.run.clock
+        told, began, since = meter.told, 0.0, 0.0
         try:
-            while queue:
+            while queue and (setting is None or self.active <= setting.value):
                 slot = queue.take()
                 if told:
                     began = meter.begin()
+                if setting is not None:
+                    since = clock()
                 try:
                     slot.succeed(await bounded(self.stage, function(slot.value), timeout))
                 except Exception as error:
@@ -237,6 +253,9 @@ class _Workers:
                 if told:
                     meter.end(began)
                 queue.done(slot)
+                if setting is not None:
+                    setting.ended(clock() - since, slot.failure is None, in_flight=self.active)
+                    self.fill()
                 if not self.operator.ordered:
                     self.slots.slots.append(slot)
                 self.slots.ready()

@@ -1,0 +1,104 @@
+"""`map` with a concurrency that tunes itself, in virtual time."""
+
+import asyncio
+
+import pytest
+
+from warren import Pipeline
+from warren.analytics.tuning import Tuner
+from warren.connectors import memory
+from warren.core.errors import GraphError
+from warren.core.knobs import Knob
+from warren.operators import map
+
+
+class Contended:
+    """A call takes 20 ms, and longer the more there are beyond 24 at once."""
+
+    def __init__(self, fails=False):
+        self.flying = self.most = 0
+        self.fails = fails
+
+    async def __call__(self, value):
+        self.flying += 1
+        self.most = max(self.most, self.flying)
+        try:
+            over = self.flying / 24
+            await asyncio.sleep(0.02 * max(1.0, over * over))
+            if self.fails:
+                raise ConnectionError("away")
+        finally:
+            self.flying -= 1
+        return value
+
+
+def trial(tuner, calls, values=12_000, **options):
+    steps = memory.items([]) | map(calls, concurrency=tuner, **options) | memory.into([])
+    return Pipeline("tuned", steps, credit=400).test(list(range(values)))
+
+
+def test_in_shadow_nothing_changes_and_decisions_are_recorded():
+    seen = []
+    tuner = Tuner(Knob("concurrency", 1, 128, start=4), record=seen.append)
+    calls = Contended()
+    result = trial(tuner, calls, 2_000)
+    assert result.values == list(range(2_000))
+    assert (calls.most, tuner.value) == (4, 4)
+    assert len(seen) >= 15
+    assert {decision.done for decision in seen} == {4} and any(decision.choice > 4 for decision in seen)
+    assert all(decision.mode == "shadow" and decision.seconds == pytest.approx(0.02) for decision in seen)
+
+
+def test_in_act_mode_it_finds_the_knee_and_loses_nothing():
+    tuner = Tuner(Knob("concurrency", 1, 128, start=4), mode="act")
+    static, tuned = trial(4, Contended()), trial(tuner, Contended())
+    assert tuned.values == static.values == list(range(12_000))
+    assert tuned.elapsed < 0.3 * static.elapsed
+    assert tuned.elapsed < 1.4 * trial(24, Contended()).elapsed
+    assert 18 <= tuner.controller.centre <= 30
+
+
+def test_it_comes_down_from_too_much():
+    tuner = Tuner(Knob("concurrency", 1, 128, start=120), mode="act")
+    trial(tuner, Contended())
+    assert 18 <= tuner.controller.centre <= 30
+
+
+def test_the_same_decisions_come_of_the_same_run():
+    def decisions():
+        seen = []
+        trial(Tuner(Knob("concurrency", 1, 128, start=8), mode="act", record=seen.append), Contended(), 4_000)
+        return [(decision.at, decision.choice, decision.reason) for decision in seen]
+
+    first = decisions()
+    second = decisions()
+    assert [each[1:] for each in first] == [each[1:] for each in second] and len(first) > 5
+
+
+@pytest.mark.parametrize(
+    "options", [{"ordered": False}, {"priority": lambda value: -value}, {"order_by": lambda value: value % 9}]
+)
+def test_whatever_the_order_all_values_go_on(options):
+    result = trial(Tuner(Knob("concurrency", 1, 64, start=30), mode="act"), Contended(), 3_000, **options)
+    assert sorted(result.values) == list(range(3_000))
+
+
+def test_where_all_calls_fail_it_stays_within_bounds():
+    tuner = Tuner(Knob("concurrency", 2, 64, start=16), mode="act")
+    calls = Contended(fails=True)
+    assert trial(tuner, calls, 3_000).outcomes == {"dead-lettered": 3_000}
+    assert calls.most <= 64 and 2 <= tuner.value <= 64
+
+
+def test_a_run_that_is_not_limited_by_the_knob_teaches_nothing():
+    tuner = Tuner(Knob("concurrency", 1, 128, start=32), mode="act", least=20)
+    steps = memory.items([]) | map(Contended(), concurrency=tuner) | memory.into([])
+    Pipeline("idle", steps).test(list(range(400)), at=[i * 0.05 for i in range(400)])
+    assert tuner.value == 32
+
+
+def test_what_a_map_says_of_itself_names_the_bounds():
+    step = map(Contended(), concurrency=Tuner(Knob("concurrency", 2, 64, start=16)))
+    assert step.guarantee == "2 to 64 at once, order kept"
+    with pytest.raises(GraphError, match="concurrency must be at least 1"):
+        map(Contended(), concurrency=0)
