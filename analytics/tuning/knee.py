@@ -26,6 +26,7 @@ _MODEL, _BENT = 0.015, 0.4
 _TAIL = 3.0
 # How much one may be wrong about a throughput for each unit of distance from what was tried, before it is called a change.
 _FAR = 0.35
+_LEAST = 0.25
 _SURE, _LIKELY = 4.5, 2.7
 _COSTLY, _SAFE = 0.04, 0.03
 _FULL, _DRAINED = 0.85, 1.3
@@ -42,9 +43,9 @@ class _Point(NamedTuple):
 class KneeSearch:
     """Fits throughput by the value of the knob near where it is, and goes to the least value that is nearly the best.
 
-    The fit is a parabola of logarithms, by least squares; old and distant measurements count less, and what is usual stands in
-    for what is not known yet. A measurement that does not fit is a change: what was known before is dropped. Once it has found
-    its place, it tries a little more and a little less now and then.
+    The fit is a parabola of logarithms, by least squares; old and distant measurements count less, and what is usual stands
+    in for what is not known yet. A measurement that does not fit is a change: what was known before is dropped. Once it has
+    found its place, it tries a little more and a little less now and then.
 
     - ``latency``: the longest that the quantile of the tuner may be; without one, only throughput counts
     - ``tolerance``: the share of throughput given up for a lower value
@@ -70,7 +71,7 @@ class KneeSearch:
         tolerance: float = 0.02,
         step: float = 2.0,
         probe: float = 0.15,
-        half_life: Duration = "10s",
+        half_life: Duration = "30s",
     ) -> None:
         if not 0 < tolerance <= 0.2:
             raise GraphError(f"KneeSearch(tolerance={tolerance}): give up a share of throughput above 0, at most 0.2")
@@ -93,6 +94,8 @@ class KneeSearch:
         self._slope = _UP
         self._turn = 0
         self._still = 0
+        self._trust = log(step)
+        self._ahead = 0.0
 
     def propose(self, measurement: Measurement) -> Proposal:
         """The next value. What is missing or was not limited by the knob teaches nothing, and the value stays."""
@@ -114,6 +117,7 @@ class KneeSearch:
         small = abs(best - self.centre) <= max(self.probe * self.centre, 1.0)
         # What noise moves to and fro is followed slowly.
         self.centre = self.centre * exp(0.3 * moved) if small and not changed else float(best)
+        self._trust_in(moved, small)
         self._still = self._still + 1 if small and not changed else 0
         reason = "changed" if changed else "late" if late else "settled" if small else "searching"
         value = self.knob.clip(self.centre)
@@ -121,6 +125,13 @@ class KneeSearch:
             value = self._tried(value, m, fit)
             reason = reason if value == self.knob.clip(self.centre) else "probe"
         return Proposal(value, 1.0, reason, {**inputs, "centre": self.centre})
+
+    def _trust_in(self, moved: float, small: bool) -> None:
+        """Go on in one direction with larger steps, and to and fro with smaller ones."""
+        if not small:
+            self._trust *= 0.7 if moved * self._ahead < 0 else 1.3
+            self._trust = min(max(self._trust, _LEAST), log(self.step))
+            self._ahead = moved
 
     def _late(self, m: Measurement) -> bool:
         """Whether the tail is over the bound by more than chance."""
@@ -130,7 +141,7 @@ class KneeSearch:
         """Keep a measurement; tells whether it shows that everything is different now."""
         rate = log(max(m.done, 0.5) / m.seconds)
         tail = log(m.tail) if m.tail > 0 and isfinite(m.tail) else -inf
-        place = log(m.in_flight if m.in_flight > m.value else m.value)
+        place = log(max(m.value, m.in_flight))
         point = _Point(place, rate, tail, _variance(m), m.at)
         changed = False
         if self._points:
@@ -156,7 +167,8 @@ class KneeSearch:
         self._points.clear()
         if last is not None:
             self._points.append(last)
-        self._odd = 0.0
+        self._odd = self._ahead = 0.0
+        self._trust = log(self.step)
         self._turn = 0
         # Too little is soon put right, as calls are quick then; too much is not.
         self._slope = _UP if odd > 0 else _DOWN
@@ -168,8 +180,8 @@ class KneeSearch:
         return _Fit(self._points, log(self.centre), at, self.half_life, prior, tail=tail)
 
     def _best(self, m: Measurement, fit: _Fit, late: bool) -> int:
-        centre = self.knob.clip(self.centre)
-        low, high = self.knob.clip(min(centre / self.step, centre - 2)), self.knob.clip(max(centre * self.step, centre + 2))
+        centre, step = self.knob.clip(self.centre), exp(self._trust)
+        low, high = self.knob.clip(min(centre / step, centre - 2)), self.knob.clip(max(centre * step, centre + 2))
         steps = 32
         values = sorted({self.knob.clip(low * (high / low) ** (i / steps)) for i in range(steps + 1)} | {centre})
         if isfinite(self.bound):

@@ -22,9 +22,9 @@ _VERSION = 1
 class Tuner:
     """A setting that tunes itself: hand it to a step in place of a number, such as ``map(call, concurrency=Tuner(knob))``.
 
-    Calls are measured for an interval; then a controller says which value is next. In the mode ``"shadow"`` the knob stays at
-    its start and what would be done is recorded; in ``"act"`` it is done. A controller that raises, or answers with what is
-    out of bounds, is not followed: the value is the start again, and that is logged once.
+    Calls are measured for an interval; then a controller says which value is next. In the mode ``"shadow"`` the knob stays
+    at its start and what would be done is recorded; in ``"act"`` it is done. A controller that raises, or answers with what
+    is out of bounds, is not followed: the value is the start again, and that is logged once.
 
     - ``knob``: its bounds and its start, which is the static setting
     - ``controller``: what decides; a `KneeSearch` unless given

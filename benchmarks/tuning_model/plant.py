@@ -63,8 +63,8 @@ class Run:
 def simulate(regimes: Sequence[Regime], lasts: float, setting: Setting, seed: int) -> Run:
     """Go through the regimes, each as long as said. There is always a message that waits.
 
-    The resource is shared out evenly: with ``served`` as what each call there has been given, the next to end is the one that
-    needs the least in all, so that a change of speed changes nothing but a factor.
+    The resource is shared out evenly: with ``served`` as what each call there has been given, the next to end is the one
+    that needs the least in all, so that a change of speed changes nothing but a factor.
     """
     random = Random(seed)
     now = served = 0.0
