@@ -26,9 +26,10 @@ _MODEL, _BENT = 0.015, 0.4
 _TAIL = 3.0
 # How much one may be wrong about a throughput for each unit of distance from what was tried, before it is called a change.
 _FAR = 0.35
-_LEAST = 0.25
+_LEAST, _SLOWLY = 0.25, 0.3
 _SURE, _LIKELY = 4.5, 2.7
-_COSTLY, _SAFE = 0.04, 0.03
+_COSTLY = 0.04
+_SAFE, _NEAR, _HELPS = 0.03, 0.05, 0.25
 _FULL, _DRAINED = 0.85, 1.3
 
 
@@ -71,7 +72,7 @@ class KneeSearch:
         tolerance: float = 0.02,
         step: float = 2.0,
         probe: float = 0.15,
-        half_life: Duration = "30s",
+        half_life: Duration = "20s",
     ) -> None:
         if not 0 < tolerance <= 0.2:
             raise GraphError(f"KneeSearch(tolerance={tolerance}): give up a share of throughput above 0, at most 0.2")
@@ -116,8 +117,9 @@ class KneeSearch:
         moved = log(best / self.centre)
         small = abs(best - self.centre) <= max(self.probe * self.centre, 1.0)
         # What noise moves to and fro is followed slowly.
-        self.centre = self.centre * exp(0.3 * moved) if small and not changed else float(best)
-        self._trust_in(moved, small)
+        follow = 1.0 if changed or late else _SLOWLY if small else max(_SLOWLY, self._trust / log(self.step))
+        self.centre *= exp(follow * moved)
+        self._trust_in(moved)
         self._still = self._still + 1 if small and not changed else 0
         reason = "changed" if changed else "late" if late else "settled" if small else "searching"
         value = self.knob.clip(self.centre)
@@ -126,12 +128,14 @@ class KneeSearch:
             reason = reason if value == self.knob.clip(self.centre) else "probe"
         return Proposal(value, 1.0, reason, {**inputs, "centre": self.centre})
 
-    def _trust_in(self, moved: float, small: bool) -> None:
+    def _trust_in(self, moved: float) -> None:
         """Go on in one direction with larger steps, and to and fro with smaller ones."""
-        if not small:
-            self._trust *= 0.7 if moved * self._ahead < 0 else 1.3
-            self._trust = min(max(self._trust, _LEAST), log(self.step))
-            self._ahead = moved
+        if moved * self._ahead < 0:
+            self._trust *= 0.7
+        elif abs(moved) > 0.8 * self._trust:
+            self._trust *= 1.3
+        self._trust = min(max(self._trust, _LEAST), log(self.step))
+        self._ahead = moved
 
     def _late(self, m: Measurement) -> bool:
         """Whether the tail is over the bound by more than chance."""
@@ -181,14 +185,15 @@ class KneeSearch:
 
     def _best(self, m: Measurement, fit: _Fit, late: bool) -> int:
         centre, step = self.knob.clip(self.centre), exp(self._trust)
-        low, high = self.knob.clip(min(centre / step, centre - 2)), self.knob.clip(max(centre * step, centre + 2))
+        low, high = self.knob.clip(min(centre / step, centre - 1)), self.knob.clip(max(centre * step, centre + 1))
         steps = 32
         values = sorted({self.knob.clip(low * (high / low) ** (i / steps)) for i in range(steps + 1)} | {centre})
         if isfinite(self.bound):
             slow = self._fit(m.at, tail=True)
-            most = log(self.bound) - _SAFE
-            values = [value for value in values if slow(log(value)) <= most] or [low]
-            if late:
+            # Where no value keeps the bound, those count that come as near to it as any.
+            most = max(log(self.bound) - _SAFE, min(slow(log(value)) for value in values) + _NEAR)
+            values = [value for value in values if slow(log(value)) <= most]
+            if late and slow.slope > _HELPS:
                 # What has just been too much is too much, whatever the fit says.
                 less = self.knob.clip(m.value * max(self.bound / m.tail, 1 / self.step))
                 values = [value for value in values if value <= less] or [max(less, self.knob.low)]
