@@ -60,8 +60,8 @@ def map(
 
     An ``async`` function runs for up to ``concurrency`` values at once (16 unless given); results leave in the order the
     values came, or as they are ready with ``ordered=False``. ``timeout`` bounds each call: past it the message fails with
-    `TimeoutError`. ``concurrency`` may be a setting that changes while it runs, such as a `Tuner`; it is told of each call, and
-    a limit that falls ends no call. Which of the values that wait is next, one of these says, and else who came first:
+    `TimeoutError`. ``concurrency`` may be a setting that changes while it runs, such as a `Tuner`; it is told of each call,
+    and a limit that falls ends no call. Which of the values that wait is next, one of these says, and else who came first:
 
     - ``order_by`` gives a key: values of one key are handled one after another and leave in their order, those of different
       keys side by side and as they are ready. A value that fails lets the next of its key go; `retry` brings it back later.

@@ -188,7 +188,7 @@ class KneeSearch:
         low, high = self.knob.clip(min(centre / step, centre - 1)), self.knob.clip(max(centre * step, centre + 1))
         steps = 32
         values = sorted({self.knob.clip(low * (high / low) ** (i / steps)) for i in range(steps + 1)} | {centre})
-        if isfinite(self.bound):
+        if isfinite(self.bound) and any(isfinite(point.tail) for point in self._points):
             slow = self._fit(m.at, tail=True)
             # Where no value keeps the bound, those count that come as near to it as any.
             most = max(log(self.bound) - _SAFE, min(slow(log(value)) for value in values) + _NEAR)
@@ -212,7 +212,7 @@ class KneeSearch:
         other = max(value * (1 + self.probe), value + 1) if up else min(value / (1 + self.probe), value - 1)
         if fit(log(value)) - fit(log(max(other, 1.0))) > _COSTLY and self._turn % (4 * pause) > pause:
             return value
-        if up and isfinite(self.bound) and self._fit(m.at, tail=True)(log(other)) > log(self.bound) - _SAFE:
+        if up and isfinite(self.bound) and self._fit(m.at, tail=True)(log(other)) > log(self.bound) + _NEAR:
             return value
         return self.knob.clip(other)
 
@@ -225,6 +225,8 @@ class KneeSearch:
             "still": self._still,
             "odd": self._odd,
             "slope": self._slope,
+            "trust": self._trust,
+            "ahead": self._ahead,
             "changes": self.changes,
             "points": [list(point) for point in self._points],
         }
@@ -236,6 +238,7 @@ class KneeSearch:
         try:
             points = [_Point(*map(float, point)) for point in state["points"]]
             centre, odd, slope = float(state["centre"]), float(state["odd"]), float(state["slope"])
+            trust, ahead = float(state["trust"]), float(state["ahead"])
             turn, still, changes = int(state["turn"]), int(state["still"]), int(state["changes"])
             if not all(isfinite(number) for point in points for number in point[:2] + point[3:]):
                 raise ValueError("a measurement is no number")
@@ -246,6 +249,7 @@ class KneeSearch:
         self.centre = (
             min(max(centre, float(self.knob.low)), float(self.knob.high)) if isfinite(centre) else float(self.knob.start)
         )
+        self._trust, self._ahead = min(max(trust, _LEAST), log(self.step)), ahead
         self._turn, self._still, self._odd, self._slope, self.changes = turn, still, odd, slope, changes
 
 

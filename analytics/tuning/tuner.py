@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from math import isfinite, nan
+from math import nan
 from typing import Any
 
 from warren.analytics.tuning.knee import KneeSearch
@@ -17,6 +17,7 @@ from warren.core.policies import Decision, Guard, Mode, mode_of
 __all__ = ["Tuner"]
 
 _VERSION = 1
+_LONGEST = 1e9
 
 
 class Tuner:
@@ -108,7 +109,7 @@ class Tuner:
             if interval.start - now > 4 * self.interval:
                 self._begin(now)
             return
-        if not (isfinite(seconds) and seconds >= 0):
+        if not 0 <= seconds <= _LONGEST:
             return
         interval.add(seconds, success, in_flight, count)
         passed = now - interval.start
