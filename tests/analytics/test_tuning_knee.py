@@ -175,7 +175,7 @@ def test_settings_that_cannot_work_are_refused(options):
 plants = st.builds(
     Plant,
     workers=st.floats(1, 400),
-    work=st.floats(0.001, 0.3),
+    work=st.floats(0.001, 0.05),
     contention=st.sampled_from([0.0, 0.02, 0.05]),
     coherency=st.sampled_from([0.0, 1e-5, 1e-4, 1e-3]),
     delay=st.sampled_from([0.0, 0.005, 0.1]),
