@@ -103,7 +103,10 @@ def map(
             raise GraphError(f"map({name}): options such as {given[0]} need an async function; {name} is not one")
         return _Map(function)
     setting = concurrency if isinstance(concurrency, Setting) else None
-    places = setting.knob.high if setting is not None else 16 if concurrency is None else concurrency
+    if isinstance(concurrency, Setting):
+        places = concurrency.knob.high
+    else:
+        places = 16 if concurrency is None else concurrency
     if places < 1:
         raise GraphError(f"map({name}, concurrency={concurrency}): concurrency must be at least 1")
     waiting, turn = _turns(name, places, limit, functions)

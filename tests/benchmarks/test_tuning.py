@@ -1,0 +1,48 @@
+"""The simulation of tuning: exact where it can be reckoned by hand, and the same for each seed."""
+
+import pytest
+
+from benchmarks.tuning import CASES, Fixed
+from benchmarks.tuning_model.plant import Regime, simulate
+from benchmarks.tuning_model.rivals import RIVALS
+from warren.analytics.tuning import Tuner
+from warren.core.knobs import Knob
+
+KNOB = Knob("n", 1, 64, 8)
+
+
+def rate(regime, value, lasts=20.0):
+    calls = simulate([regime], lasts, Fixed(KNOB, value), 1).calls
+    return sum(call.messages for call in calls) / lasts
+
+
+@pytest.mark.parametrize(("value", "expected"), [(1, 50), (4, 200), (8, 400), (16, 400)])
+def test_calls_share_the_workers(value, expected):
+    assert rate(Regime("x", work=0.02, spread=0, workers=8), value) == pytest.approx(expected, rel=0.01)
+
+
+def test_contention_and_coherency_are_the_universal_scalability_law():
+    regime = Regime("x", work=0.01, spread=0, workers=64, contention=0.02, coherency=0.004)
+    assert rate(regime, 16) == pytest.approx(16 / 0.01 / (1 + 0.02 * 15 + 0.004 * 16 * 15), rel=0.01)
+
+
+def test_a_network_takes_its_time_and_no_worker():
+    regime = Regime("x", work=0.01, spread=0, workers=64, delay=0.09)
+    assert rate(regime, 10) == pytest.approx(100, rel=0.02)
+
+
+def test_a_batch_has_one_overhead():
+    regime = Regime("x", work=0.001, spread=0, workers=4, overhead=0.01, batch=4)
+    assert rate(regime, 40) == pytest.approx(4 * 40 / 0.05, rel=0.01)
+
+
+@pytest.mark.parametrize("name", [None, *RIVALS])
+def test_every_rule_stays_within_bounds_and_does_the_same_again(name):
+    regimes = CASES["concurrency"].regimes[:3]
+
+    def run():
+        return simulate(regimes, 4.0, Tuner(KNOB, RIVALS[name](KNOB) if name else None, mode="act"), 3)
+
+    first = run()
+    assert first == run()
+    assert len(first.values) > 2 and all(1 <= value <= 64 for _, value in first.values)
