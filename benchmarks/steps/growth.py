@@ -1,6 +1,6 @@
 """How the cost of keyed windows grows with keys, with the length of a window, and with lateness.
 
-``python -m benchmarks.steps.growth [--messages N] [--page FILE]`` prints a table, and writes a page with the plots.
+``python -m benchmarks.steps.growth [--messages N] [--plot FILE]`` prints a table, and draws it.
 """
 
 from __future__ import annotations
@@ -60,28 +60,29 @@ def measure(what: str, at: float, messages: int) -> Measured:
     return Measured(what, at, cost)
 
 
-def write_page(path: Path, found: Sequence[Measured]) -> None:
-    """Plots in one page that needs no network."""
-    from plotly.subplots import make_subplots
+def plot(path: Path, found: Sequence[Measured]) -> None:
+    """Draw a picture of the costs, of the format that the file's name says."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
 
-    figure = make_subplots(cols=len(SWEEPS), rows=1, subplot_titles=[TITLES[what] for what in SWEEPS])
-    for column, what in enumerate(SWEEPS, 1):
-        mine = [each for each in found if each.what == what]
-        figure.add_scatter(
-            x=[f"{each.at:,g}" for each in mine], y=[each.cost for each in mine], name=what, row=1, col=column
-        )
-        figure.update_xaxes(type="category", row=1, col=column)
-        figure.update_yaxes(rangemode="tozero", row=1, col=column)
-    figure.update_yaxes(title="nanoseconds a message", row=1, col=1)
-    figure.update_layout(title="warren: what a message costs in a keyed tumbling window", showlegend=False)
-    figure.write_html(path)
+    with mpl.rc_context({"svg.hashsalt": "growth", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = Figure(figsize=(9, 2.6), layout="constrained")
+        all_axes = figure.subplots(1, len(SWEEPS), sharey=True, squeeze=False)[0]
+        for axes, what in zip(all_axes, SWEEPS, strict=True):
+            mine = [each for each in found if each.what == what]
+            axes.plot([f"{each.at:,.0f}" for each in mine], [each.cost for each in mine], marker="o", markersize=4)
+            axes.set(xlabel=TITLES[what], ylim=(0, None))
+            axes.tick_params("x", labelrotation=30)
+            axes.grid(axis="y", linewidth=0.5)
+        all_axes[0].set_ylabel("nanoseconds a message")
+        figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run as the command line says; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.steps.growth", allow_abbrev=False)
     parser.add_argument("--messages", type=int, default=1_000_000, help="messages of a point (1,000,000)")
-    parser.add_argument("--page", type=Path, metavar="FILE", help="write the plots to this file, as HTML")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw a picture into this file, such as growth.svg")
     options = parser.parse_args(argv)
     print(f"{options.messages:,} messages a point; where not given: " + ", ".join(f"{k} {v:,g}" for k, v in USUAL.items()))
     found = []
@@ -91,13 +92,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             with multiprocessing.get_context("spawn").Pool(1) as pool:
                 found.append(pool.apply(measure, (what, at, options.messages)))
             print(f"{TITLES[what]:22} {at:>12,g} {found[-1].cost:>10,.0f} ns a message", flush=True)
-    if options.page:
+    if options.plot:
         try:
-            write_page(options.page, found)
+            plot(options.plot, found)
         except ImportError:
-            print("plotly is not installed, so there is no page: pip install 'warren[demo]'")
+            print("matplotlib is not installed, so there is no picture: pip install 'warren[report]'")
             return 1
-        print(f"the plots are in {options.page}")
+        print(f"the picture is in {options.plot}")
     return 0
 
 

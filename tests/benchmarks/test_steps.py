@@ -33,12 +33,12 @@ def test_memory_that_grows_is_not_flat(last, flat):
     assert Seen(1, 1, 1.0, 0, looks).flat is flat
 
 
-def test_growth_prints_each_point_and_writes_a_page(tmp_path, capsys, monkeypatch):
-    pytest.importorskip("plotly")
+def test_growth_prints_each_point_and_draws_a_picture(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("matplotlib")
     monkeypatch.setattr(growth, "SWEEPS", {"keys": [1, 10], "lateness": [5]})
-    page = tmp_path / "growth.html"
-    assert growth.main(["--messages", "100", "--page", str(page)]) == 0
-    assert "plotly" in page.read_text()
+    picture = tmp_path / "growth.svg"
+    assert growth.main(["--messages", "100", "--plot", str(picture)]) == 0
+    assert "<svg" in picture.read_text()
     assert capsys.readouterr().out.count("ns a message") == 3
 
 
