@@ -31,6 +31,7 @@ _SURE, _LIKELY = 4.5, 2.7
 _COSTLY = 0.04
 _SAFE, _NEAR, _HELPS = 0.03, 0.05, 0.25
 _FULL, _DRAINED = 0.85, 1.3
+_SHORTEST = 1e-9
 
 
 class _Point(NamedTuple):
@@ -102,7 +103,8 @@ class KneeSearch:
         """The next value. What is missing or was not limited by the knob teaches nothing, and the value stays."""
         m = measurement
         inputs = {"value": m.value, "throughput": m.throughput, "tail": m.tail, "in_flight": m.in_flight}
-        if not (isfinite(m.at) and 0 < m.seconds < inf and m.value >= 1 and m.calls + m.failed > 0):
+        usual = isfinite(m.at) and _SHORTEST <= m.seconds <= 1 / _SHORTEST and m.in_flight != inf
+        if not (usual and m.value >= 1 and m.calls + m.failed > 0):
             return Proposal(self.knob.clip(self.centre), 1.0, "nothing measured", inputs)
         # A tail that breaks the bound says so, however many there are in flight.
         late = self._late(m)
