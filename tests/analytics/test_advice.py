@@ -10,16 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-from click.testing import CliRunner
 
 from benchmarks.bottlenecks import draw, run
 from tests.analytics.feeding import NOW
 from warren import Pipeline, constant
 from warren.analytics import Flows, Recorder
 from warren.analytics.advice import Advice, advise, diff, render_advice
-from warren.apps.cli import main
 from warren.connectors import memory
 from warren.core.errors import DataError, GraphError
 from warren.core.graph import Operator
@@ -287,18 +284,3 @@ def test_the_diff_names_each_pipeline_once_and_leaves_out_what_is_not_proposed()
         *("--- b", "+++ b, as advised", "@@ 1:map(ask) @@", "+ retry(...)"),
     ]
     assert str(render_advice([])).startswith("There is nothing to advise")
-
-
-def test_the_command_prints_a_table_a_diff_or_json(tmp_path: Path) -> None:
-    record(tmp_path / "flows", pipeline(map(ask, concurrency=2), credit=10_000), steady(30, 60))
-    (tmp_path / "shop.py").write_text(
-        "from tests.analytics.test_advice import ask, map, pipeline\norders = pipeline(map(ask, concurrency=2), 10_000)\n"
-    )
-    asked = ["advise", "--flows", str(tmp_path / "flows")]
-    shown = CliRunner().invoke(main, [*asked, f"{tmp_path / 'shop.py'}:orders"])
-    assert shown.exit_code == 0, shown.output
-    assert "- map(ask, concurrency=2)\n+ map(ask, concurrency=4)" in shown.output and "Risk:" in shown.output
-    told = CliRunner().invoke(main, [*asked, "--json"])
-    [advice] = msgspec.json.decode(told.stdout, type=list[Advice])
-    assert advice.proposed == "map(ask, concurrency=4)"
-    assert CliRunner().invoke(main, ["advise", "--flows", str(tmp_path / "none")]).exit_code == 2
