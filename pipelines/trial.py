@@ -23,7 +23,7 @@ from warren.pipelines.virtual import VirtualLoop
 if TYPE_CHECKING:
     from warren.pipelines.pipeline import Pipeline
 
-__all__ = ["Ends", "Letter", "Trial", "TrialRuntime", "alone", "try_out"]
+__all__ = ["Apart", "Ends", "Letter", "Trial", "TrialRuntime", "alone", "try_out"]
 
 T = TypeVar("T")
 
@@ -115,7 +115,21 @@ class _Letters:
         pass
 
 
-class TrialRuntime(Runtime):
+class Apart(Runtime):
+    """A runtime whose sources give what is at hand, and whose state is kept in memory, anew."""
+
+    async def open_state(self) -> None:
+        if self.pipeline.state is not None:
+            self.keeper = Keeper(self, self.pipeline.state._replace(store=memory.state()))
+            await self.keeper.open()
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether what was given has come to its end; nothing will ever come behind it, whatever its source is."""
+        return not self._halted.done()
+
+
+class TrialRuntime(Apart):
     """A runtime whose sources give what a script says, by their names, and whose sinks are lists."""
 
     def __init__(
@@ -154,16 +168,6 @@ class TrialRuntime(Runtime):
         for each in self.ends:
             connection = each.source(inlet.name, connection)
         return connection
-
-    async def open_state(self) -> None:
-        if self.pipeline.state is not None:
-            self.keeper = Keeper(self, self.pipeline.state._replace(store=memory.state()))
-            await self.keeper.open()
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether what was given has come to its end; nothing will ever come behind it, whatever its source is."""
-        return not self._halted.done()
 
     async def open_sink(self, outlet: Outlet[Any]) -> SinkConnection:
         return self._around(outlet.name, _Collected(self.trial.outputs.setdefault(outlet.name, [])), False)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from warren.connectors import address, memory
+from warren.connectors import address
 from warren.connectors.memory.waiting import wait, wake
 from warren.core import clock
 from warren.core.chunk import Chunk
@@ -24,11 +24,9 @@ from warren.core.graph import Inlet, Outlet, SinkConnection, SourceConnection
 from warren.core.hooks import FlowObserver
 from warren.core.message import Batch, Outgoing
 from warren.core.receipt import Delivery, Kind, Outcome
-from warren.pipelines.checkpoints import Keeper
 from warren.pipelines.given import Arrival, column, content_types
 from warren.pipelines.pipeline import Pipeline, Running, blocking
-from warren.pipelines.runtime import Runtime
-from warren.pipelines.trial import alone
+from warren.pipelines.trial import Apart, alone
 from warren.testing.recording import parted
 from warren.testing.stored import Stored, Value, stored
 
@@ -110,7 +108,7 @@ def replay_live(
     return done
 
 
-class _Live(Runtime):
+class _Live(Apart):
     """A runtime whose sources give what was recorded, and whose sinks are its own only where that is asked for."""
 
     def __init__(
@@ -135,16 +133,6 @@ class _Live(Runtime):
     async def open_source(self, inlet: Inlet[Any]) -> SourceConnection:
         lane = self.lanes[inlet.name]
         return _Feed(self, inlet, (each for source, each in self.found.read() if lane in (None, source)))
-
-    async def open_state(self) -> None:
-        if self.pipeline.state is not None:
-            self.keeper = Keeper(self, self.pipeline.state._replace(store=memory.state()))
-            await self.keeper.open()
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether the recording has come to its end."""
-        return not self._halted.done()
 
     async def open_sink(self, outlet: Outlet[Any]) -> SinkConnection:
         if not isinstance(self.to, Outlet):

@@ -118,15 +118,7 @@ def _demand(axes: Axes, queue: Queue, report: Report, ink: Ink) -> None:
     axes.plot(at, rate * times, color=ink.ink, linewidth=1, label="recorded")
     if hours.ahead:
         ahead = _times(hours.ahead, report)
-        axes.fill_between(
-            ahead,
-            times * np.array(hours.p50),
-            times * np.array(hours.p95),
-            color=ink.blue,
-            alpha=0.25,
-            linewidth=0,
-            label="up to P95",
-        )
+        _band(axes, ahead, times * np.array(hours.p50), times * np.array(hours.p95), ink, "up to P95")
         axes.plot(ahead, times * np.array(hours.p50), color=ink.blue, linewidth=1, label="P50")
     if queue.headroom is not None:
         axes.axhline(
@@ -210,15 +202,7 @@ def _review(axes: Axes, queue: Queue, report: Report, ink: Ink) -> None:
     assert told is not None
     times, unit = _unit(queue)
     at = _times(told.at, report)
-    axes.fill_between(
-        at,
-        times * np.array(told.p50),
-        times * np.array(told.p95),
-        color=ink.blue,
-        alpha=0.25,
-        linewidth=0,
-        label="forecast, P50 to P95",
-    )
+    _band(axes, at, times * np.array(told.p50), times * np.array(told.p95), ink, "forecast, P50 to P95")
     axes.plot(at, times * np.array(told.actual), color=ink.ink, linewidth=1, label="happened")
     _finish(axes, unit)
 
@@ -246,6 +230,11 @@ def _busy_weeks(at: list[datetime], rates: list[float | None]) -> list[tuple[dat
         if len(known) >= 84:
             found.append((at[end - 84], float(np.quantile(known, 0.95))))
     return found[::-1]
+
+
+def _band(axes: Axes, at: Any, low: Any, high: Any, ink: Ink, label: str) -> None:
+    """What was forecast, from one quantile to another."""
+    axes.fill_between(at, low, high, color=ink.blue, alpha=0.25, linewidth=0, label=label)
 
 
 def _times(at: Sequence[datetime], report: Report) -> Any:

@@ -156,3 +156,20 @@ class Bench:
         assert self.run.ledger.outstanding == 0
         assert (self.run.busy, self.run.pending_timers) == (0, 0)
         return self
+
+
+class Flaky:
+    """Raises an error as often as said for each value."""
+
+    __name__ = "flaky"
+
+    def __init__(self, times: int, error: Exception | None = None) -> None:
+        self.times = times
+        self.error = error or ConnectionError("busy")
+        self.calls: Counter[Any] = Counter()
+
+    def __call__(self, value: Any) -> Any:
+        self.calls[value] += 1
+        if self.calls[value] <= self.times:
+            raise self.error
+        return value

@@ -6,29 +6,13 @@ from typing import Any
 
 import pytest
 
+from tests.operators.fake import Flaky
 from warren import Pipeline
 from warren.connectors import memory
 from warren.core.errors import DecodeError, GraphError, HandlerError
 from warren.core.graph import Operator
 from warren.operators import constant, exponential, linear, map, retry
 from warren.pipelines import Trial
-
-
-class Flaky:
-    """Raises an error as often as said for each value."""
-
-    __name__ = "flaky"
-
-    def __init__(self, times: int, error: Exception | None = None) -> None:
-        self.times = times
-        self.error = error or ConnectionError("busy")
-        self.calls: Counter[Any] = Counter()
-
-    def __call__(self, value: Any) -> Any:
-        self.calls[value] += 1
-        if self.calls[value] <= self.times:
-            raise self.error
-        return value
 
 
 def trial(steps: Operator[Any, Any], *values: Any) -> Trial:
