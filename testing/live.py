@@ -83,6 +83,7 @@ def replay_live(
 
     >>> import tempfile
     >>> from pathlib import Path
+    >>> from warren.connectors import memory
     >>> from warren.operators import map
     >>> file = Path(tempfile.mkdtemp(), "orders.jsonl")
     >>> _ = file.write_text('{"at": 10, "value": "a"}\n{"at": 9999, "value": "b"}\n')
