@@ -12,8 +12,12 @@ from typing import Any
 import click
 
 from warren.apps.advise import advise
+from warren.apps.letters import dlq
 from warren.apps.partitions import partitions
+from warren.apps.peek import peek
 from warren.apps.plugins import plugins
+from warren.apps.publish import publish
+from warren.apps.queues import queues
 from warren.apps.replay import replay
 from warren.apps.report import report
 from warren.apps.state import state
@@ -22,7 +26,7 @@ from warren.core.errors import AddressError, GraphError, WarrenError
 __all__ = ["main"]
 
 DEBUG = "WARREN_DEBUG"
-FAILURE, USAGE, INTERRUPTED = 1, 2, 130
+FAILURE, USAGE, INTERRUPTED, CUT_OFF = 1, 2, 130, 141
 
 
 class _Sentence(click.ClickException):
@@ -57,7 +61,11 @@ class _Commands(click.Group):
         except click.UsageError as error:
             where = error.ctx.command_path if error.ctx is not None else ctx.command_path
             raise _Sentence(AddressError(f"{error.format_message().rstrip('.')}; see {where} --help")) from error
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except BrokenPipeError:
+            # Whoever reads has gone, as head does; what is still to be written at exit would be an error again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise click.exceptions.Exit(CUT_OFF) from None
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
             if ctx.params.get("debug") or os.environ.get(DEBUG):
@@ -214,8 +222,12 @@ def demo(broker: str | None, folder: Path, limit: int | None, fresh: bool | None
 
 
 main.add_command(advise)
+main.add_command(dlq)
 main.add_command(partitions)
+main.add_command(peek)
 main.add_command(plugins)
+main.add_command(publish)
+main.add_command(queues)
 main.add_command(replay)
 main.add_command(report)
 main.add_command(state)

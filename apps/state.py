@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from warren.apps.showing import table
 from warren.connectors.sqlite.state import About, StateFile
 from warren.core.errors import StateError, shorten
 from warren.core.frozen import freeze_key, thaw, thaw_key
@@ -45,7 +46,7 @@ def ls(file: Path) -> None:
     about, steps = found.about(), found.summary()
     click.echo(f"pipeline {about.pipeline}, {about.checkpoints:,} checkpoints")
     rows = [(each.step, str(each.version), f"{each.keys:,}", f"{each.size:,}") for each in steps]
-    _table(("step", "version", "keys", "bytes"), rows)
+    table(("step", "version", "keys", "bytes"), rows)
 
 
 @state.command(
@@ -73,9 +74,9 @@ def show(file: Path, step: str, key: str | None, limit: int) -> None:
         text = _shown(partial(thaw, value), _timed if part == TIMED else repr)
         rows.append((_shown(partial(thaw_key, each)), str(part) if part > 0 else "", text))
     if any(part for _, part, _ in rows):
-        _table(("key", "part", "value"), rows)
+        table(("key", "part", "value"), rows)
     else:
-        _table(("key", "value"), [(name, text) for name, _, text in rows])
+        table(("key", "value"), [(name, text) for name, _, text in rows])
     if len(chosen) > limit:
         click.echo(f"and {len(chosen) - limit:,} more keys; --limit shows more")
 
@@ -146,9 +147,3 @@ def _shown(read: Callable[[], Any], show: Callable[[Any], str] = repr) -> str:
 def _timed(value: tuple[Any, float]) -> str:
     when = datetime.fromtimestamp(value[1], UTC).isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")
     return f"{shorten(value[0], _LONGEST - 40)} (changed {when})"
-
-
-def _table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    widths = [max(len(row[i]) for row in (titles, *rows)) for i in range(len(titles))]
-    for row in (titles, *rows):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -7,7 +7,8 @@
 ========================================= ======================================================================
 
 A package adds a scheme with an entry point in the group ``warren.connectors``: its name is the scheme, its value an
-object with ``source(address, type)`` and ``sink(address)``, both taking an `Address`. The built-in ones do the same.
+object with ``source(address, type)`` and ``sink(address)``, both taking an `Address`. The built-in ones do the same. With
+``admin(address)`` as well, the command line looks after its queues.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from typing import Any, NamedTuple, Protocol
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from warren.core import plugins
+from warren.core.admin import Admin
 from warren.core.errors import AddressError, PluginError
 from warren.core.graph import Inlet, Outlet
 
-__all__ = ["Address", "Connector", "parse", "schemes", "sink", "source"]
+__all__ = ["Address", "Connector", "admin", "parse", "schemes", "sink", "source"]
 
 _LOGIN = re.compile(r"^([^:/]+:(?://)?[^:@/]*):.*@")
 
@@ -120,6 +122,24 @@ def sink(address: str) -> Outlet[Any]:
     """
     parts = parse(address)
     return _find(parts).sink(parts)
+
+
+def admin(address: str) -> tuple[Admin, str]:
+    """What looks after the queues at an address, and the queue that it names, or an empty text.
+
+    Raises `AddressError` where the address leads nowhere, or its connector has no queues to look after.
+
+    >>> admin("memory:orders")
+    Traceback (most recent call last):
+    ...
+    warren.core.errors.AddressError: memory:orders: queues of the scheme 'memory' cannot be looked after from outside
+    """
+    parts = parse(address)
+    give = getattr(_find(parts), "admin", None)
+    if give is None:
+        raise AddressError(f"{parts.text}: queues of the scheme {parts.scheme!r} cannot be looked after from outside")
+    found: tuple[Admin, str] = give(parts)
+    return found
 
 
 def _find(address: Address) -> Connector:

@@ -9,19 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from warren.connectors.address import Address
+from warren.connectors.sqlite.admin import FileAdmin
 from warren.connectors.sqlite.queue import Queue
 from warren.core.errors import AddressError, GraphError
 
-__all__ = ["sink", "source"]
+__all__ = ["admin", "sink", "source"]
 
 
 def source(address: Address, type: Any = None) -> Queue[Any]:
     """The queue an address names."""
-    address.only("queue", "synchronous", "lease", "max_deliveries")
-    if address.host:
-        raise AddressError(
-            f"{address.text}: {address.host!r} stands where a host would; write sqlite:///absolute/path or sqlite:some/path"
-        )
+    _check(address)
     options = dict(address.options)
     name = options.pop("queue", "")
     if not address.path or not name:
@@ -38,3 +35,19 @@ def source(address: Address, type: Any = None) -> Queue[Any]:
 
 
 sink = source
+
+
+def admin(address: Address) -> tuple[FileAdmin, str]:
+    """What looks after the queues of the file, and the queue that the address names, if any."""
+    _check(address)
+    if not address.path:
+        raise AddressError(f"{address.text}: which file? write sqlite:///path/to/file?queue=NAME")
+    return FileAdmin(str(Path(address.path).expanduser())), address.options.get("queue", "")
+
+
+def _check(address: Address) -> None:
+    address.only("queue", "synchronous", "lease", "max_deliveries")
+    if address.host:
+        raise AddressError(
+            f"{address.text}: {address.host!r} stands where a host would; write sqlite:///absolute/path or sqlite:some/path"
+        )

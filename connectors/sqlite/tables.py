@@ -12,7 +12,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from warren.connectors.records import Records
 from warren.connectors.sqlite.blocks import NO_BLOCK, Run, joined, pack, split, unpack
@@ -111,15 +111,30 @@ class Tables:
         """The number of a queue, which is made where there is none."""
         row = self.db.execute("SELECT id FROM queue WHERE name = ?", (name,)).fetchone()
         if row is None:
-            row = self.db.execute("INSERT INTO queue VALUES (NULL, ?, 0, 0, 0) RETURNING id", (name,)).fetchone()
+            # The number of a queue that was deleted is not given again, as whoever still has it would write elsewhere.
+            sql = """INSERT INTO queue SELECT 1 + max(coalesce(max(id), 0), coalesce((SELECT seq FROM sqlite_sequence
+                     WHERE name = 'queue'), 0)), ?, 0, 0, 0 FROM queue RETURNING id"""
+            row = self.db.execute(sql, (name,)).fetchone()
             self.db.execute("UPDATE queue SET head = id * ?1, tail = id * ?1 WHERE id = ?2", (_SPAN, row[0]))
         return int(row[0])
+
+    def _row(self, sql: str, values: tuple[int, ...]) -> Any:
+        """What is asked of a queue."""
+        row = self.db.execute(sql, values).fetchone()
+        if row is None:
+            raise sqlite3.OperationalError("a queue in use was deleted; start again what uses it")
+        return row
+
+    @staticmethod
+    def positions(queue: int) -> tuple[int, int]:
+        """The first and the last position that a queue may have."""
+        return queue * _SPAN + 1, (queue + 1) * _SPAN
 
     def publish(self, queue: int, records: Records, now: float) -> None:
         """Write messages at the end of a queue."""
         count = len(records.bodies)
         sql = "UPDATE queue SET tail = tail + ? WHERE id = ? RETURNING tail"
-        (tail,) = self.db.execute(sql, (count, queue)).fetchone()
+        (tail,) = self._row(sql, (count, queue))
         first = tail - count + 1
         rows = []
         for part in split(records):
@@ -132,7 +147,7 @@ class Tables:
         """Why nothing can be claimed now; ``None`` where something can."""
         sql = """SELECT head < tail, back, (SELECT min(visible) FROM pending WHERE queue = ?1 AND owner IS NULL)
                  FROM queue WHERE id = ?1"""
-        fresh, back, due = self.db.execute(sql, (queue,)).fetchone()
+        fresh, back, due = self._row(sql, (queue,))
         if fresh or (due is not None and due <= now):
             return None
         if until_empty and not back:
@@ -142,7 +157,7 @@ class Tables:
 
     def claim(self, queue: int, owner: int, limit: int, now: float) -> Batch | None:
         """Hand out up to ``limit`` messages to an owner: first what came back, then what never was handed out."""
-        head, tail, back = self.db.execute("SELECT head, tail, back FROM queue WHERE id = ?", (queue,)).fetchone()
+        head, tail, back = self._row("SELECT head, tail, back FROM queue WHERE id = ?", (queue,))
         taken = self._claim_back(queue, owner, limit, now) if back else []
         again = sum(run.last - run.first + 1 for run in taken)
         fresh = min(limit - again, tail - head)
@@ -204,8 +219,8 @@ class Tables:
             yield block.batch(self.prefix, range(position, until), run)
             position = until
 
-    def settle(self, queue: int, owner: int, positions: Sequence[int]) -> None:
-        """Be done with those of these messages that the owner holds."""
+    def settle(self, queue: int, owner: int | None, positions: Sequence[int]) -> list[Run]:
+        """Be done with those of these messages that the owner holds, or that wait; returns which."""
         taken = self._carve(queue, owner, positions)
         if taken:
             # Pending runs never overlap, so the nearest one before a block's end tells whether any reaches into it.
@@ -217,6 +232,7 @@ class Tables:
                                  ORDER BY p.first DESC LIMIT 1), 0) < block.first""",
                 (taken[0].first, taken[-1].last, queue, _SPAN),
             )
+        return taken
 
     def give_back(self, queue: int, owner: int, positions: Sequence[int], visible: float, attempts: int | None) -> None:
         """Let those of these messages that the owner holds wait until ``visible``."""
@@ -229,14 +245,14 @@ class Tables:
         count = sum(run.last - run.first + 1 for run in waiting)
         self.db.execute("UPDATE queue SET back = back + ? WHERE id = ?", (count, queue))
 
-    def _carve(self, queue: int, owner: int, positions: Sequence[int]) -> list[Run]:
+    def _carve(self, queue: int, owner: int | None, positions: Sequence[int]) -> list[Run]:
         """Take positions out of the runs an owner holds; returns what was taken."""
         wanted = list(runs_of(positions if type(positions) is range else sorted(set(positions))))
         if not wanted:
             return []
         low, high = wanted[0][0], wanted[-1][1]
         sql = """SELECT first, last, visible, attempts, deliveries FROM pending
-                 WHERE first <= ?2 AND last >= ?1 AND owner = ?3
+                 WHERE first <= ?2 AND last >= ?1 AND owner IS ?3
                  AND first >= coalesce((SELECT max(first) FROM pending WHERE first <= ?1), ?1) ORDER BY first"""
         held = [Run(*row) for row in self.db.execute(sql, (low, high, owner)).fetchall()]
         if not held:
@@ -260,7 +276,7 @@ class Tables:
                 taken.append(run._replace(first=start, last=end))
                 start = end + 1
         if taken:
-            sql = "DELETE FROM pending WHERE first BETWEEN ? AND ? AND owner = ?"
+            sql = "DELETE FROM pending WHERE first BETWEEN ? AND ? AND owner IS ?"
             self.db.execute(sql, (held[0].first, held[-1].first, owner))
             if kept:
                 self._insert(queue, owner, kept)

@@ -1,0 +1,229 @@
+"""``warren dlq``: look at dead letters, send them back to where they came from, or drop them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Any
+
+import click
+
+from warren.apps.peek import peeked
+from warren.apps.queues import confirmed, named
+from warren.apps.showing import age, as_json, body_of, cut, record, say, table, when, yes
+from warren.apps.where import where
+from warren.core.admin import ERROR, SOURCE, Admin, Chosen, Pace
+from warren.core.errors import AddressError, GraphError
+from warren.core.message import Metadata
+
+__all__ = ["dlq"]
+
+_REASON = 70
+
+
+@click.group(
+    epilog="\b\nExamples:\n  warren dlq ls sqlite:///var/orders.db?queue=orders.dead\n"
+    "  warren dlq stats amqp://me@host/shop?queue=orders.dead\n"
+    "  warren dlq replay ADDRESS --where 'error=TimeoutError age>1h' --rate 50 --dry-run"
+)
+def dlq() -> None:
+    """Look at the dead letters in the queue that ADDRESS names, and repair what happened.
+
+    A pipeline's dead letters are in NAME.dead, unless it says otherwise.
+    """
+
+
+@dlq.command()
+@click.argument("address")
+@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="List so many at most.")
+@where
+@as_json
+def ls(address: str, limit: int, where: Chosen, as_json: bool) -> None:
+    """List dead letters: id, age, where they came from, what happened."""
+    admin, queue = named(address)
+
+    async def look() -> list[Metadata]:
+        async with aclosing(peeked(admin, queue, where, limit)) as letters:
+            return [metadata async for metadata, _ in letters]
+
+    found = asyncio.run(look())
+    if as_json:
+        for each in found:
+            say({"id": each.id, "key": each.key, "headers": dict(each.headers), "timestamp": each.timestamp})
+    elif found:
+        table(("id", "age", "from", "stage", "error"), [_row(each) for each in found])
+    else:
+        click.echo("There are no such letters.", err=True)
+
+
+def _row(letter: Metadata) -> tuple[str, ...]:
+    headers = letter.headers
+    error = f"{headers.get(ERROR, '?')}: {headers.get('warren-reason', '')}"
+    return (
+        cut(letter.id, 40),
+        age(_failed(letter)),
+        cut(headers.get(SOURCE, "?"), 40),
+        cut(headers.get("warren-stage", ""), 40),
+        cut(error, _REASON),
+    )
+
+
+def _failed(letter: Metadata) -> float:
+    try:
+        return float(letter.headers.get("warren-last-failed", letter.timestamp))
+    except ValueError:
+        return letter.timestamp
+
+
+@dlq.command()
+@click.argument("address")
+@click.argument("letter")
+@as_json
+def show(address: str, letter: str, as_json: bool) -> None:
+    """Show everything about the letter with the id LETTER, its body included."""
+    admin, queue = named(address)
+
+    async def find() -> tuple[Metadata, bytes] | None:
+        async with aclosing(peeked(admin, queue, lambda each: each.id == letter, 1)) as letters:
+            return await anext(letters, None)
+
+    found = asyncio.run(find())
+    if found is None:
+        raise AddressError(f"there is no letter {letter!r} in {queue!r}; warren dlq ls shows which there are")
+    metadata, body = found
+    if as_json:
+        say(record(metadata, body))
+        return
+    rows = [("id", metadata.id), ("key", metadata.key or ""), ("enqueued", when(metadata.timestamp))]
+    rows += [("failed", when(_failed(metadata))), ("content type", metadata.content_type)]
+    rows += sorted(metadata.headers.items())
+    (held,) = body_of(body, metadata.content_type).values()
+    for name, value in [*rows, ("body", held if isinstance(held, str) else repr(held))]:
+        if value:
+            click.echo(f"{cut(name, 40):20}  {cut(value, 4000)}")
+
+
+@dlq.command()
+@click.argument("address")
+@click.option("--limit", type=click.IntRange(min=1), default=100_000, show_default=True, help="Look at so many at most.")
+@where
+@as_json
+def stats(address: str, limit: int, where: Chosen, as_json: bool) -> None:
+    """Count letters by class of error, with what to do about each.
+
+    Without scikit-learn (the extra warren[ml]), by error and fingerprint.
+    """
+    admin, queue = named(address)
+
+    async def look() -> list[Mapping[str, str]]:
+        async with aclosing(peeked(admin, queue, where, limit)) as letters:
+            return [metadata.headers async for metadata, _ in letters if ERROR in metadata.headers]
+
+    rows = _classes(asyncio.run(look()))
+    if as_json:
+        for row in rows:
+            say(row)
+    elif rows:
+        titles = tuple(rows[0])
+        table(titles, [tuple(cut(str(row[title]), _REASON) for title in titles) for row in rows])
+    else:
+        click.echo("There are no such letters.", err=True)
+
+
+def _classes(letters: list[Mapping[str, str]]) -> list[dict[str, Any]]:
+    if not letters:
+        return []
+    try:
+        from warren.analytics import ErrorClasses
+
+        classes = ErrorClasses()
+        classes.add_letters(letters)
+        found = classes.table().select("messages", "suggestion", "example")
+        return [{**row} for row in found.iter_rows(named=True)]
+    except (GraphError, ImportError):
+        kinds = Counter((each[ERROR], each.get("warren-fingerprint", "")) for each in letters)
+        examples = {(each[ERROR], each.get("warren-fingerprint", "")): each.get("warren-reason", "") for each in letters}
+        return [
+            {"messages": count, "error": kind[0], "fingerprint": kind[1], "example": examples[kind]}
+            for kind, count in kinds.most_common()
+        ]
+
+
+@dlq.command()
+@click.argument("address")
+@click.option("--rate", type=float, help="So many a second at most.")
+@click.option("--limit", type=click.IntRange(min=1), help="So many at most.")
+@click.option("--dry-run", is_flag=True, help="Say what would go where, and do nothing.")
+@where
+@yes
+@as_json
+def replay(
+    address: str, rate: float | None, limit: int | None, dry_run: bool, where: Chosen, yes: bool, as_json: bool
+) -> None:
+    """Send letters back to the queues they came from, as the messages they were.
+
+    A letter goes once its message is safe in its queue. Interrupted in any way, run it again: what went is not there any
+    more. In a SQLite file no message is there twice; on RabbitMQ those may be that were on their way, and it is said how
+    many.
+    """
+    admin, queue = named(address)
+    Pace(rate)
+    if dry_run:
+        _rehearse(admin, queue, where, limit, as_json)
+        return
+    waiting = asyncio.run(admin.queue(queue)).depth
+    if waiting:
+        confirmed(f"Send letters of the {waiting:,} in {queue!r} back to where they came from", yes)
+    done = asyncio.run(admin.replay(queue, where, limit=limit, rate=rate))
+    if as_json:
+        say({"moved": done.moved, "left": dict(done.left), "repeated": done.repeated})
+        return
+    click.echo(f"{done.moved:,} letters went back.")
+    for why, count in sorted(done.left.items()):
+        click.echo(f"{count:,} stayed: {why}.")
+    if done.repeated:
+        click.echo(
+            f"{done.repeated:,} of those that went had been handed out before; if to a replay, they may be there twice."
+        )
+
+
+def _rehearse(admin: Admin, queue: str, chosen: Chosen, limit: int | None, as_json: bool) -> None:
+    async def look() -> Counter[str]:
+        def letter(each: Metadata) -> bool:
+            return ERROR in each.headers and chosen(each)
+
+        async with aclosing(peeked(admin, queue, letter, limit)) as letters:
+            return Counter([each.headers.get(SOURCE, "") async for each, _ in letters])
+
+    found = asyncio.run(look())
+    if as_json:
+        say({"would_move": dict(found)})
+        return
+    for source, count in sorted(found.items()):
+        click.echo(f"{count:,} letters would go back to {cut(source, 100)}.")
+    if not found:
+        click.echo("No letter would go back.")
+
+
+@dlq.command()
+@click.argument("address")
+@where
+@yes
+@as_json
+def drop(address: str, where: Chosen, yes: bool, as_json: bool) -> None:
+    """Remove letters for good."""
+    admin, queue = named(address)
+
+    async def count() -> int:
+        async with aclosing(peeked(admin, queue, where, None)) as letters:
+            return sum([1 async for _ in letters])
+
+    if not yes:
+        confirmed(f"Remove {asyncio.run(count()):,} letters in {queue!r}; they cannot be brought back", yes)
+    dropped = asyncio.run(admin.drop(queue, where))
+    if as_json:
+        say({"dropped": dropped})
+    else:
+        click.echo(f"{dropped:,} letters are removed.")
