@@ -16,13 +16,15 @@ from warren.core.message import Metadata
 
 __all__ = ["peek", "peeked"]
 
+_AHEAD = 1000
+
 
 async def peeked(
     admin: Admin, queue: str, chosen: Chosen, limit: int | None
 ) -> AsyncGenerator[tuple[Metadata, bytes], None]:
     """The first so many of the waiting messages that are meant."""
     seen = 0
-    async with aclosing(admin.peek(queue)) as batches:
+    async with aclosing(admin.peek(queue, min(limit or _AHEAD, _AHEAD))) as batches:
         async for batch in batches:
             for i in range(len(batch)):
                 metadata = batch.metadata(i)

@@ -64,8 +64,8 @@ class Admin(Protocol):
         """Remove the messages that wait in a queue; returns how many."""
         ...
 
-    def peek(self, name: str) -> AsyncGenerator[Batch, None]:
-        """The messages that wait, in their order, without taking them. Close it early where some are enough."""
+    def peek(self, name: str, ahead: int = 1000) -> AsyncGenerator[Batch, None]:
+        """The messages that wait, in their order, up to ``ahead`` in one go. They are there afterwards as they were."""
         ...
 
     async def drop(self, name: str, chosen: Chosen) -> int:

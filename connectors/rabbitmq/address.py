@@ -5,7 +5,7 @@ Several hosts are separated by commas, in order of preference. ``amqp:?queue=NAM
 
 - ``kind=classic``, ``passive=true``, ``persistent=false``; for a queue ``max_deliveries=20``, ``single_active=true``,
   ``delayed_retry=1s,1m``, ``delayed_exchange=NAME``
-- ``lane=false``, ``name=NAME``, ``connections=2``, ``heartbeat=10s``, ``patience=5s``
+- ``lane=false``, ``name=NAME``, ``connections=2``, ``heartbeat=10s``, ``patience=5s``, ``management=http://host:15672``
 - ``ca=FILE``, ``certificate=FILE``, ``key=FILE``, ``external=true``, ``least=1.3``, ``check=false`` for ``amqps://``
 """
 
@@ -16,12 +16,13 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 
 from warren.connectors.address import Address
+from warren.connectors.rabbitmq.admin import BrokerAdmin
 from warren.connectors.rabbitmq.broker import Broker
 from warren.connectors.rabbitmq.queue import Exchange, Queue
 from warren.connectors.rabbitmq.tls import TLS
 from warren.core.errors import AddressError, GraphError
 
-__all__ = ["sink", "source"]
+__all__ = ["admin", "sink", "source"]
 
 T = TypeVar("T")
 
@@ -50,7 +51,14 @@ def _pair(value: str) -> tuple[str, ...]:
 
 _Readers = Mapping[str, Callable[[str], Any]]
 
-_BROKER: _Readers = {"lane": _truth, "name": _text, "connections": _number, "heartbeat": _text, "patience": _text}
+_BROKER: _Readers = {
+    "lane": _truth,
+    "name": _text,
+    "connections": _number,
+    "heartbeat": _text,
+    "patience": _text,
+    "management": _text,
+}
 _TLS: _Readers = {"ca": _text, "certificate": _text, "key": _text, "external": _truth, "least": _text, "check": _truth}
 _EITHER: _Readers = {"kind": _text, "passive": _truth, "persistent": _truth}
 _QUEUE: _Readers = {
@@ -75,6 +83,12 @@ def sink(address: Address) -> Queue[Any] | Exchange[Any]:
     if "exchange" in address.options:
         return _open(address, "exchange", _EXCHANGE, lambda name, options: Exchange(name, **options))
     return source(address)
+
+
+def admin(address: Address) -> tuple[BrokerAdmin, str]:
+    """What looks after the queues of the vhost, and the queue that the address names, if any."""
+    address.only("queue", *_QUEUE, *_BROKER, *_TLS)
+    return BrokerAdmin(_broker(address)), address.options.get("queue", "")
 
 
 def _open(address: Address, what: str, readers: _Readers, make: Callable[[str, dict[str, Any]], T]) -> T:

@@ -12,7 +12,7 @@ from warren.connectors.rabbitmq.broker import Broker
 from warren.connectors.rabbitmq.tls import TLS
 from warren.core.errors import BrokerError
 
-__all__ = ["Numbers", "numbers"]
+__all__ = ["Numbers", "numbers", "queues"]
 
 _ANSWER = 5.0
 _COLUMNS = "messages_unacknowledged,message_stats"
@@ -36,7 +36,7 @@ async def numbers(broker: Broker, queue: str, vhost: str) -> Numbers | None:
     """
     path = f"/api/queues/{quote(vhost, safe='')}/{quote(queue, safe='')}?columns={_COLUMNS}"
     found = await asyncio.to_thread(_get, broker, path)
-    if found is None or "messages_unacknowledged" not in found:
+    if not isinstance(found, dict) or "messages_unacknowledged" not in found:
         return None
     stats = found.get("message_stats") or {}
     details = {
@@ -48,6 +48,13 @@ async def numbers(broker: Broker, queue: str, vhost: str) -> Numbers | None:
     return Numbers(found["messages_unacknowledged"], rates)
 
 
+async def queues(broker: Broker, vhost: str) -> list[dict[str, Any]]:
+    """Every queue of a vhost, sorted by name, with its numbers. Raises `BrokerError` where the API cannot be asked."""
+    path = f"/api/queues/{quote(vhost, safe='')}?columns=name,messages_ready,messages_unacknowledged,consumers"
+    found = await asyncio.to_thread(_get, broker, path)
+    return sorted(found if isinstance(found, list) else [], key=lambda each: str(each["name"]))
+
+
 def _login(broker: Broker) -> tuple[str, str]:
     parts = urlsplit(broker.management or "")
     if parts.username is None:
@@ -55,7 +62,7 @@ def _login(broker: Broker) -> tuple[str, str]:
     return unquote(parts.username), unquote(parts.password or "")
 
 
-def _get(broker: Broker, path: str) -> dict[str, Any] | None:
+def _get(broker: Broker, path: str) -> Any:
     """The decoded answer to one request; ``None`` where there is nothing of that name."""
     import http.client
 
@@ -88,4 +95,4 @@ def _get(broker: Broker, path: str) -> dict[str, Any] | None:
         found = json.loads(text)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise BrokerError(f"{shown} cannot be asked: {error}; enable the plugin, or correct the address") from error
-    return found if isinstance(found, dict) else None
+    return found

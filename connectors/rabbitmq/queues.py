@@ -16,7 +16,7 @@ from warren.core.errors import BrokerError, WarrenError
 if TYPE_CHECKING:
     from aiormq.abc import AbstractChannel
 
-__all__ = ["Look", "delete", "look"]
+__all__ = ["Look", "delete", "linked", "look", "looked"]
 
 
 class Look(NamedTuple):
@@ -31,7 +31,7 @@ async def look(queue: str, broker: Broker) -> Look | None:
 
     Raises `BrokerError` where the broker cannot be reached, and `TopologyError` where it does not let the queue be seen.
     """
-    async with _linked(broker, "consume", queue) as link, link.channel() as channel:
+    async with linked(broker, "consume", queue) as link, link.channel() as channel:
         return await looked(channel, queue)
 
 
@@ -61,7 +61,7 @@ async def delete(*queues: str, broker: Broker | None = None) -> None:
     """
     broker = Broker.given(broker)
     for queue in queues:
-        async with _linked(broker, "publish", queue) as link:
+        async with linked(broker, "publish", queue) as link:
             async with link.channel() as channel:
                 delayed = await looked(channel, delay_register(queue).name) is not None
             names = [queue, marker(queue)]
@@ -74,7 +74,7 @@ async def delete(*queues: str, broker: Broker | None = None) -> None:
 
 
 @asynccontextmanager
-async def _linked(broker: Broker, role: Role, queue: str) -> AsyncIterator[Link]:
+async def linked(broker: Broker, role: Role, queue: str) -> AsyncIterator[Link]:
     """A link for a few commands about one queue, whose errors are sentences."""
     link = Link.acquire(broker, role)
     try:

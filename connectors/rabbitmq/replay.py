@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 from warren.connectors.rabbitmq import frames
 from warren.connectors.rabbitmq.broker import Broker
@@ -16,24 +16,15 @@ from warren.connectors.rabbitmq.queues import look
 from warren.connectors.rabbitmq.sink import Publisher
 from warren.connectors.rabbitmq.source import RabbitSource
 from warren.connectors.rabbitmq.topology import QueueDeclaration
+from warren.core.admin import LETTER, Pace, Replayed
 from warren.core.errors import TopologyError
-from warren.core.message import ATTEMPTS, Batch, Metadata
+from warren.core.message import Batch, Metadata
 
 __all__ = ["Replayed", "replay"]
 
 ROW = "warren-row"
 _OURS = "rabbitmq:"
-_LETTER = frozenset(
-    f"warren-{what}" for what in ("reason", "fingerprint", "stage", "last-failed", "pipeline", "source", "row", "properties")
-) | {ERROR, ATTEMPTS, FIRST_FAILED}
 _AT_ONCE = 500
-
-
-class Replayed(NamedTuple):
-    """How many letters went back, and why how many others stayed where they were."""
-
-    moved: int
-    left: Mapping[str, int]
 
 
 async def replay(
@@ -42,6 +33,7 @@ async def replay(
     broker: Broker | None = None,
     limit: int | None = None,
     where: Callable[[Metadata], bool] | None = None,
+    rate: float | None = None,
 ) -> Replayed:
     """Send the dead letters in a queue back to the queues they came from; a letter goes when its message is confirmed there.
 
@@ -50,9 +42,10 @@ async def replay(
 
     - ``limit``: how many letters at most
     - ``where``: which of them, by what is known of each
+    - ``rate``: how many a second at most
 
     A letter stays where it is if it came from elsewhere, its queue is gone, or it is no letter. Killed halfway, it may leave
-    a letter whose message is back as well.
+    a letter whose message is back as well: ``repeated`` of the result is how many of those that went may be there twice.
 
     Raises `TopologyError` where there is no such queue, and `BrokerError` where the broker cannot be reached.
     """
@@ -64,10 +57,11 @@ async def replay(
             f"are in NAME.dead, unless it says otherwise"
         )
     left: Counter[str] = Counter()
+    pace = Pace(rate)
     rest = found.ready if limit is None else min(limit, found.ready)
     if not rest:
         return Replayed(0, left)
-    moved = 0
+    moved = repeated = 0
     publisher = Publisher(broker)
     # What stays is held until the end, as it would come again otherwise.
     source = RabbitSource(broker, QueueDeclaration(queue, passive=True), until_empty=True, credit=found.ready)
@@ -75,15 +69,20 @@ async def replay(
         await source.open()
         seen = 0
         while moved < rest and seen < found.ready:
-            batch = await source.receive(min(_AT_ONCE, rest - moved, found.ready - seen))
+            batch = await source.receive(min(pace.at_once(_AT_ONCE), rest - moved, found.ready - seen))
             if batch is None:
                 break
             seen += len(batch)
-            moved += await _move(batch, source, publisher, where, left)
+            done = await _move(batch, source, publisher, where, left)
+            moved += len(done)
+            # An interrupted replay had no more under way than it takes at once, however many were handed out to it.
+            repeated += sum(batch.deliveries[place] > 1 for place in done) if batch.deliveries is not None else 0
+            if done:
+                await pace.keep(len(done))
     finally:
         await source.close()
         await publisher.close()
-    return Replayed(moved, left)
+    return Replayed(moved, left, min(repeated, _AT_ONCE))
 
 
 async def _move(
@@ -92,7 +91,8 @@ async def _move(
     publisher: Publisher,
     where: Callable[[Metadata], bool] | None,
     left: Counter[str],
-) -> int:
+) -> list[int]:
+    """Send back what is meant; returns its places in the batch."""
     places: list[int] = []
     keys: list[str] = []
     ids: list[str] = []
@@ -113,9 +113,9 @@ async def _move(
         properties.append(frames.write_properties(restored))
     refused = await publisher.publish(Parcel("", keys, ids, properties, [batch.bodies[i] for i in places]))
     left.update(str(reason) for reason in refused.values())
-    done = [batch.handles[place] for n, place in enumerate(places) if n not in refused]
-    await source.acknowledge(done)
-    return len(done)
+    done = [place for n, place in enumerate(places) if n not in refused]
+    await source.acknowledge([batch.handles[place] for place in done])
+    return done
 
 
 def _target(letter: Metadata) -> tuple[str, str]:
@@ -138,7 +138,7 @@ def _restored(letter: Metadata) -> frames.Properties:
     except ValueError:
         properties = None
     if properties is None:
-        own: dict[str, Any] = {name: value for name, value in headers.items() if name not in _LETTER}
+        own: dict[str, Any] = {name: value for name, value in headers.items() if name not in LETTER}
         if letter.key is not None:
             own[KEY] = letter.key
         properties = frames.Properties(headers=frames.table(own | first), timestamp=max(0, int(letter.timestamp)))

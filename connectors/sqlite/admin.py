@@ -65,10 +65,10 @@ class FileAdmin:
         with self._tables() as tables:
             return _transact(tables, tables.purge, self._number(tables, name))
 
-    async def peek(self, name: str) -> AsyncGenerator[Batch, None]:
+    async def peek(self, name: str, ahead: int = _AT_ONCE) -> AsyncGenerator[Batch, None]:
         """The messages that wait, in their order. Nothing is written."""
         with self._tables() as tables:
-            for batch in tables.read(tables.waiting(self._number(tables, name))):
+            for batch in tables.read(tables.waiting(self._number(tables, name)), ahead):
                 yield batch
 
     async def drop(self, name: str, chosen: Chosen) -> int:

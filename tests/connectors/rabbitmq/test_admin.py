@@ -1,0 +1,128 @@
+"""Looking after queues from outside: what was looked at is there afterwards, in its order."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+
+from tests.brokers.rabbitmq import Node
+from tests.connectors.rabbitmq.hands import Foreign, broker, drain, eventually, run, write
+from warren.connectors import rabbitmq
+from warren.connectors.address import admin as admin_of
+from warren.connectors.rabbitmq.admin import BrokerAdmin
+from warren.core.admin import ERROR, SOURCE
+from warren.core.errors import BrokerError, TopologyError
+from warren.core.message import Metadata, Outgoing
+
+BODIES = [str(i).encode() for i in range(30)]
+
+
+async def look(admin: BrokerAdmin, queue: str, most: int, ahead: int = 1000) -> list[bytes]:
+    seen: list[bytes] = []
+    async with aclosing(admin.peek(queue, ahead)) as batches:
+        async for batch in batches:
+            seen += batch.bodies
+            if len(seen) >= most:
+                break
+    return seen[:most]
+
+
+async def filled(url: str, kind: str) -> BrokerAdmin:
+    async with Foreign.at(url) as other:
+        await other.declare("in", {"x-queue-type": kind})
+        await other.send("in", *BODIES)
+
+    async def all_there() -> bool:
+        return (await admin.queue("in")).depth == len(BODIES)
+
+    admin = BrokerAdmin(broker(url))
+    await eventually(all_there)
+    return admin
+
+
+@pytest.mark.parametrize("kind", ["quorum", "classic"])
+def test_what_was_looked_at_is_there_in_its_order(rabbitmq_each: Node, kind: str) -> None:
+    async def main() -> None:
+        with rabbitmq_each.vhost() as url:
+            admin = await filled(url, kind)
+            # The second look takes fewer than the first gave back, and the third takes several parts.
+            for most, ahead in [(9, 9), (2, 2), (30, 4), (1, 1), (30, 1000)]:
+                assert await look(admin, "in", most, ahead) == BODIES[:most], (most, ahead)
+            async with Foreign.at(url) as other:
+                got = await other.wait("in", len(BODIES))
+            assert [each.body for each in got] == BODIES
+
+    run(main)
+
+
+def test_a_stream_is_read_as_it_is(rabbitmq_each: Node) -> None:
+    async def main() -> None:
+        with rabbitmq_each.vhost() as url:
+            admin = await filled(url, "stream")
+            assert await look(admin, "in", 30, 7) == BODIES
+            assert await look(admin, "in", 3, 3) == BODIES[:3]
+
+    run(main)
+
+
+@pytest.mark.parametrize("kind", ["quorum", "classic"])
+def test_what_is_meant_is_dropped_and_the_rest_keeps_its_order(rabbitmq_43: Node, kind: str) -> None:
+    async def main() -> None:
+        with rabbitmq_43.vhost() as url:
+            admin = await filled(url, kind)
+            ids = iter(range(len(BODIES)))
+            assert await admin.drop("in", lambda _: next(ids) % 3 == 0) == 10
+            kept = [body for i, body in enumerate(BODIES) if i % 3]
+            assert await look(admin, "in", 30) == kept
+            assert await admin.purge("in") == 20
+            assert await look(admin, "in", 30) == []
+
+    run(main)
+
+
+def test_queues_are_made_listed_and_removed(rabbitmq_43: Node) -> None:
+    async def main() -> None:
+        with rabbitmq_43.vhost() as url:
+            port = rabbitmq_43.management_port
+            admin, queue = admin_of(f"{url}?queue=new&management=http://127.0.0.1:{port}")
+            assert queue == "new"
+            assert await admin.create("new") and not await admin.create("new")
+            assert (await admin.queue("new")).depth == 0
+
+            async def listed() -> bool:
+                return [each.name for each in await admin.queues()] == ["new"]
+
+            await eventually(listed)
+            await admin.delete("new")
+            for call in (admin.queue, admin.delete, admin.purge):
+                with pytest.raises(TopologyError, match="there is no queue 'new'"):
+                    await call("new")
+            with pytest.raises(BrokerError, match="AMQP cannot list"):
+                await BrokerAdmin(broker(url)).queues()
+
+    run(main)
+
+
+def test_letters_go_back_at_a_rate_and_a_second_replay_finds_nothing(rabbitmq_43: Node) -> None:
+    async def main() -> None:
+        with rabbitmq_43.vhost() as url:
+            at = broker(url)
+            await write(rabbitmq.queue("orders", broker=at))
+            headers = {ERROR: "TimeoutError", SOURCE: "rabbitmq:orders"}
+            known: list[Any] = [Metadata(id=str(i), headers=headers, content_type="application/json") for i in range(20)]
+            letters = await rabbitmq.queue("orders.dead", broker=at).open()
+            await letters.write(Outgoing(BODIES[:20], known.__getitem__))
+            await letters.close()
+            admin = BrokerAdmin(at)
+            start = asyncio.get_running_loop().time()
+            done = await admin.replay("orders.dead", lambda each: int(each.id) < 15, limit=None, rate=50)
+            assert asyncio.get_running_loop().time() - start > 0.25
+            assert (done.moved, dict(done.left), done.repeated) == (15, {"not chosen": 5}, 0)
+            again = await admin.replay("orders.dead", lambda each: int(each.id) < 15, limit=None, rate=None)
+            assert (again.moved, dict(again.left)) == (0, {"not chosen": 5})
+            assert [got.body for got in await drain(rabbitmq.queue("orders", broker=at))] == BODIES[:15]
+
+    run(main)
