@@ -26,6 +26,8 @@ __all__ = ["BrokerAdmin"]
 _QUIET = 1.0
 """Seconds without a message after which no more are expected, as others take them as well."""
 _MOST = 1000
+_PARTS, _LARGEST = 30, 1 << 15
+"""How many consumers look after each other, and how many messages each takes at most."""
 
 
 class BrokerAdmin:
@@ -118,6 +120,19 @@ async def _browsing(broker: Broker, queue: str, ahead: int) -> AsyncIterator[_Br
             yield browser
         finally:
             await browser.give_back()
+            if not browser.stream:
+                await _settled(link, queue, found.ready - browser.removed)
+
+
+async def _settled(link: Link, queue: str, ready: int) -> None:
+    """Wait until what was given back is there, as whoever comes before gets later messages first; nobody confirms it."""
+    end = asyncio.get_running_loop().time() + _QUIET
+    async with link.channel() as channel:
+        while asyncio.get_running_loop().time() < end:
+            found = await looked(channel, queue)
+            if found is None or found.ready >= ready:
+                return
+            await asyncio.sleep(0.01)
 
 
 async def _is_stream(link: Link, queue: str) -> bool:
@@ -141,11 +156,11 @@ class _Browser:
     def __init__(self, port: Plain, queue: str, ready: int, ahead: int, stream: bool) -> None:
         self.port = port
         self.queue = queue
-        self.ready = self._total = ready
+        self.ready = ready
         self.ahead = ahead
         self.stream = stream
-        self._parts: list[list[int]] = []
-        self._removed: set[int] = set()
+        self._parts = 0
+        self.removed = 0
         self._offset: int | str = "first"
         self._again = False
         self._changed = asyncio.Event()
@@ -153,10 +168,14 @@ class _Browser:
 
     async def more(self) -> Batch | None:
         """The next messages; ``None`` where no more wait of those that did at first."""
-        wanted = min(self.ahead, self.ready)
-        if wanted <= 0:
+        if self.ready <= 0:
             return None
-        tag = f"warren-look-{len(self._parts):06}"
+        if self._parts == _PARTS:
+            raise BrokerError(f"queue {self.queue!r} has more messages than can be looked at; remove some of the first")
+        # A quorum queue gets back the parts in their order as long as they are few, so they grow.
+        wanted = min(self.ahead << self._parts, _LARGEST, self.ready)
+        self._parts += 1
+        tag = f"warren-look-{self._parts:02}"
         await self.port.consume(self.queue, tag, wanted, {OFFSET: self._offset} if self.stream else {})
         try:
             await self._come(wanted)
@@ -166,10 +185,9 @@ class _Browser:
                 await self.port.cancel(tag)
             self._again = bool(came.tags) and came.tags[-1] in came.again
             bodies, heads = came.bodies[:], came.heads[:]
-            self._parts.append(came.clear())
+            tags = came.clear()
         if self.port.lost is not None:
             raise BrokerError(f"queue {self.queue!r}: {self.port.lost}; what was looked at is back in it")
-        tags = self._parts[-1]
         if not tags:
             return None
         self.ready -= len(tags)
@@ -190,25 +208,14 @@ class _Browser:
     async def remove(self, tags: Sequence[int]) -> None:
         """Have messages leave the queue."""
         await self.port.settle([(tag, False) for tag in tags])
-        self._removed.update(tags)
+        self.removed += len(tags)
 
     async def give_back(self) -> None:
-        """Put the rest back to its places.
+        """Put the rest back to its places, by closing the channel: a message that is rejected may go to the end instead.
 
         A quorum queue keeps what came back in a row of its own and appends to that: the order stays where all of that row
         were taken, which the first message that never was handed out shows.
         """
-        if self.stream:
-            return
-        while self._again and self.port.lost is None and await self.more() is not None:
+        while not self.stream and self._again and self.port.lost is None and await self.more() is not None:
             pass
-        for part in self._parts:
-            if kept := [tag for tag in part if tag not in self._removed]:
-                await self.port.channel.basic_nack(kept[-1], multiple=True, requeue=True)
-        # Nobody confirms that, and whoever comes before it has happened gets later ones first.
-        back, end = self._total - len(self._removed), asyncio.get_running_loop().time() + _QUIET
-        while self.port.lost is None and asyncio.get_running_loop().time() < end:
-            found = await looked(self.port.channel, self.queue)
-            if found is None or found.ready >= back:
-                return
-            await asyncio.sleep(0.01)
+        await self.port.close()
