@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, BinaryIO
 
 import click
@@ -125,11 +126,14 @@ async def _lines(file: BinaryIO) -> AsyncIterator[list[tuple[int, bytes]]]:
     loop = asyncio.get_running_loop()
     came: asyncio.Queue[bytes | Exception] = asyncio.Queue(maxsize=4)
 
+    take = _taker(file)
+
     def read() -> None:
-        # A thread of its own: one that waits for a silent pipe must not keep the program from ending.
+        # A thread of its own, without the lock of a buffer: one that waits for a silent pipe must not keep the program
+        # from ending.
         try:
             while True:
-                data: bytes = file.read1(_BYTES)  # type: ignore[attr-defined]  # both kinds of files have it
+                data = take()
                 asyncio.run_coroutine_threadsafe(came.put(data), loop).result()
                 if not data:
                     return
@@ -149,3 +153,12 @@ async def _lines(file: BinaryIO) -> AsyncIterator[list[tuple[int, bytes]]]:
         number += len(lines)
         if not data:
             return
+
+
+def _taker(file: BinaryIO) -> Callable[[], bytes]:
+    """What gives the bytes that are there, and waits where there are none."""
+    try:
+        number = file.fileno()
+    except OSError:
+        return lambda: file.read(_BYTES)
+    return lambda: os.read(number, _BYTES)

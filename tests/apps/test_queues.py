@@ -24,7 +24,9 @@ DEAD, ORDERS = "sqlite:q.db?queue=shop.dead", "sqlite:q.db?queue=orders"
 
 
 def fail(order: dict[str, int]) -> Any:
-    raise (TimeoutError if order["n"] % 2 else ValueError)(f"no answer to {order['n']}")
+    if order["n"] % 2:
+        raise TimeoutError(f"no answer to {order['n']} within a second")
+    raise ValueError(f"customer {order['n']} is unknown")
 
 
 def warren(*arguments: str, code: int = 0, input: str | None = None) -> str:
@@ -212,5 +214,7 @@ def test_a_replay_of_100000_letters_that_is_killed_again_and_again_loses_and_dou
 
 def _wait_for(count: int) -> None:
     """Look until so many messages wait in ``orders``."""
+    end = time.monotonic() + 60
     while sqlite.depth("q.db", "orders") < count:
+        assert time.monotonic() < end, "they did not come in time"
         time.sleep(0.005)

@@ -38,6 +38,10 @@ async def bodies(path: str, queue: str, ahead: int = 1000) -> list[int]:
     return [int(body) async for batch in FileAdmin(path).peek(queue, ahead) for body in batch.bodies]
 
 
+def content(path: str) -> tuple[bytes, bytes]:
+    return Path(path).read_bytes(), Path(f"{path}-wal").read_bytes()
+
+
 def test_what_was_looked_at_is_there_as_it_was(path: str) -> None:
     async def main() -> None:
         await write(path, "orders", 3000)
@@ -46,11 +50,11 @@ def test_what_was_looked_at_is_there_as_it_was(path: str) -> None:
         assert batch is not None
         await connection.release(batch.handles[:3])
         await connection.release(batch.handles[3:4], delay=3600)
-        before = Path(path).read_bytes(), Path(f"{path}-wal").read_bytes()
+        before = content(path)
         waiting = [0, 1, 2, 3, *range(10, 3000)]
         assert await bodies(path, "orders") == waiting
         assert await bodies(path, "orders", 7) == waiting
-        assert (Path(path).read_bytes(), Path(f"{path}-wal").read_bytes()) == before, "not a byte was written"
+        assert content(path) == before, "not a byte was written"
         assert [(q.name, q.depth, q.unacked) for q in await FileAdmin(path).queues()] == [("orders", 2994, 6)]
         await connection.close()
 
