@@ -21,7 +21,6 @@ from warren.core.message import Metadata, Outgoing
 
 __all__ = ["publish"]
 
-_AT_ONCE = 1000
 _BYTES = 1 << 16
 
 
@@ -73,15 +72,15 @@ def publish(address: str, file: BinaryIO, records: bool, as_json: bool) -> None:
                         break
                     values.append(body)
                     known.append(metadata)
-                for start in range(0, len(values), _AT_ONCE):
-                    part = known[start : start + _AT_ONCE]
-                    await connection.write(Outgoing(values[start : start + _AT_ONCE], part.__getitem__))
-                    sent += len(part)
+                if values:
+                    try:
+                        await connection.write(Outgoing(values, known.__getitem__))
+                    except PartialWriteError as error:
+                        sent += len(values) - len(error.errors)
+                        raise
+                    sent += len(values)
                 if problem is not None:
                     raise problem
-        except PartialWriteError as error:
-            sent += len(part) - len(error.errors)
-            raise
         finally:
             await connection.close()
 

@@ -57,7 +57,7 @@ def body_of(body: bytes, content_type: str) -> Mapping[str, Any]:
     >>> body_of(b'{"a": 1}', "application/json"), body_of(b"hi", "text/plain"), body_of(b"\xff", "")
     ({'body': {'a': 1}}, {'text': 'hi'}, {'base64': '/w=='})
     """
-    if content_type.partition(";")[0] in ("", "application/json", MSGPACK) and not isinstance(body, str):
+    if content_type.partition(";")[0] in ("", "application/json", MSGPACK):
         try:
             value = decoder(Any, content_type or "application/json")(body)
             json.dumps(value)

@@ -94,7 +94,7 @@ class BrokerAdmin:
         dropped = 0
         async with _browsing(self.broker, name, _MOST) as browser:
             while (found := await browser.more()) is not None:
-                tags = [tag for i, tag in enumerate(found.handles) if chosen(found.metadata(i))]
+                tags = [tag for i, tag in enumerate(found.handles) if isinstance(tag, int) and chosen(found.metadata(i))]
                 await browser.remove(tags)
                 dropped += len(tags)
         return dropped
