@@ -145,7 +145,7 @@ def test_what_peek_prints_can_be_published_again() -> None:
         {"base64": "/w==", "id": "3"},
         {"body": None, "id": "4"},
     ]
-    warren("publish", ORDERS, "--records", input="\n".join(map(json.dumps, given)))
+    warren("publish", ORDERS, "--records", input="\n".join([json.dumps(each) for each in given]))
     printed = warren("peek", ORDERS, "--json")
     for before, after in zip(given, lines(printed), strict=True):
         assert before.items() <= after.items()
