@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from warren.apps.peek import peeked
+from warren.apps.peek import careful, peeked
 from warren.apps.queues import confirmed, named
 from warren.apps.showing import age, as_json, body_of, cut, record, say, table, when, yes
 from warren.apps.where import where
@@ -39,10 +39,12 @@ def dlq() -> None:
 @click.argument("address")
 @click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True, help="List so many at most.")
 @where
+@yes
 @as_json
-def ls(address: str, limit: int, where: Chosen, as_json: bool) -> None:
+def ls(address: str, limit: int, where: Chosen, yes: bool, as_json: bool) -> None:
     """List dead letters: id, age, where they came from, what happened."""
     admin, queue = named(address)
+    careful(admin, queue, yes)
 
     async def look() -> list[Metadata]:
         async with aclosing(peeked(admin, queue, where, limit)) as letters:
@@ -80,10 +82,12 @@ def _failed(letter: Metadata) -> float:
 @dlq.command()
 @click.argument("address")
 @click.argument("letter")
+@yes
 @as_json
-def show(address: str, letter: str, as_json: bool) -> None:
+def show(address: str, letter: str, yes: bool, as_json: bool) -> None:
     """Show everything about the letter with the id LETTER, its body included."""
     admin, queue = named(address)
+    careful(admin, queue, yes)
 
     async def find() -> tuple[Metadata, bytes] | None:
         async with aclosing(peeked(admin, queue, lambda each: each.id == letter, 1)) as letters:
@@ -109,13 +113,15 @@ def show(address: str, letter: str, as_json: bool) -> None:
 @click.argument("address")
 @click.option("--limit", type=click.IntRange(min=1), default=100_000, show_default=True, help="Look at so many at most.")
 @where
+@yes
 @as_json
-def stats(address: str, limit: int, where: Chosen, as_json: bool) -> None:
+def stats(address: str, limit: int, where: Chosen, yes: bool, as_json: bool) -> None:
     """Count letters by class of error, with what to do about each.
 
     Without scikit-learn (the extra warren[ml]), by error and fingerprint.
     """
     admin, queue = named(address)
+    careful(admin, queue, yes)
 
     async def look() -> list[Mapping[str, str]]:
         async with aclosing(peeked(admin, queue, where, limit)) as letters:
@@ -170,6 +176,7 @@ def replay(
     """
     admin, queue = named(address)
     Pace(rate)
+    careful(admin, queue, yes)
     if dry_run:
         _rehearse(admin, queue, where, limit, as_json)
         return
@@ -215,6 +222,7 @@ def _rehearse(admin: Admin, queue: str, chosen: Chosen, limit: int | None, as_js
 def drop(address: str, where: Chosen, yes: bool, as_json: bool) -> None:
     """Remove letters for good."""
     admin, queue = named(address)
+    careful(admin, queue, yes)
 
     async def count() -> int:
         async with aclosing(peeked(admin, queue, where, None)) as letters:

@@ -8,15 +8,21 @@ from contextlib import aclosing
 
 import click
 
-from warren.apps.queues import named
-from warren.apps.showing import age, as_json, body_of, cut, record, say
+from warren.apps.queues import confirmed, named
+from warren.apps.showing import age, as_json, body_of, cut, record, say, yes
 from warren.apps.where import where
 from warren.core.admin import Admin, Chosen
 from warren.core.message import Metadata
 
-__all__ = ["peek", "peeked"]
+__all__ = ["careful", "peek", "peeked"]
 
 _AHEAD = 1000
+
+
+def careful(admin: Admin, queue: str, yes: bool) -> None:
+    """Ask before a look that the messages may not survive, unless the answer is given."""
+    if not yes and (caution := asyncio.run(admin.caution(queue))):
+        confirmed(f"{caution}. Look all the same", yes)
 
 
 async def peeked(
@@ -42,14 +48,17 @@ async def peeked(
 @click.argument("address")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Show so many at most.")
 @where
+@yes
 @as_json
-def peek(address: str, limit: int, where: Chosen, as_json: bool) -> None:
+def peek(address: str, limit: int, where: Chosen, yes: bool, as_json: bool) -> None:
     """Look at the messages that wait at ADDRESS, in their order, without taking them.
 
     Nothing changes in a SQLite file. RabbitMQ has to hand messages out to show them, and gets them back in their place;
-    it marks them as redelivered, and a quorum queue counts that as a delivery. Streams are read as they are.
+    it marks them as redelivered, and a quorum queue counts that as a delivery: where it drops what it delivered too often,
+    this asks first. Streams are read as they are.
     """
     admin, queue = named(address)
+    careful(admin, queue, yes)
 
     async def show() -> int:
         shown = 0

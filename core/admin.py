@@ -64,6 +64,10 @@ class Admin(Protocol):
         """Remove the messages that wait in a queue; returns how many."""
         ...
 
+    async def caution(self, name: str) -> str:
+        """What a look does to the messages of a queue, as a sentence without its full stop; empty where it does no harm."""
+        ...
+
     def peek(self, name: str, ahead: int = 1000) -> AsyncGenerator[Batch, None]:
         """The messages that wait, in their order, up to ``ahead`` in one go. They are there afterwards as they were."""
         ...

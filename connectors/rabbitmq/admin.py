@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from warren.connectors.rabbitmq import management
 from warren.connectors.rabbitmq.broker import Broker
 from warren.connectors.rabbitmq.ends import OFFSET, offset_of
+from warren.connectors.rabbitmq.limits import caution, kind_of
 from warren.connectors.rabbitmq.link import Link
 from warren.connectors.rabbitmq.messages import Heads, batch
 from warren.connectors.rabbitmq.plain import Plain
@@ -83,6 +84,12 @@ class BrokerAdmin:
         async with linked(self.broker, "consume", name) as link, link.channel() as channel:
             return (await channel.queue_purge(name)).message_count or 0
 
+    async def caution(self, name: str) -> str:
+        """Says where a quorum queue drops what was looked at too often."""
+        await self.queue(name)
+        async with linked(self.broker, "consume", name) as link:
+            return await caution(link, name)
+
     async def peek(self, name: str, ahead: int = _MOST) -> AsyncGenerator[Batch, None]:
         """The messages that wait, in their order."""
         async with _browsing(self.broker, name, ahead) as browser:
@@ -115,7 +122,7 @@ async def _browsing(broker: Broker, queue: str, ahead: int) -> AsyncIterator[_Br
         if found is None:
             raise TopologyError(f"there is no queue {queue!r} on {broker.servers[0]}; check its name and the vhost")
         port = Plain(channel)
-        browser = _Browser(port, queue, found.ready, ahead, await _is_stream(link, queue))
+        browser = _Browser(port, queue, found.ready, ahead, await kind_of(link, queue) == "stream")
         try:
             yield browser
         finally:
@@ -133,18 +140,6 @@ async def _settled(link: Link, queue: str, ready: int) -> None:
             if found is None or found.ready >= ready:
                 return
             await asyncio.sleep(0.01)
-
-
-async def _is_stream(link: Link, queue: str) -> bool:
-    """Whether a queue is a stream: only those let a consumer say where to begin, the others refuse it."""
-    try:
-        async with link.channel() as channel:
-            await Plain(channel).consume(queue, "warren-look", 1, {OFFSET: "first"})
-            return True
-    except Exception as error:
-        if OFFSET in str(error):
-            return False
-        raise
 
 
 class _Browser:

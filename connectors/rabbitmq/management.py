@@ -12,7 +12,7 @@ from warren.connectors.rabbitmq.broker import Broker
 from warren.connectors.rabbitmq.tls import TLS
 from warren.core.errors import BrokerError
 
-__all__ = ["Numbers", "numbers", "queues"]
+__all__ = ["Numbers", "delivery_limits", "numbers", "queues"]
 
 _ANSWER = 5.0
 _COLUMNS = "messages_unacknowledged,message_stats"
@@ -53,6 +53,18 @@ async def queues(broker: Broker, vhost: str) -> list[dict[str, Any]]:
     path = f"/api/queues/{quote(vhost, safe='')}?columns=name,messages_ready,messages_unacknowledged,consumers"
     found = await asyncio.to_thread(_get, broker, path)
     return sorted(found if isinstance(found, list) else [], key=lambda each: str(each["name"]))
+
+
+async def delivery_limits(broker: Broker, queue: str, vhost: str) -> list[int]:
+    """How often a queue may hand a message out again, as far as its arguments and its policies say."""
+    path = f"/api/queues/{quote(vhost, safe='')}/{quote(queue, safe='')}?columns=arguments,effective_policy_definition"
+    found = await asyncio.to_thread(_get, broker, path)
+    if not isinstance(found, dict):
+        return []
+    # What is empty may be a list.
+    said = [(found.get("arguments") or {}).get("x-delivery-limit")]
+    said += [(found.get("effective_policy_definition") or {}).get("delivery-limit")]
+    return [limit for limit in said if isinstance(limit, int)]
 
 
 def _login(broker: Broker) -> tuple[str, str]:

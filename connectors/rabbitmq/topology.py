@@ -35,7 +35,7 @@ QueueKind = Literal["quorum", "classic", "stream"]
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 """Seconds between tries of what the broker cannot do just now."""
 
-_LIMIT = "x-delivery-limit"
+LIMIT = "x-delivery-limit"
 UNLIMITED = 2**31 - 1
 """How often a quorum queue hands a message out. Without it, RabbitMQ 4 drops one at the 21st time where the queue has no
 dead-letter exchange; -1 means no limit there, and "drop at once" to 3.10. The pipeline itself dead-letters poison."""
@@ -113,7 +113,7 @@ class QueueDeclaration:
         >>> QueueDeclaration("orders", "classic", {"x-max-length": 10}).table
         {'x-queue-type': 'classic', 'x-max-length': 10}
         """
-        usual = {"x-queue-type": self.kind} | ({_LIMIT: UNLIMITED} if self.kind == "quorum" else {})
+        usual = {"x-queue-type": self.kind} | ({LIMIT: UNLIMITED} if self.kind == "quorum" else {})
         return {name: value for name, value in {**usual, **self.arguments}.items() if value is not None}
 
 

@@ -65,6 +65,10 @@ class FileAdmin:
         with self._tables() as tables:
             return _transact(tables, tables.purge, self._number(tables, name))
 
+    async def caution(self, name: str) -> str:
+        """Nothing: a look writes nothing."""
+        return ""
+
     async def peek(self, name: str, ahead: int = _AT_ONCE) -> AsyncGenerator[Batch, None]:
         """The messages that wait, in their order. Nothing is written."""
         with self._tables() as tables:

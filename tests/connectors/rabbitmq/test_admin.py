@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import aclosing
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from tests.brokers.rabbitmq import Node
 from tests.connectors.rabbitmq.hands import Foreign, broker, drain, eventually, run, write
+from warren.apps.cli import main as warren
 from warren.connectors import rabbitmq
 from warren.connectors.address import admin as admin_of
 from warren.connectors.rabbitmq.admin import BrokerAdmin
@@ -104,6 +107,61 @@ def test_queues_are_made_listed_and_removed(rabbitmq_43: Node) -> None:
                 await BrokerAdmin(broker(url)).queues()
 
     run(main)
+
+
+def test_a_queue_that_drops_what_was_looked_at_too_often_says_so(rabbitmq_each: Node) -> None:
+    newer = not rabbitmq_each.version.startswith("3.")
+    usual = "more than 20 times" if newer else ""
+    # Arguments of a queue, and what is said of it by AMQP and by the management API.
+    expected: list[tuple[dict[str, Any], str, str]] = [
+        ({}, usual, usual),
+        ({"x-delivery-limit": 2}, "more than 2 times", "more than 2 times"),
+        ({"x-delivery-limit": -1}, *(["" if newer else "more than 0 times"] * 2)),
+        ({"x-delivery-limit": 2**31 - 1}, "", ""),
+        ({"x-max-length": 1000}, "the management API tells", usual),
+        ({"x-queue-type": "classic"}, "", ""),
+        ({"x-queue-type": "stream"}, "", ""),
+    ]
+
+    async def main() -> None:
+        with rabbitmq_each.vhost() as url:
+            plain = BrokerAdmin(broker(url))
+            asking = BrokerAdmin(broker(url, management=f"http://127.0.0.1:{rabbitmq_each.management_port}"))
+            async with Foreign.at(url) as other:
+                for i, (arguments, amqp, api) in enumerate(expected):
+                    await other.declare(f"q{i}", {"x-queue-type": "quorum", **arguments})
+                    for admin, part in ((plain, amqp), (asking, api)):
+                        said = await admin.caution(f"q{i}")
+                        assert part in said and bool(part) is bool(said), (arguments, said)
+            with pytest.raises(TopologyError, match="there is no queue 'none'"):
+                await plain.caution("none")
+
+    run(main)
+
+
+def test_a_look_that_may_cost_messages_asks_first(rabbitmq_43: Node) -> None:
+    with rabbitmq_43.vhost() as url:
+        address = f"{url}?queue=in"
+
+        async def fill() -> None:
+            async with Foreign.at(url) as other:
+                await other.declare("in", {"x-queue-type": "quorum", "x-delivery-limit": 1})
+                await other.send("in", *BODIES[:3])
+
+        async def all_there() -> bool:
+            return (await BrokerAdmin(broker(url)).queue("in")).depth == 3
+
+        run(fill)
+        run(lambda: eventually(all_there))
+        for command in (["peek"], ["dlq", "ls"], ["dlq", "stats"], ["dlq", "drop"], ["dlq", "replay", "--dry-run"]):
+            result = CliRunner().invoke(warren, [*command, address])
+            assert result.exit_code == 2, (command, result.output)
+            assert "more than 1 times (x-delivery-limit). Look all the same? Nobody can be asked" in result.stderr
+        assert CliRunner().invoke(warren, ["dlq", "show", address, "7"]).exit_code == 2
+        # Two looks are what the limit lets through: none of those before was one.
+        for _ in range(2):
+            result = CliRunner().invoke(warren, ["peek", address, "--yes", "--json"])
+            assert [json.loads(line)["body"] for line in result.stdout.splitlines()] == [0, 1, 2]
 
 
 def test_letters_go_back_at_a_rate_and_a_second_replay_finds_nothing(rabbitmq_43: Node) -> None:
