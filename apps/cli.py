@@ -1,4 +1,7 @@
-"""The command line: ``warren run``, ``explain``, ``flows``, ``report``, ``replay``, ``state``, ``demo`` and others."""
+"""The command line: ``warren run``, ``explain``, ``flows``, ``report``, ``replay``, ``state``, ``demo`` and others.
+
+For queues from outside of any pipeline: ``queues``, ``peek``, ``publish`` and ``dlq``.
+"""
 
 from __future__ import annotations
 
