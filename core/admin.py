@@ -29,11 +29,17 @@ Chosen = Callable[[Metadata], bool]
 """Whether a message is meant, by what is known of it."""
 
 
-class Replayed(NamedTuple):
-    """How many letters went back, why how many others stayed where they were, and how many of them may be back twice."""
-
+class _Went(NamedTuple):
     moved: int
     left: Mapping[str, int]
+
+
+class Replayed(_Went):
+    """How many letters went back, and why how many others stayed where they were.
+
+    Beside the two, ``repeated`` is how many of those that went may be back twice.
+    """
+
     repeated: int = 0
 
 

@@ -82,7 +82,9 @@ async def replay(
     finally:
         await source.close()
         await publisher.close()
-    return Replayed(moved, left, min(repeated, _AT_ONCE))
+    result = Replayed(moved, left)
+    result.repeated = min(repeated, _AT_ONCE)
+    return result
 
 
 async def _move(
