@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from warren.analytics.flows import Flows
     from warren.analytics.intervals import incidents, measured
     from warren.analytics.marking import Marked, anomalies
+    from warren.analytics.metrics import Metrics
     from warren.analytics.novelty import Novelty
     from warren.analytics.outliers import Outliers
     from warren.analytics.recorder import Recorder
@@ -41,6 +42,7 @@ __all__ = [
     "ErrorClasses",
     "Flows",
     "Marked",
+    "Metrics",
     "Novelty",
     "Outliers",
     "Recorder",
@@ -68,6 +70,7 @@ _HOMES = {
     "ErrorClasses": "warren.analytics.errors",
     "Flows": "warren.analytics.flows",
     "Marked": "warren.analytics.marking",
+    "Metrics": "warren.analytics.metrics",
     "Novelty": "warren.analytics.novelty",
     "Outliers": "warren.analytics.outliers",
     "Recorder": "warren.analytics.recorder",

@@ -114,6 +114,11 @@ class Recorder:
         rows = f"{self.lost} row(s) of the flows in {self.folder} were not recorded"
         return f"{rows}: {self._cause}; the pipeline is not affected"
 
+    @property
+    def behind(self) -> int:
+        """How many rows wait to be put into a file."""
+        return self._noted - self._converted + self._waiting
+
     def open(self, pipeline: str) -> None:
         """A pipeline starts."""
         if self._pipeline is not None:

@@ -110,7 +110,8 @@ def main(debug: bool) -> None:
 @click.option("--until-empty", is_flag=True, help="End once nothing waits at the source.")
 @click.option("--record", type=click.Path(file_okay=False, path_type=Path), help="Record the flow to this folder.")
 @click.option("--tape", type=click.Path(dir_okay=False, path_type=Path), help="Keep the messages too, payloads and all.")
-def run(pipeline: str, until_empty: bool, record: Path | None, tape: Path | None) -> None:
+@click.option("--metrics", metavar="HOST:PORT", help="Serve /metrics, /live and /ready here; :9100 is this machine only.")
+def run(pipeline: str, until_empty: bool, record: Path | None, tape: Path | None, metrics: str | None) -> None:
     """Run PIPELINE until its source ends or Ctrl-C.
 
     The first Ctrl-C stops reading and sees what is in flight to its end; a second one interrupts. Either way nothing is
@@ -127,6 +128,10 @@ def run(pipeline: str, until_empty: bool, record: Path | None, tape: Path | None
         from warren.testing import Tape
 
         loaded = loaded.observed(Tape(tape, limit=None))
+    if metrics is not None:
+        from warren.analytics import Metrics
+
+        loaded = loaded.observed(Metrics(metrics))
     click.echo(f"{loaded.name} runs; Ctrl-C stops it once what is in flight is safe.", err=True)
     loaded.run(until_empty=until_empty)
     if record is not None:

@@ -8,10 +8,15 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from warren.core.breaker import State
+
 __all__ = ["PATIENCE", "HasHealth", "Health", "QueueHealth", "Rates"]
 
 PATIENCE = 60.0
 """Seconds without progress, or without room, before that is said of an end."""
+
+
+_SEVERITY: tuple[State, ...] = ("closed", "half-open", "open")
 
 
 class QueueHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +43,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     """Whether something is ``live`` (it does its work, and a restart would not help) and ``ready`` (it is below its limits).
 
     ``reasons`` are sentences: why it is not, and what else is worth knowing. ``reconnects`` counts connections that were
-    made again, ``unconfirmed`` messages that are on their way to a sink.
+    made again, ``unconfirmed`` messages that are on their way to a sink; ``breaker`` is what holds back attempts to connect.
 
     >>> lost = Health(name="rabbitmq:orders", live=False, reasons=("not connected",))
     >>> shop = Health.joined("shop", [lost, Health(name="rabbitmq:bills", ready=False)])
@@ -53,6 +58,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     queues: tuple[QueueHealth, ...] = ()
     reconnects: int = 0
     unconfirmed: int = 0
+    breaker: State = "closed"
 
     @staticmethod
     def joined(name: str, parts: Iterable[Health]) -> Health:
@@ -67,6 +73,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
             queues=tuple(queue for part in parts for queue in part.queues),
             reconnects=sum(part.reconnects for part in parts),
             unconfirmed=sum(part.unconfirmed for part in parts),
+            breaker=max((part.breaker for part in parts), key=_SEVERITY.index, default="closed"),
         )
 
 

@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from warren.core.breaker import State
 from warren.core.clock import Clock
 from warren.core.health import Health
 from warren.core.policies import Decision
-from warren.core.receipt import Delivery, Outcome
+from warren.core.receipt import Delivery, Ledger, Outcome
 
-__all__ = ["Controls", "DecisionObserver", "FlowObserver", "Steering", "Work", "WorkObserver"]
+__all__ = [
+    "BreakerObserver",
+    "Controls",
+    "DecisionObserver",
+    "FlowObserver",
+    "RunObserver",
+    "Status",
+    "Steering",
+    "Work",
+    "WorkObserver",
+]
 
 
 @runtime_checkable
@@ -99,3 +110,43 @@ class Steering(Protocol):
 
     def steer(self, controls: Controls) -> None:
         """The pipeline has been opened, and its sources are about to be read; called in its event loop."""
+
+
+@runtime_checkable
+class BreakerObserver(Protocol):
+    """What an observer also has, where it wants to know which calls are not made."""
+
+    def switched(self, stage: str, state: State) -> None:
+        """The circuit breaker of a stage is in this state now; told at the start and at each change."""
+
+
+class Status(Protocol):
+    """A running pipeline, to be asked how it fares; but for the plain numbers, on the thread that runs it."""
+
+    name: str
+    credit: int
+    clock: Clock
+    ledger: Ledger
+    observers: Sequence[FlowObserver]
+
+    @property
+    def unacknowledged(self) -> int:
+        """How many messages the sources have handed out and not yet been told the end of."""
+        ...
+
+    @property
+    def checkpointed(self) -> float | None:
+        """When the last checkpoint was durable, in seconds since 1970; ``None`` where nothing is kept."""
+        ...
+
+    async def health(self, patience: float) -> Health:
+        """How it fares, with all of its ends that can tell."""
+        ...
+
+
+@runtime_checkable
+class RunObserver(Protocol):
+    """What an observer also has, where it wants to ask the pipeline itself while it runs."""
+
+    def started(self, run: Status) -> None:
+        """A pipeline begins to open its ends; what this raises stops it before it has read anything."""

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from warren.core.breaker import Breaker, Switch
+from warren.core.breaker import Breaker, State, Switch
 from warren.core.clock import Duration
 from warren.core.errors import CircuitOpenError, GraphError, exception_types, shorten
 from warren.core.graph import Operator
+from warren.core.hooks import BreakerObserver
 from warren.core.stage import Handler, Stage
 from warren.operators.holding import period
 from warren.operators.map import Calling
@@ -106,11 +107,17 @@ class _Circuit:
         self.stage = stage
         self.kinds = operator.kinds
         self.switch = operator.switch
-        self.breaker = Breaker(operator.failures, operator.cooldown, stage.run.clock, window=operator.window)
+        self.breaker = Breaker(operator.failures, operator.cooldown, stage.run.clock, self._tell, operator.window)
+        self._tell("closed")
         # Only calls that began since the last change decide: those before it were under way when the circuit opened.
         self.era = 0
         self.probing = False
         self.last: BaseException | None = None
+
+    def _tell(self, state: State) -> None:
+        for observer in self.stage.run.observers:
+            if isinstance(observer, BreakerObserver):
+                observer.switched(self.stage.name, state)
 
     def enter(self) -> int:
         """A call is about to be made: say since which change, or raise where it must not be."""

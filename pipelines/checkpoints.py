@@ -55,6 +55,8 @@ class Keeper:
         self._timer: Callable[[], None] | None = None
         self._working = self._failed = False
         self._waiting: list[tuple[Reader, Delivery, Sequence[int], Outcome]] = []
+        self.checkpointed = run.clock()
+        """When the last checkpoint was durable, or when it began to keep."""
 
     async def open(self) -> None:
         """Read what is there."""
@@ -158,6 +160,7 @@ class Keeper:
             acks = frozenset[int]().union(*(ledger.numbers(delivery.tokens) for _, delivery, _, _ in waiting))
             changes = [table.change(keep, acks) for table in self.tables.values()]
             await self._call(self.store.commit, changes)
+            self.checkpointed = self.run.clock()
             for reader, delivery, tokens, outcome in waiting:
                 reader.tell(delivery, tokens, outcome)
         except BaseException:

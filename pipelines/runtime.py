@@ -11,7 +11,7 @@ from warren.core.clock import Clock
 from warren.core.errors import ShutdownError, StalledError, WarrenError
 from warren.core.graph import Inlet, Outlet, SinkConnection, SourceConnection
 from warren.core.health import HasHealth, Health
-from warren.core.hooks import FlowObserver
+from warren.core.hooks import FlowObserver, RunObserver
 from warren.core.receipt import Delivery, Ledger, Outcome
 from warren.core.stage import Feed, compile_steps
 from warren.pipelines.checkpoints import Keeper
@@ -149,6 +149,11 @@ class Runtime:
         return sum(reader.unacknowledged for reader in self._readers)
 
     @property
+    def checkpointed(self) -> float | None:
+        """When the last checkpoint was durable; ``None`` where nothing is kept."""
+        return None if self.keeper is None else self.keeper.checkpointed
+
+    @property
     def busy(self) -> bool:
         """Whether something is under way that will go on by itself."""
         return self._busy > 0
@@ -235,6 +240,9 @@ class Runtime:
     async def execute(self) -> None:
         """Run to the end."""
         try:
+            for observer in self.observers:
+                if isinstance(observer, RunObserver):
+                    observer.started(self)
             await self._open_unless_stopped()
             while self._opened:
                 accepted = sum(reader.accepted for reader in self._readers)

@@ -101,6 +101,7 @@ class _Faults:
             queues=tuple(gauge.told for gauge in gauges),
             reconnects=max(0, self.link.reconnects),
             unconfirmed=unconfirmed,
+            breaker=self.link.breaker.state,
         )
 
 
