@@ -274,7 +274,7 @@ class Metrics:
             self._run = self._loop = None
 
     def health(self, wait: float = _PROBING) -> Health:
-        """How the pipeline fares, asked from any other thread; what was known last where it does not say so in ``wait`` s."""
+        """How the pipeline fares, asked on any other thread; what was known last where ``wait`` seconds bring no answer."""
         with self._guard:
             run, loop = self._run, self._loop
             if run is None or loop is None:

@@ -59,9 +59,10 @@ class Probes:
             self._server = _Server(at, collector, health)
         except OSError as error:
             raise AddressError(
-                f"metrics cannot be served at {at}: {error.strerror or error}; give another HOST:PORT, or end what listens there"
+                f"metrics cannot be served at {at}: {error.strerror or error}; give another HOST:PORT, or end what listens "
+                f"there"
             ) from error
-        self.address = f"http://{Place(*self._server.server_address[:2])}"
+        self.address = f"http://{Place(at.host, self._server.server_address[1])}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="warren-metrics", daemon=True)
         self._thread.start()
 
