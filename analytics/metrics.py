@@ -323,11 +323,12 @@ class Metrics:
         yield "warren_messages_received", (), counts.received
         yield "warren_retries", (), counts.retries
         for kind, latencies in counts.latencies.items():
-            yield "warren_messages_settled", (kind.name.lower(),), sum(latencies.counts)
-            yield "warren_message_duration_seconds", (kind.name.lower(),), latencies
+            yield "warren_messages_settled", (kind.name.lower(),), (count := sum(latencies.counts))
+            if count:
+                yield "warren_message_duration_seconds", (kind.name.lower(),), latencies
         yield "warren_message_age_seconds", (), counts.ages
-        for error, count in list(counts.letters.items()):
-            yield "warren_dead_letters", (error,), count[0]
+        for error, letters in list(counts.letters.items()):
+            yield "warren_dead_letters", (error,), letters[0]
         for stage, did in list(counts.stages.items()):
             yield "warren_stage_batch_messages", (stage,), did.sizes
             yield "warren_stage_duration_seconds", (stage,), did.times
