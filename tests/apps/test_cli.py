@@ -80,6 +80,7 @@ def test_a_pipeline_runs_and_its_recording_is_shown(folder: Path) -> None:
     assert "orders" in shown.stdout
     assert warren("flows", "recordings", "--bottleneck").stdout == "Nothing limits 'orders': it passes all that comes.\n"
     assert warren("run", "shop:orders", "--tape", "orders.jsonl").stderr.endswith("warren replay orders.jsonl shop:orders\n")
+    assert warren("run", "shop:orders", "--metrics", "127.0.0.1:0").returncode == 0
     again = warren("replay", "orders.jsonl", "shop:orders", "--speed", "full")
     assert again.stdout.startswith("2 of 2 message(s)"), again.stderr
     kept = warren("flows", "recordings", "--keep", "90d", "--compact")
@@ -98,6 +99,7 @@ def test_a_pipeline_runs_and_its_recording_is_shown(folder: Path) -> None:
         (["run", "shop:fail"], "not a Pipeline but a function"),
         (["flows", "nowhere"], "there is no folder 'nowhere'"),
         (["flows", ".", "--keep", "1h"], "days go as a whole, so keep at least '1d'"),
+        (["run", "shop:orders", "--metrics", "9100"], "'9100' is no place to serve metrics; give HOST:PORT"),
         (["demo", "--broker", "kafka://host"], "kafka"),
         (["demo", "--broker", "amqp://host?queue=y"], "a broker's address amqp://… cannot be taken apart"),
         (["demo", "--limit", "0"], "0 is not in the range x>=1; see"),
