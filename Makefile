@@ -45,6 +45,7 @@ bench: $(VENV)/.bench  ## Measure warren beside what else there is
 	$(BIN)/python -m benchmarks.operators
 	$(BIN)/python -m benchmarks.sqlite
 	$(BIN)/python -m benchmarks.recording
+	$(BIN)/python -m benchmarks.metrics
 	$(BIN)/python -m benchmarks.rabbitmq
 
 soak: $(VENV)/.bench  ## Run ten million messages through keyed windows; is the memory flat?

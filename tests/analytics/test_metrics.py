@@ -462,5 +462,7 @@ def test_promtool_finds_no_fault() -> None:
     metrics = Metrics()
     Pipeline("p", memory.items(range(9)) | map(odd) | memory.into([]), observers=[metrics]).run()
     subprocess.run(["promtool", "check", "rules", OPERATIONS / "alerts.yml"], check=True, capture_output=True)
+    cases = Path(__file__).with_name("alerts_test.yml")
+    subprocess.run(["promtool", "test", "rules", cases], check=True, capture_output=True)
     done = subprocess.run(["promtool", "check", "metrics"], input=generate_latest(metrics), capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
