@@ -16,7 +16,7 @@ PATIENCE = 60.0
 """Seconds without progress, or without room, before that is said of an end."""
 
 
-_SEVERITY: tuple[State, ...] = ("closed", "half-open", "open")
+_WORST_FIRST: tuple[State, ...] = ("open", "half-open", "closed")
 
 
 class QueueHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +64,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     def joined(name: str, parts: Iterable[Health]) -> Health:
         """The health of what consists of these: live and ready where all of them are."""
         parts = list(parts)
+        breakers = {part.breaker for part in parts}
         reasons = [(part.name, reason) for part in parts for reason in part.reasons]
         return Health(
             name=name,
@@ -73,7 +74,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
             queues=tuple(queue for part in parts for queue in part.queues),
             reconnects=sum(part.reconnects for part in parts),
             unconfirmed=sum(part.unconfirmed for part in parts),
-            breaker=max((part.breaker for part in parts), key=_SEVERITY.index, default="closed"),
+            breaker=next((state for state in _WORST_FIRST if state in breakers), "closed"),
         )
 
 

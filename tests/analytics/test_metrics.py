@@ -261,6 +261,13 @@ async def test_what_ends_checkpoints_and_recorders_tell_becomes_metrics(tmp_path
     assert recorder.behind == 0
 
 
+def test_of_several_connections_the_worst_breaker_is_told() -> None:
+    parts = [Health(name="a"), Health(name="b", breaker="open"), Health(name="c", breaker="half-open")]
+    assert Health.joined("p", parts).breaker == "open"
+    assert Health.joined("p", [parts[0], parts[2]]).breaker == "half-open"
+    assert Health.joined("p", []).breaker == "closed"
+
+
 def test_a_checkpoint_makes_its_age_small(tmp_path: Path) -> None:
     ages: list[float] = []
 
