@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -92,20 +92,20 @@ class _Server(socketserver.ThreadingTCPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: _Server
     server_version = "warren"
     sys_version = ""
     timeout = 10
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
+        server = cast("_Server", self.server)
         if path == "/metrics":
             from prometheus_client.exposition import choose_encoder
 
             encode, content_type = choose_encoder(self.headers.get("Accept", ""))
-            self._answer(HTTPStatus.OK, content_type, encode(self.server.collector))
+            self._answer(HTTPStatus.OK, content_type, encode(server.collector))
         elif path in ("/live", "/ready"):
-            health = self.server.health()
+            health = server.health()
             fine = health.live if path == "/live" else health.ready
             status = HTTPStatus.OK if fine else HTTPStatus.SERVICE_UNAVAILABLE
             self._answer(status, "application/json", msgspec.json.encode(health))

@@ -16,9 +16,6 @@ PATIENCE = 60.0
 """Seconds without progress, or without room, before that is said of an end."""
 
 
-_WORST_FIRST: tuple[State, ...] = ("open", "half-open", "closed")
-
-
 class QueueHealth(msgspec.Struct, frozen=True, kw_only=True):
     """The numbers of one queue; ``None`` where nobody knows.
 
@@ -74,7 +71,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
             queues=tuple(queue for part in parts for queue in part.queues),
             reconnects=sum(part.reconnects for part in parts),
             unconfirmed=sum(part.unconfirmed for part in parts),
-            breaker=next((state for state in _WORST_FIRST if state in breakers), "closed"),
+            breaker="open" if "open" in breakers else "half-open" if "half-open" in breakers else "closed",
         )
 
 
