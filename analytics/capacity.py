@@ -249,31 +249,54 @@ def _date(last: datetime, away: float) -> datetime | None:
 def workloads(flows: Flows) -> pl.DataFrame:
     """What recorded flows say of each pipeline: ``arrivals``, ``service``, ``service_cv2`` and ``arrival_cv2``.
 
-    The service is the time that stages were at work, for each message they took; where a step waits for many messages at
-    once it is the wait that is seen, so divide by how many it handles. The variation of single messages is told from that of
-    chunks, and that of arrivals from how counts of neighbouring moments differ, which a rate that rises and falls slowly
-    does not disturb.
+    The service is all the work over all the messages, for not every message passes through every step: the time that stages
+    were at work, or that the calls of the busiest asynchronous step or pool would fill all its workers, whichever is more.
+    The variation of single messages is told from that of chunks, where the thread is busiest and so does most; that of
+    arrivals from how counts of neighbouring moments differ, which a rate that rises and falls slowly does not disturb.
     """
+    named = pl.col("pipeline", "stage").cast(pl.String)
     took = (pl.col("end") - pl.col("start")).dt.total_microseconds() / 1e6
-    each = took / pl.col("taken")
-    stages = (
-        flows.stages.with_columns(pl.col("pipeline", "stage").cast(pl.String))
-        .filter(pl.col("taken") > 0)
-        .with_columns(mean=(took.sum() / pl.col("taken").sum()).over("pipeline", "stage"))
+    stages = flows.stages.with_columns(named, took=took)
+    calls = (
+        # Without sources, which say how long they were blocked, and sinks, which take whatever has come.
+        flows.workers.filter(pl.col("blocked").is_null())
+        .with_columns(named)
+        .join(stages.select("pipeline", "stage").unique(), on=("pipeline", "stage"), how="semi")
+        .group_by("pipeline", "stage")
+        .agg(filled=pl.col("busy").sum() / pl.col("workers").max())
+        .group_by("pipeline")
+        .agg(pl.col("filled").max())
+    )
+    varied = (
+        stages.filter(pl.col("taken") > 0)
+        .with_columns(mean=(pl.col("took").sum() / pl.col("taken").sum()).over("pipeline", "stage"))
         .group_by("pipeline", "stage")
         .agg(
-            service=pl.col("mean").first(),
-            variance=(pl.col("taken") * (each - pl.col("mean")) ** 2).mean(),
+            pl.col("mean").first(),
+            variance=(pl.col("taken") * (pl.col("took") / pl.col("taken") - pl.col("mean")) ** 2).mean(),
         )
         .group_by("pipeline")
-        .agg(pl.col("service").sum(), pl.col("variance").sum())
-        .select("pipeline", "service", service_cv2=pl.col("variance") / pl.col("service") ** 2)
-        .collect()
+        .agg(cv2=pl.col("variance").sum() / pl.col("mean").sum() ** 2)
     )
     came = flows.trips.select(pl.col("pipeline").cast(pl.String), at=pl.coalesce("enqueued", "received")).collect()
-    rows = [(name, *_arrivals(part["at"])) for (name,), part in came.group_by("pipeline")]
-    seen = pl.DataFrame(rows, {"pipeline": pl.String, "arrivals": pl.Float64, "arrival_cv2": pl.Float64}, orient="row")
-    return seen.join(stages, on="pipeline", how="left").sort("pipeline")
+    rows = [(name, len(part), *_arrivals(part["at"])) for (name,), part in came.group_by("pipeline")]
+    schema = {"pipeline": pl.String, "messages": pl.Int64, "arrivals": pl.Float64, "arrival_cv2": pl.Float64}
+    filled, thread = pl.col("filled").fill_null(0.0), pl.col("took")
+    return (
+        pl.LazyFrame(rows, schema, orient="row")
+        .join(stages.group_by("pipeline").agg(pl.col("took").sum()), on="pipeline", how="left")
+        .join(calls, on="pipeline", how="left")
+        .join(varied, on="pipeline", how="left")
+        .select(
+            "pipeline",
+            "arrivals",
+            "arrival_cv2",
+            service=pl.when(thread >= filled).then(thread).otherwise(filled) / pl.col("messages"),
+            service_cv2=pl.when(thread >= filled).then("cv2").otherwise(1.0),
+        )
+        .sort("pipeline")
+        .collect()
+    )
 
 
 def _arrivals(at: pl.Series) -> tuple[float, float]:

@@ -161,30 +161,11 @@ def _arrival(rates: pl.DataFrame) -> Arrival:
 
 def _service(recent: Part, pipeline: str) -> Service:
     told = workloads(recent)
-    messages = recent.trips.select(pl.len()).collect().item()
-    took = (pl.col("end") - pl.col("start")).dt.total_microseconds().sum()
-    thread = recent.stages.select(took).collect().item() / 1e6
-    pooled = _pooled(recent)
-    if told.is_empty() or not messages or not max(thread, pooled):
+    row = told.row(0, named=True) if len(told) else {"service": None}
+    if not row["service"]:
         raise DataError(f"pipeline {pipeline!r} has no recorded time of a step in its last week; record it with its stages")
-    row = told.row(0, named=True)
-    # All the work over all the messages: not every message passes through every step.
-    cv2 = _number(row["service_cv2"], 1.0) if thread >= pooled else 1.0
-    return Service(seconds=max(thread, pooled) / messages, cv2=cv2, arrival_cv2=_number(row["arrival_cv2"], 1.0))
-
-
-def _pooled(recent: Part) -> float:
-    """For how long the calls of the asynchronous step or pool with most work would fill all its workers, in seconds."""
-    word = pl.col("stage").cast(pl.String)
-    steps = recent.stages.select(word.unique()).collect()["stage"]
-    calls = (
-        # Without sources, which say how long they were blocked, and sinks, which take whatever has come.
-        recent.workers.filter(pl.col("blocked").is_null(), word.is_in(steps.implode()))
-        .group_by(word)
-        .agg(filled=pl.col("busy").sum() / pl.col("workers").max())
-        .collect()
-    )
-    return most(calls["filled"])
+    cv2, arrival_cv2 = (_number(row[name], 1.0) for name in ("service_cv2", "arrival_cv2"))
+    return Service(seconds=row["service"], cv2=cv2, arrival_cv2=arrival_cv2)
 
 
 def _number(value: float | None, otherwise: float) -> float:

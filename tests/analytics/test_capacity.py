@@ -14,6 +14,7 @@ from tests.analytics.feeding import NOW, Feed
 from warren.analytics import Flows, Recorder
 from warren.analytics.capacity import Prices, Workload, runs_out, schedule, survivors, workloads
 from warren.core.errors import DataError
+from warren.core.hooks import Work
 from warren.core.message import Batch
 from warren.core.receipt import DELIVERED
 
@@ -141,6 +142,21 @@ def test_one_message_tells_no_rate(tmp_path: Path) -> None:
     recorder.close()
     row = workloads(Flows(tmp_path)).row(0, named=True)
     assert (row["arrivals"], row["arrival_cv2"]) == (0.0, 1.0)
+
+
+def test_the_service_of_an_asynchronous_step_is_what_its_calls_would_fill_all_its_workers_for(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path)
+    recorder.open("p")
+    fed = Feed(recorder)
+    for _ in range(10):
+        fed.now += 1.0
+        recorder.handled("1:map", 1, 1, 0, fed.now, fed.now + 0.001, 1, None)
+        recorder.worked("1:map", Work(4, 0, 1, 0.8, 0.8), fed.now, fed.now + 1)
+        recorder.worked("out", Work(1, 0, 1, 0.9, 0.9), fed.now, fed.now + 1)
+        fed.ledger.settle(fed.accept(Batch([b"x"], [0])).tokens, DELIVERED)
+    recorder.close()
+    row = workloads(Flows(tmp_path)).row(0, named=True)
+    assert (row["service"], row["service_cv2"]) == (pytest.approx(0.2), 1.0)
 
 
 def test_no_more_nodes_are_lost_than_there_are() -> None:
