@@ -12,8 +12,9 @@
 [3]
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from warren.core.lazy import lazily
 
 if TYPE_CHECKING:
     from warren.analytics.alarms import Alarms
@@ -89,13 +90,4 @@ _HOMES = {
     "render_bottlenecks": "warren.analytics.summary",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: Arrow and Polars take a while."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'warren.analytics' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -9,8 +9,9 @@
 {'delivered': 3}
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from warren.core.lazy import lazily
 
 if TYPE_CHECKING:
     from warren.pipelines.given import Arrival
@@ -71,13 +72,4 @@ _HOMES = {
     "virtual": "warren.testing.stepping",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: the pytest plugin lives here, and most suites use nothing of it."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'warren.testing' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -1,7 +1,8 @@
 """Forecasts of many series at once, with quantiles and the coverage that they had on the past."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from warren.core.lazy import lazily
 
 if TYPE_CHECKING:
     from warren.analytics.forecasts.contract import Forecaster, check, find, names
@@ -31,13 +32,4 @@ _HOMES = {
     "measures": "warren.analytics.forecasts.recorded",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: Polars takes a while."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'warren.analytics.forecasts' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazily(__name__, _HOMES)

@@ -1,7 +1,8 @@
 """The capacity report: what recorded flows say of each queue, how long its consumers are enough, and what can be done."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from warren.core.lazy import lazily
 
 if TYPE_CHECKING:
     from warren.analytics.report.contents import Queue, Report, Target
@@ -24,20 +25,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    **dict.fromkeys(("Queue", "Report", "Target"), "contents"),
-    **dict.fromkeys(("render", "write"), "files"),
-    **dict.fromkeys(("capacity_report", "parse_target"), "gather"),
-    **dict.fromkeys(("PriceList", "read_prices"), "prices"),
-    "read_report": "review",
+    **dict.fromkeys(("Queue", "Report", "Target"), "warren.analytics.report.contents"),
+    **dict.fromkeys(("render", "write"), "warren.analytics.report.files"),
+    **dict.fromkeys(("capacity_report", "parse_target"), "warren.analytics.report.gather"),
+    **dict.fromkeys(("PriceList", "read_prices"), "warren.analytics.report.prices"),
+    "read_report": "warren.analytics.report.review",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: Polars takes a while."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'warren.analytics.report' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"warren.analytics.report.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazily(__name__, _HOMES)

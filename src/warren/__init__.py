@@ -9,8 +9,9 @@
 ['hello world']
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from warren.core.lazy import lazily
 
 if TYPE_CHECKING:
     from warren.core.errors import WarrenError
@@ -32,13 +33,4 @@ _HOMES = {
     "observe": "warren.pipelines.observe",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used, so that ``import warren`` stays cheap."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'warren' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazily(__name__, _HOMES)
