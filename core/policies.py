@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import islice
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -17,7 +17,7 @@ import msgspec
 from warren.core.clock import Clock
 from warren.core.errors import GraphError
 
-__all__ = ["Chooser", "Deciding", "Decision", "Guard", "Mode", "Past", "Proposal", "mode_of"]
+__all__ = ["Chooser", "Deciding", "Decision", "Guard", "Mode", "Past", "Proposal", "Restorable", "mode_of"]
 
 Mode = Literal["shadow", "act"]
 """Whether what a model decides is only recorded, or also done."""
@@ -82,6 +82,23 @@ class Deciding(Protocol):
 
     def over(self) -> Sequence[Decision]:
         """The decisions that are over since it was last asked: what came of them is known, or nobody will ever know."""
+        ...
+
+
+@runtime_checkable
+class Restorable(Protocol):
+    """A model that can go on with what it learned in an earlier run.
+
+    A pipeline with ``state=`` keeps it for those that its steps were given: a start for the next run, which may be some
+    seconds old after a crash.
+    """
+
+    def state(self) -> Mapping[str, Any]:
+        """What it has learned, as numbers, texts, lists and dicts, with the ``version`` that these have."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on with it. Raises `DataError` where it is damaged or of another version, and then nothing has changed."""
         ...
 
 

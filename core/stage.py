@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Hashable, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from reactivex import Observable, abc
@@ -12,6 +12,7 @@ from warren.core.clock import Clock
 from warren.core.errors import RejectedError
 from warren.core.hooks import FlowObserver
 from warren.core.meter import Meter, metered
+from warren.core.policies import Restorable
 from warren.core.receipt import Ledger, Token
 from warren.core.state import Table
 
@@ -54,6 +55,10 @@ class Keeper(Protocol):
 
     def outbox(self, table: Table, stage: Stage) -> Outbox:
         """What gives values of a table that stay there until they are safe."""
+        ...
+
+    def learned(self, step: str, model: Restorable) -> None:
+        """Give a model what it learned in earlier runs, and keep what it learns."""
         ...
 
 
@@ -253,6 +258,13 @@ class Stage:
         if table.renew is not None and not inside:
             table.update({key: table.renew(key, value) for key, value in table.items()})
         return table
+
+    def learned(self, kind: str, models: Iterable[object]) -> None:
+        """Give the models of this step what they learned in earlier runs, and keep what they learn, where they can."""
+        if (keeper := self.run.keeper) is not None:
+            for model in models:
+                if isinstance(model, Restorable):
+                    keeper.learned(f"{self.path}:{kind}", model)
 
     def apart(self, chunk: Chunk) -> None:
         """Have values of the chunk that is being handled come in once more, in one of their own."""

@@ -223,6 +223,7 @@ class _Workers:
         self.setting = operator.setting
         if self.setting is not None:
             self.setting.open(stage.run.clock)
+            stage.learned("map", [self.setting])
 
     def take(self, chunk: Chunk) -> Chunk | None:
         slots, failures = self.queue.add(chunk)

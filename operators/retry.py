@@ -150,6 +150,7 @@ class _Retry(Operator[Any, Any]):
         if self.budget is not None:
             mine.account = Account(self.budget, stage.run.clock)
         if learning := dict.fromkeys(each for each in self.backoffs if isinstance(each, Learning)):
+            stage.learned("retry", learning)
             mine.outcomes = Outcomes(learning, stage.ledger, stage.run.clock, Journal(stage, learning))
         return compile_operator(mine, stage)
 

@@ -173,6 +173,7 @@ def _asking(
     """What asks a model where the values of a chunk go, and tells it what becomes of them."""
     clock, ledger = stage.run.clock, stage.ledger
     chooser.open(labels, clock)
+    stage.learned("route", [chooser])
     journal = Journal(stage, [chooser])
     sent: dict[Token, _Sent] = {}
 

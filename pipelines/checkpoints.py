@@ -13,9 +13,11 @@ from warren.core.errors import GraphError, StateError, shorten
 from warren.core.frozen import Keys, thaw, thaw_key
 from warren.core.graph import Inlet
 from warren.core.message import Batch
+from warren.core.policies import Restorable
 from warren.core.receipt import Delivery, Kind, Outcome
 from warren.core.stage import Stage
 from warren.core.state import Kept, StateStore, Table
+from warren.pipelines.learned import POLICIES, Learned
 
 if TYPE_CHECKING:
     from warren.pipelines.endpoints import Reader
@@ -50,6 +52,7 @@ class Keeper:
         self.interval = state.interval
         self.tables: dict[str, Table] = {}
         self._kept: Mapping[str, tuple[int, Kept]] = {}
+        self._learned = Learned()
         # What is in memory needs no thread, and then virtual time does not go on meanwhile.
         self._thread = ThreadPoolExecutor(1, "warren-state") if getattr(self.store, "waits", True) else None
         self._timer: Callable[[], None] | None = None
@@ -61,6 +64,7 @@ class Keeper:
     async def open(self) -> None:
         """Read what is there."""
         self._kept = await self._call(self.store.open, self.run.name)
+        self._learned.open(self._kept)
 
     async def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         if self._thread is None:
@@ -114,9 +118,13 @@ class Keeper:
         """What gives values of a table."""
         return Outbox(self, next(self.run.pipeline.flow.source.inlets()), table, stage)
 
+    def learned(self, step: str, model: Restorable) -> None:
+        """Give a model what it learned in earlier runs, and keep what it learns; no message waits for that."""
+        self._learned.add(step, model)
+
     def check(self) -> None:
         """Refuse to go on without the state of a step that is not there any more."""
-        for step in self._kept.keys() - self.tables.keys():
+        for step in self._kept.keys() - self.tables.keys() - {POLICIES}:
             raise StateError(
                 f"pipeline {self.run.name!r}: its state has a step {step!r} that the pipeline has not, so what it remembers "
                 f"would be lost; put the step back in its place, or drop it: warren state drop FILE {step}"
@@ -126,6 +134,8 @@ class Keeper:
         """Have a source told of messages once the next checkpoint is durable."""
         if not self.tables:
             reader.tell(delivery, tokens, outcome)
+            if self._learned:
+                self._soon()
             return
         self._waiting.append((reader, delivery, tokens, outcome))
         self.due()
@@ -137,8 +147,12 @@ class Keeper:
             return
         if 2 * run.unacknowledged >= run.credit:
             self._begin()
-        elif self._timer is None:
-            handle = run.scheduler.schedule_relative(self.interval, lambda *_: self._begin())
+        else:
+            self._soon()
+
+    def _soon(self) -> None:
+        if self._timer is None and not self._working:
+            handle = self.run.scheduler.schedule_relative(self.interval, lambda *_: self._begin())
             self._timer = handle.dispose
 
     def _begin(self) -> None:
@@ -159,6 +173,7 @@ class Keeper:
             ledger = self.run.ledger
             acks = frozenset[int]().union(*(ledger.numbers(delivery.tokens) for _, delivery, _, _ in waiting))
             changes = [table.change(keep, acks) for table in self.tables.values()]
+            changes += self._learned.change(self.run.clock())
             await self._call(self.store.commit, changes)
             self.checkpointed = self.run.clock()
             for reader, delivery, tokens, outcome in waiting:
@@ -173,10 +188,11 @@ class Keeper:
 
     async def finish(self) -> None:
         """A last checkpoint, after everything is settled."""
+        self._learned.urge()
         self._begin()
-        while (self._working or self._waiting) and not self._failed:
+        while (self._working or self._waiting or self._learned.urgent) and not self._failed:
             await self.run.changed()
-            if self._waiting:
+            if self._waiting or self._learned.urgent:
                 self._begin()
 
     async def close(self) -> None:

@@ -143,7 +143,12 @@ class Curve:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take over what `state` gave."""
-        self._good, self._all = ([list(row) for row in state[name]] for name in ("good", "all"))
-        self._weight, self._fresh = state["weight"], state["fresh"]
-        self._best = {failed: best for failed, *best in state["best"]}
-        self.recovered, self.lost, self._at = state["recovered"], state["lost"], state["at"]
+        size = len(self._good[0])
+        good, all = ([list(map(float, row)) for row in state[name]] for name in ("good", "all"))
+        if [len(row) for row in good + all] != [size] * (2 * _CURVES) or not 0 < state["weight"] <= _HEAVY:
+            raise ValueError("it has other buckets")
+        self._good, self._all = good, all
+        self._weight, self._fresh = float(state["weight"]), min(max(int(state["fresh"]), 1), _FRESH)
+        self._best = {failed: [min(max(int(each), 0), size - 1) for each in best] for failed, *best in state["best"]}
+        self.recovered, self.lost = float(state["recovered"]), float(state["lost"])
+        self._at = None if state["at"] is None else float(state["at"])

@@ -81,7 +81,7 @@ class Pulse:
 
     def restore(self, state: Sequence[float]) -> None:
         """Take over what `state` gave."""
-        self._last, self._pause, self._first = state[:3]
+        self._last, self._pause, self._first = map(float, state[:3])
         self._beats, self._row = map(int, state[3:])
 
 
@@ -138,4 +138,4 @@ class Pace:
 
     def restore(self, state: Sequence[float]) -> None:
         """Take over what `state` gave."""
-        self.rate, self.free, self._good, self._given, self._turns = state
+        self.rate, self.free, self._good, self._given, self._turns = map(float, state)

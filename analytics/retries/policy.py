@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from copy import copy
 from math import inf, isfinite
 from typing import Any
 
@@ -13,13 +14,14 @@ from warren.analytics.retries.curve import Curve
 from warren.analytics.retries.pace import Pace, Pulse, Rate
 from warren.analytics.retries.replay import replay
 from warren.core.clock import Duration, seconds
-from warren.core.errors import GraphError
+from warren.core.errors import DataError, GraphError, shorten
 from warren.core.policies import Decision, Mode, Past, mode_of
 from warren.operators.backoff import Backoff, exponential
 
 __all__ = ["AdaptiveBackoff"]
 
 _log = logging.getLogger("warren.analytics")
+_VERSION = 2
 _CLASSES = 64
 _OTHER = "(other)"
 _KEPT, _PAST = 1000, 10_000
@@ -283,7 +285,8 @@ class AdaptiveBackoff:
     def state(self) -> dict[str, Any]:
         """What was learned, as numbers, texts, lists and dicts."""
         return {
-            "version": 1,
+            "version": _VERSION,
+            "delays": [self.initial, self.maximum],
             "draws": self._draws,
             "clock": self._clock,
             "now": self._now,
@@ -298,14 +301,46 @@ class AdaptiveBackoff:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Take over what `state` gave, of a policy with the same settings."""
-        self._draws, self._clock, self._now = state["draws"], state["clock"], state["now"]
+        """Take over what `state` gave, of a policy with the same delays.
+
+        Raises `DataError` where it is damaged, or of another version or other delays; then everything is as it was.
+        """
+        delays = [self.initial, self.maximum]
+        if state.get("version") != _VERSION or state.get("delays") != delays:
+            raise DataError(
+                f"the state {shorten(state)} is none of {self.__name__} in version {_VERSION} with delays from "
+                f"{delays[0]:g} to {delays[1]:g} s; start without it"
+            )
+        mine = copy(self)
+        try:
+            mine._take(state)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"the state of {self.__name__} is damaged ({error!r}); start without it") from error
+        self.__dict__.update(mine.__dict__)
+
+    def _take(self, state: Mapping[str, Any]) -> None:
+        _check_numbers(state)
+        self._draws, self._now = int(state["draws"]) & _WORD, float(state["now"])
+        self._clock = None if state["clock"] is None else float(state["clock"])
         self._curves, self._paces = {}, {}
         for kind, known in state["curves"].items():
-            self._known(kind)
+            if kind != self._known(kind):
+                raise ValueError(f"more than {_CLASSES} classes")
             self._curves[kind].restore(known)
             self._paces[kind].restore(state["paces"][kind])
+        self._whole, self._probes, self._pulse = Pace(1 / self.initial), Pace(1 / self.maximum), Pulse()
         self._whole.restore(state["whole"])
         self._pulse.restore(state["pulse"])
         self._probes.restore(state["probes"])
-        self._fresh, self._good, self._again = (Rate(*state[name]) for name in ("fresh", "good", "again"))
+        self._fresh, self._good, self._again = (Rate(*map(float, state[name])) for name in ("fresh", "good", "again"))
+
+
+def _check_numbers(state: Any) -> None:
+    """Raise `ValueError` for a number that nothing can be counted with."""
+    if isinstance(state, Mapping):
+        state = list(state.values())
+    if isinstance(state, list):
+        for each in state:
+            _check_numbers(each)
+    elif isinstance(state, float) and not state < inf:
+        raise ValueError(f"{state} is no measurement")

@@ -113,6 +113,44 @@ def test_equal_seeds_and_outcomes_give_equal_decisions_also_over_a_restart() -> 
     assert play(second, works, messages=50, start=500) == play(first, works, messages=50, start=500)
 
 
+def places(state: Any) -> list[tuple[Any, Any]]:
+    """Every place in what was learned: in which dict or list, and where."""
+    some = state.items() if isinstance(state, dict) else enumerate(state) if isinstance(state, list) else ()
+    return [place for key, value in some for place in [(state, key), *places(value)]]
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -1.0, 0, 10**30, "x", None, [], {}], ids=str)
+def test_a_state_that_is_damaged_is_refused_or_does_no_harm(odd: Any) -> None:
+    learned = AdaptiveBackoff("100ms", mode="act")
+    play(learned, lambda delay, attempts: delay > 1, messages=40)
+    whole = msgspec.msgpack.encode(learned.state())
+    refused = 0
+    for i in range(0, len(places(learned.state())), 3):
+        state = msgspec.msgpack.decode(whole)
+        place, key = places(state)[i]
+        place[key] = odd
+        policy = AdaptiveBackoff("100ms", mode="act")
+        before = policy.state()
+        try:
+            policy.restore(state)
+        except DataError:
+            refused += 1
+            assert policy.state() == before
+        delays = play(policy, lambda delay, attempts: delay > 1, messages=10, start=50.0)
+        assert all(delay is None or 0 <= delay <= 300 for delay in delays)
+    assert refused > 5
+
+
+def test_a_state_of_other_delays_or_another_version_is_refused() -> None:
+    policy, state = AdaptiveBackoff("100ms"), AdaptiveBackoff("200ms").state()
+    with pytest.raises(
+        DataError, match=r"is none of adaptive\(100ms\) in version 2 with delays from 0.1 to 300 s; start without"
+    ):
+        policy.restore(state)
+    with pytest.raises(DataError, match="version 2"):
+        policy.restore(policy.state() | {"version": 1})
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_nothing_drives_it_out_of_its_bounds(seed: int) -> None:
     draw = random.Random(seed)
