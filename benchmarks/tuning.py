@@ -1,4 +1,4 @@
-"""How near tuning comes to the best setting, through regimes that follow one another, in a simulation in virtual time.
+"""How near tuning comes to the best setting, through regimes that follow one another: simulated, and on a live broker.
 
 A step that always has work: calls go over a network to a resource that they share, whose throughput has a knee and falls
 beyond it. In each regime the truth is a grid search with fixed values. The seeds that ours was tuned on are others.
@@ -8,28 +8,24 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
-from bisect import bisect_left
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
-from math import inf
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks.tuning_model.plant import Call, Regime, Run, simulate
-from benchmarks.tuning_model.rivals import RIVALS
-from warren.analytics.tuning import Tuner
+from benchmarks.tuning_model import live
+from benchmarks.tuning_model.plant import Regime, simulate
+from benchmarks.tuning_model.scoring import OURS, Case, Fixed, Tried, part, shares, subjects, summary, tables
 from warren.core.knobs import Knob
 
-__all__ = ["CASES", "Case", "main", "measure"]
+__all__ = ["CASES", "main", "measure"]
 
-OURS, DEFAULT, STATIC = "KneeSearch", "default", "static best"
-SETTLED, LASTS = 10.0, 60.0
+LASTS = 60.0
 MARKS = {"settled": 0.95, "whole": 0.90, "default": 0.90}
 CONCURRENCY = (
     Regime("usual", coherency=0.0002),
@@ -52,17 +48,6 @@ BATCHES = tuple(
     )
 )
 
-
-@dataclass(frozen=True)
-class Case:
-    """What is tuned, through which regimes, and how long the slowest calls but five in a hundred may take."""
-
-    title: str
-    regimes: tuple[Regime, ...]
-    knob: Knob
-    latency: float = inf
-
-
 CASES = {
     "concurrency": Case("concurrency, as much throughput as there is", CONCURRENCY, Knob("concurrency", 1, 256, 16)),
     "bounded": Case("concurrency, p95 within 0.25 s", CONCURRENCY, Knob("concurrency", 1, 256, 16), 0.25),
@@ -70,141 +55,57 @@ CASES = {
 }
 
 
-class Fixed:
-    """A setting that stays."""
-
-    def __init__(self, knob: Knob, value: int) -> None:
-        self.knob, self.value = knob, value
-
-    def open(self, clock: Any) -> None:
-        """Nothing is measured."""
-
-    def ended(self, seconds: float, success: bool, *, in_flight: float = 0.0, count: int = 1) -> None:
-        """Nothing is learned."""
-
-
-def _part(calls: Sequence[Call], start: float, end: float) -> tuple[float, float]:
-    """Messages a second, and the 95th percentile of how long calls took."""
-    part = calls[bisect_left(calls, start, key=_at) : bisect_left(calls, end, key=_at)]
-    if not part:
-        return 0.0, inf
-    return sum(call.messages for call in part) / (end - start), sorted(call.took for call in part)[int(0.95 * len(part))]
-
-
-def _at(call: Call) -> float:
-    return call.at
-
-
 @cache
-def grid(case: Case, regime: Regime, seed: int = 7, lasts: float = 40.0) -> tuple[tuple[int, float, float], ...]:
+def grid(case: Case, regime: Regime, seed: int = 7, lasts: float = 40.0) -> tuple[Tried, ...]:
     """Of each value of the knob on a grid the throughput and the tail, after it has begun."""
     knob = case.knob
     values = sorted({knob.clip(knob.low * (knob.high / knob.low) ** (i / 28)) for i in range(29)} | {knob.start})
-    return tuple((value, *_part(simulate([regime], lasts, Fixed(knob, value), seed).calls, 4.0, lasts)) for value in values)
+    runs = ((value, simulate([regime], lasts, Fixed(knob, value), seed)) for value in values)
+    return tuple(Tried(value, *part(run.calls, 4.0, lasts)) for value, run in runs)
 
 
-def best(case: Case, regime: Regime) -> tuple[int, float, float]:
-    """The row of the grid with the highest throughput within the bound; the least value where none is."""
-    rows = [row for row in grid(case, regime) if row[2] <= case.latency]
-    return max(rows, key=lambda row: row[1]) if rows else grid(case, regime)[0]
-
-
-def static_best(case: Case) -> int:
-    """The one value that is best over all regimes, within the bound in each if there is such a one."""
-    tables = [grid(case, regime) for regime in case.regimes]
-    marks = [best(case, regime)[1] for regime in case.regimes]
-    columns = list(zip(*tables, strict=True))
-    kept = [column for column in columns if all(row[2] <= case.latency for row in column)] or columns[:1]
-    return max(kept, key=lambda column: fmean(row[1] / mark for row, mark in zip(column, marks, strict=True)))[0][0]
-
-
-def settings(case: Case) -> dict[str, Any]:
-    """Each subject, made anew by a call."""
-    knob, bound = case.knob, case.latency
-    made: dict[str, Any] = {
-        DEFAULT: lambda: Fixed(knob, knob.start),
-        STATIC: lambda: Fixed(knob, static_best(case)),
-    }
-    for name, rival in RIVALS.items():
-        made[name] = lambda rival=rival: Tuner(knob, rival(knob, bound), mode="act", interval=0.25, least=10)
-    made[OURS] = lambda: Tuner(knob, mode="act", latency=None if bound == inf else bound)
-    return made
+def grids(case: Case) -> list[tuple[Tried, ...]]:
+    """That of each regime."""
+    return [grid(case, regime) for regime in case.regimes]
 
 
 def measure(case: Case, seeds: Sequence[int], lasts: float = LASTS) -> dict[str, dict[str, Any]]:
     """Of each subject the shares of the best throughput: settled, over the whole run, beside the default, and the worst."""
     results: dict[str, dict[str, Any]] = {}
-    truth = [best(case, regime) for regime in case.regimes]
-    for name, make in settings(case).items():
+    tried = grids(case)
+    for name, make in subjects(case, tried).items():
         rows = []
         for seed in seeds:
             shift = seed % len(case.regimes)
             order = [*range(shift, len(case.regimes)), *range(shift)]
             run = simulate([case.regimes[i] for i in order], lasts, make(), seed)
-            rows += [(case.regimes[i].name, *_shares(case, run, k, lasts, truth[i], i)) for k, i in enumerate(order)]
-        results[name] = {
-            "settled": fmean(row[1] for row in rows),
-            "least": min(row[1] for row in rows),
-            "whole": fmean(row[2] for row in rows),
-            "default": min(row[3] for row in rows),
-            "late": fmean(row[4] for row in rows),
-            "time": fmean(row[5] for row in rows),
-            "regimes": {
-                regime.name: [fmean(row[k] for row in rows if row[0] == regime.name) for k in (1, 2, 3, 4, 5, 6)]
-                for regime in case.regimes
-            },
-        }
+            rows += [(case.regimes[i].name, shares(case, run, k, lasts, tried[i])) for k, i in enumerate(order)]
+        results[name] = summary(case, rows)
     return results
 
 
-def _shares(case: Case, run: Run, k: int, lasts: float, truth: tuple[int, float, float], i: int) -> tuple[float, ...]:
-    start, end = k * lasts, (k + 1) * lasts
-    settled, _ = _part(run.calls, start + SETTLED, end)
-    whole, _ = _part(run.calls, start, end)
-    default = next(row[1] for row in grid(case, case.regimes[i]) if row[0] == case.knob.start)
-    part = run.calls[bisect_left(run.calls, start + SETTLED, key=_at) : bisect_left(run.calls, end, key=_at)]
-    late = sum(call.took > case.latency for call in part) / max(len(part), 1)
-    # Settled from the first second on from which two seconds of calls reach nine tenths of the best.
-    span = 2.0
-    time = next(
-        (
-            s / 2
-            for s in range(int(2 * (lasts - span)) + 1)
-            if _part(run.calls, start + s / 2, start + s / 2 + span)[0] >= 0.9 * truth[1]
-        ),
-        lasts,
-    )
-    held = [value for at, value in run.values if start + SETTLED <= at < end]
-    middle = sorted(held)[len(held) // 2] if held else [value for at, value in run.values if at < end][-1]
-    return settled / truth[1], whole / truth[1], whole / min(default, truth[1]), late, time, float(middle)
+@contextmanager
+def broker() -> Iterator[str]:
+    """The address of a broker: that of ``WARREN_AMQP_URL``, or one of a node of our own."""
+    if url := os.environ.get("WARREN_AMQP_URL"):
+        yield url
+        return
+    from tests.brokers.plugin import newest_of_ours
+    from tests.brokers.rabbitmq import Node
 
-
-def _tables(case: Case, results: dict[str, dict[str, Any]]) -> list[Table]:
-    table = Table(title=case.title, title_justify="left")
-    for column in ("rule", "settled", "least of them", "whole", "beside default", "over the bound", "seconds to 0.9"):
-        table.add_column(column, justify="left" if column == "rule" else "right")
-    for name, row in results.items():
-        shares = (f"{row[key]:.3f}" for key in ("settled", "least", "whole", "default"))
-        table.add_row(name, *shares, f"{row['late']:.1%}", f"{row['time']:.1f}")
-    each = Table(title="each regime, settled (value of the knob)", title_justify="left")
-    each.add_column("regime")
-    each.add_column("best", justify="right")
-    for name in results:
-        each.add_column(name, justify="right")
-    for regime in case.regimes:
-        value, rate, _ = best(case, regime)
-        cells = (row["regimes"][regime.name] for row in results.values())
-        each.add_row(regime.name, f"{rate:.0f}/s ({value})", *(f"{cell[0]:.2f} ({cell[5]:.0f})" for cell in cells))
-    return [table, each]
+    with Node(newest_of_ours()) as node:
+        yield node.url
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Simulate, print the tables, and answer 1 where a bar is missed and ``--strict`` is given."""
+    """Measure, print the tables, and answer 1 where a bar is missed and ``--strict`` is given."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tuning", description=__doc__.splitlines()[0])
-    parser.add_argument("--case", action="append", choices=list(CASES), help="all unless given")
+    names = [*CASES, *live.CASES]
+    parser.add_argument("--case", action="append", choices=names, help="all that are simulated unless given")
+    parser.add_argument("--live", action="store_true", help="the cases on a broker, which take 15 minutes each")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--tune", action="store_true", help="the seeds that ours was tuned on")
-    parser.add_argument("--quick", action="store_true", help="one seed")
+    parser.add_argument("--quick", action="store_true", help="one seed; two regimes and three values on a broker")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--strict", action="store_true")
     options = parser.parse_args(arguments)
@@ -212,10 +113,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=125)
     console.print("Shares of the throughput of the best fixed value of each regime. Settled: from 10 s after a change on.")
     rows, missed = [], False
-    for name in options.case or CASES:
-        case = CASES[name]
-        results = measure(case, range(first, first + count))
-        for table in _tables(case, results):
+    for name in options.case or (live.CASES if options.live else CASES):
+        if name in live.CASES:
+            with broker() as url:
+                case, tried, results = live.measure(live.CASES[name], url, live.QUICK if options.quick else live.WHOLE)
+        else:
+            case = CASES[name]
+            tried, results = grids(case), measure(case, range(first, first + count))
+        for table in tables(case, tried, results):
             console.print(table)
         missed |= any(results[OURS][key] < mark for key, mark in MARKS.items())
         for subject, row in results.items():

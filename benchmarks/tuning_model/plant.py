@@ -10,7 +10,7 @@ from random import Random
 
 from warren.core.knobs import Setting
 
-__all__ = ["Call", "Regime", "Run", "simulate"]
+__all__ = ["Call", "Regime", "Run", "simulate", "work_of"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def simulate(regimes: Sequence[Regime], lasts: float, setting: Setting, seed: in
             flying += 1
             order += 1
             messages = value if regime.batch else 1
-            work = regime.overhead + _work(random, regime) * messages
+            work = regime.overhead + work_of(random, regime) * messages
             heapq.heappush(away, (now + regime.delay * (0.25 + 0.5 * random.random()), order, now, messages, work))
         speed = regime.speed(len(there)) if there else 1.0
         ends = now + (there[0][0] - served) / speed if there else inf
@@ -113,7 +113,8 @@ def simulate(regimes: Sequence[Regime], lasts: float, setting: Setting, seed: in
     return found
 
 
-def _work(random: Random, regime: Regime) -> float:
+def work_of(random: Random, regime: Regime) -> float:
+    """The seconds of one call, or of one message of a batch: lognormal."""
     if not regime.spread:
         return regime.work
     variance = log1p(regime.spread**2)

@@ -2,9 +2,11 @@
 
 import pytest
 
-from benchmarks.tuning import CASES, Fixed
-from benchmarks.tuning_model.plant import Regime, simulate
+from benchmarks.tuning import CASES
+from benchmarks.tuning_model import live
+from benchmarks.tuning_model.plant import Call, Regime, Run, simulate
 from benchmarks.tuning_model.rivals import RIVALS
+from benchmarks.tuning_model.scoring import Case, Fixed, Tried, best, shares, tables
 from warren.analytics.tuning import Tuner
 from warren.core.knobs import Knob
 
@@ -46,3 +48,24 @@ def test_every_rule_stays_within_bounds_and_does_the_same_again(name):
     first = run()
     assert first == run()
     assert len(first.values) > 2 and all(1 <= value <= 64 for _, value in first.values)
+
+
+def test_the_shares_are_those_of_the_best_value():
+    case = Case("x", (), KNOB, latency=0.5)
+    tried = [Tried(1, 5.0, 0.1), Tried(8, 10.0, 0.4), Tried(64, 40.0, 3.0)]
+    assert best(case, tried) == tried[1]
+    calls = [Call(i / 10, 0.6 if i >= 190 else 0.2, 1) for i in range(1, 200)]
+    settled, whole, default, late, time, value = shares(case, Run(calls, [(0.0, 8), (12.0, 9)]), 0, 20.0, tried)
+    assert (settled, whole, default) == pytest.approx((1.0, 0.995, 0.995))
+    assert (late, time, value) == pytest.approx((0.1, 0.0, 9.0))
+
+
+@pytest.mark.filterwarnings("default")
+def test_on_a_broker_messages_go_round_and_every_rule_is_measured(vhost):
+    case, grids, results = live.measure(live.CASES["live"], vhost, live.QUICK)
+    usual, slow = ([row.rate for row in grid] for grid in grids)
+    # 16 workers with 80 ms of work each, and 48 with 250 ms: what there can be at most.
+    assert 0.3 * 200 < max(usual) < 1.3 * 200 and slow[0] < 0.6 * max(slow)
+    assert {"default", "AIMD", "Vegas", "Gradient2", "KneeSearch"} < set(results)
+    assert all(0 < row["whole"] < 2.5 for row in results.values())
+    assert [len(table.rows) for table in tables(case, grids, results)] == [len(results), 2]
