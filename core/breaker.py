@@ -83,9 +83,29 @@ class Breaker:
 class Switch:
     """Opens circuits by hand: while it is open no call is made, whatever calls did before.
 
+    Turn it on the pipeline's thread, as its observers are told.
+
     >>> switch = Switch()
     >>> switch.open = True
     """
 
     def __init__(self) -> None:
-        self.open = False
+        self._open = False
+        self._watching: list[Callable[[], None]] = []
+
+    @property
+    def open(self) -> bool:
+        """Whether circuits are open."""
+        return self._open
+
+    @open.setter  # noqa: A003 - it is the property itself that is meant
+    def open(self, on: bool) -> None:
+        changed, self._open = on != self._open, on
+        if changed:
+            for changes in list(self._watching):
+                changes()
+
+    def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
+        """Call this whenever it is turned; what comes back ends that."""
+        self._watching.append(changed)
+        return lambda: self._watching.remove(changed)

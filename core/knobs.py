@@ -10,7 +10,7 @@ import msgspec
 from warren.core.clock import Clock
 from warren.core.errors import GraphError
 
-__all__ = ["Knob", "Setting"]
+__all__ = ["Dial", "Knob", "Setting"]
 
 
 class Knob(msgspec.Struct, frozen=True):
@@ -64,3 +64,36 @@ class Setting(Protocol):
         ``in_flight`` is told where the setting bounds it: how many there were, itself among them.
         """
         ...
+
+
+class Dial:
+    """A setting that is turned by hand: ``value`` may be set while the pipeline runs, within the bounds of the knob.
+
+    What is under way goes on; a step takes the new number with its next message or the end of its next call. Raises
+    `GraphError` for a value out of bounds, and stays as it is.
+
+    >>> dial = Dial(Knob("concurrency", 1, 64, start=16))
+    >>> dial.value = 32
+    """
+
+    def __init__(self, knob: Knob) -> None:
+        self.knob = knob
+        self._value = knob.start
+
+    @property
+    def value(self) -> int:
+        """The number that holds now."""
+        return self._value
+
+    @value.setter
+    def value(self, value: int) -> None:
+        knob = self.knob
+        if isinstance(value, bool) or not isinstance(value, int) or not knob.low <= value <= knob.high:
+            raise GraphError(f"Dial({knob.name!r}): {value!r} is no whole number from {knob.low} to {knob.high}")
+        self._value = value
+
+    def open(self, clock: Clock) -> None:
+        """A run begins; the value stays."""
+
+    def ended(self, seconds: float, success: bool, *, in_flight: float = nan, count: int = 1) -> None:
+        """A call has ended, which changes nothing."""

@@ -109,12 +109,14 @@ class _Circuit:
         self.switch = operator.switch
         self.breaker = Breaker(operator.failures, operator.cooldown, stage.run.clock, self._tell, operator.window)
         self._tell("closed")
+        stage.run.on_close(self.switch.watch(lambda: self._tell(self.breaker.state)))
         # Only calls that began since the last change decide: those before it were under way when the circuit opened.
         self.era = 0
         self.probing = False
         self.last: BaseException | None = None
 
     def _tell(self, state: State) -> None:
+        state = "open" if self.switch.open else state
         for observer in self.stage.run.observers:
             if isinstance(observer, BreakerObserver):
                 observer.switched(self.stage.name, state)

@@ -1,8 +1,21 @@
 """Rules and alarms that act on a running pipeline, within bounds, and say why."""
 
-from warren.analytics.remedies.actions import Action, change, open_circuit, page, pause, resume
+from warren.analytics.remedies.actions import Action, change, open_circuit, page, pause, resume, scale, shift
 from warren.analytics.remedies.figures import Figures
 from warren.analytics.remedies.rules import Remedy, unusual
 from warren.analytics.remedies.watch import Remedies
 
-__all__ = ["Action", "Figures", "Remedies", "Remedy", "change", "open_circuit", "page", "pause", "resume", "unusual"]
+__all__ = [
+    "Action",
+    "Figures",
+    "Remedies",
+    "Remedy",
+    "change",
+    "open_circuit",
+    "page",
+    "pause",
+    "resume",
+    "scale",
+    "shift",
+    "unusual",
+]

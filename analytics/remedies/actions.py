@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
@@ -16,8 +16,10 @@ from warren.core.breaker import Switch
 from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError
 from warren.core.hooks import Controls
+from warren.core.knobs import Dial
+from warren.core.weights import Weights
 
-__all__ = ["Action", "change", "open_circuit", "page", "pause", "resume"]
+__all__ = ["Action", "change", "open_circuit", "page", "pause", "resume", "scale", "shift"]
 
 T = TypeVar("T")
 
@@ -91,13 +93,13 @@ def resume(source: str | None = None) -> Action:
 
 class _Changed:
     def __init__(
-        self, name: str, get: Callable[[], Any], set: Callable[[Any], None], to: Any, values: Sequence[Any] | None
+        self, name: str, get: Callable[[], Any], set: Callable[[Any], None], to: Any, allowed: Callable[[Any], bool]
     ) -> None:
-        self.name, self.to, self.values = name, to, values
-        self._get, self._set = get, set
+        self.name, self.to = name, to
+        self._get, self._set, self._allowed = get, set, allowed
 
     def allowed(self, value: Any) -> bool:
-        return self.values is None or value in self.values
+        return self._allowed(value)
 
     def now(self, controls: Controls) -> Any:
         return self._get()
@@ -121,7 +123,7 @@ def change(
     """
     if allowed is not None and to not in allowed:
         raise GraphError(f"change({name!r}, to={to!r}): it is none of the values that are allowed, {list(allowed)}")
-    return _Changed(name, get, set, to, allowed)
+    return _Changed(name, get, set, to, lambda value: allowed is None or value in allowed)
 
 
 def open_circuit(switch: Switch) -> Action:
@@ -130,7 +132,48 @@ def open_circuit(switch: Switch) -> Action:
     >>> open_circuit(Switch()).name
     'open_circuit'
     """
-    return _Changed("open_circuit", lambda: switch.open, lambda value: setattr(switch, "open", value), True, (False, True))
+
+    def set(value: bool) -> None:
+        switch.open = value
+
+    return _Changed("open_circuit", lambda: switch.open, set, True, (False, True).__contains__)
+
+
+def shift(weights: Weights, target: Hashable, to: float = 0.0) -> Action:
+    """Send less to a target of a route, or nothing: that share of what would go there.
+
+    What is on its way there goes on. Where no target is left, the route goes on as before.
+
+    Raises `GraphError` where ``to`` is no share from 0 to 1.
+
+    >>> shift(Weights(), "eu").name
+    'shift(eu)'
+    """
+    Weights()[target] = to
+
+    def set(weight: float) -> None:
+        weights[target] = weight
+
+    return _Changed(f"shift({target})", lambda: weights[target], set, float(to), lambda value: 0 <= value <= 1)
+
+
+def scale(dial: Dial, to: int) -> Action:
+    """Have more or fewer calls at once: those of ``map(call, concurrency=dial)``.
+
+    What is under way goes on. Raises `GraphError` where ``to`` is out of the bounds of the dial.
+
+    >>> from warren.core.knobs import Knob
+    >>> scale(Dial(Knob("concurrency", 1, 64, start=16)), 32).to
+    32
+    """
+    Dial(dial.knob).value = to
+
+    def set(value: int) -> None:
+        dial.value = value
+
+    return _Changed(
+        f"scale({dial.knob.name})", lambda: dial.value, set, to, range(dial.knob.low, dial.knob.high + 1).__contains__
+    )
 
 
 class _Straight(HTTPRedirectHandler):

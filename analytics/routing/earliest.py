@@ -19,6 +19,7 @@ from warren.core.chunk import apply_each
 from warren.core.clock import Clock, Duration, seconds
 from warren.core.errors import DataError, GraphError, shorten
 from warren.core.policies import Decision, Guard, Mode, Past, Proposal, mode_of
+from warren.core.weights import Weights
 
 __all__ = ["EarliestFinish"]
 
@@ -60,6 +61,7 @@ class EarliestFinish:
     - ``failures``, ``cooldown``: how many in a row put a target aside, and for how long
     - ``patience``: after which a message nobody heard of again counts as lost
     - ``record``: called with each decision once its outcome is known, or it is lost
+    - ``weights``: targets that get less for now, or nothing, turned down by hand
     - ``seed``: decides what is random; the same decisions come of the same seed, values and times
 
     It sends no message twice and drops none: the guarantee is that of the route it is given to. An error in it is logged
@@ -90,6 +92,7 @@ class EarliestFinish:
         cooldown: Duration = "2s",
         patience: Duration = "5m",
         record: Callable[[Decision], None] | None = None,
+        weights: Weights | None = None,
         seed: int = 0,
     ) -> None:
         self.mode: Mode = mode_of(mode, "EarliestFinish")
@@ -111,6 +114,7 @@ class EarliestFinish:
         self.cooldown = seconds(cooldown)
         self.patience = seconds(patience)
         self.record = record
+        self.weights = weights or Weights()
         self.labels: list[Hashable] = []
         self.decisions = Past(_PAST)
         self._random = (seed * 0x9E3779B97F4A7C15 + 1) & _WORD
@@ -193,7 +197,10 @@ class EarliestFinish:
         self._number += 1
         # One that is hardly chosen for its failures would never show that it is well again.
         self._risk[self._number % len(self._risk)] *= _FORGIVE
-        decision = self._guard(self._number, now, static, lambda: self._propose(*load(), messages, now))
+        able = self.weights.places(self.labels)
+        while len(able) < len(self.labels) and self._places.get(static, able[0]) not in able:
+            static = next(self._turns)
+        decision = self._guard(self._number, now, static, lambda: self._propose(*load(), messages, now, able))
         decision.messages = messages
         try:
             self._send(decision, now)
@@ -214,7 +221,7 @@ class EarliestFinish:
         self._random = (self._random * 6364136223846793005 + 1442695040888963407) & _WORD
         return (self._random >> 11) / (1 << 53)
 
-    def _propose(self, kind: Any, size: float, messages: int, now: float) -> Proposal:
+    def _propose(self, kind: Any, size: float, messages: int, now: float, able: Sequence[int]) -> Proposal:
         kind = self._effects.kind(kind) if self.kind else ""
         if _SMALLEST <= size <= _LARGEST:
             self._usual += 0.02 * (size / messages - self._usual)
@@ -229,11 +236,10 @@ class EarliestFinish:
             costs.append((wait + work * max(own, 0.0) * slow) / (1 - self._risk[place]))
         inputs = {"size": size, "kind": kind, "costs": dict(zip(self._names, costs, strict=True))}
         for place in self._aside:
-            if self._breakers[place].state == "half-open" and not len(self._held[place]):
+            if place in able and self._breakers[place].state == "half-open" and not len(self._held[place]):
                 return Proposal(self.labels[place], 1.0, "probe", inputs)
-        able: Sequence[int] = range(len(costs))
         if self._aside and 2 * len(self._aside) <= len(costs):
-            able = [place for place in able if place not in self._aside]
+            able = [place for place in able if place not in self._aside] or able
         best = min(able, key=costs.__getitem__)
         if self.explore and self._draw() < self.explore:
             chosen = able[int(self._draw() * len(able))]

@@ -67,6 +67,46 @@ def test_a_switch_opens_it_by_hand_and_leaves_it_as_it_was() -> None:
     assert kinds(test) == ["ConnectionError", "CircuitOpenError", "CircuitOpenError", "ConnectionError", "CircuitOpenError"]
 
 
+class Watching:
+    """An observer that is told of circuits."""
+
+    def __init__(self) -> None:
+        self.states: list[str] = []
+
+    def open(self, pipeline: str) -> None:
+        pass
+
+    def settled(self, *args: object) -> None:
+        pass
+
+    def handled(self, *args: object) -> None:
+        pass
+
+    def switched(self, stage: str, state: str) -> None:
+        self.states.append(state)
+
+    def close(self) -> None:
+        pass
+
+
+def test_observers_are_told_that_it_was_opened_by_hand_and_closed() -> None:
+    switch, watching = Switch(), Watching()
+    switch.open = True
+
+    def ask(value: int) -> int:
+        if value in (3, 7):
+            switch.open = value == 3
+        return value
+
+    step = map(ask) | circuit_breaker(map(lambda value: value), switch=switch)
+    flow = memory.items([]) | step | memory.into([])
+    Pipeline("p", flow, observers=[watching]).test([0, 5, 3, 3, 7, 7])
+    # Told at the start and at each change, and no more once the run is over.
+    assert watching.states == ["open", "closed"]
+    switch.open = True
+    assert len(watching.states) == 2
+
+
 def test_after_failures_in_a_row_no_call_is_made() -> None:
     service, test = bench(failures=3)
     service.error = ConnectionError("busy")
