@@ -39,7 +39,7 @@ check: $(VENV)/.dev  ## Format, lint, types, layers and the examples in the docu
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/house/test_docstrings.py $(wildcard tests/house/test_readme.py)
+	$(BIN)/python -m pytest -q tests/house/test_docstrings.py tests/house/test_documents.py
 
 bench: $(VENV)/.bench  ## Measure warren beside what else there is
 	$(BIN)/python -m benchmarks.operators

@@ -1,0 +1,85 @@
+"""Every code block of the documents runs as it stands, in the order of its page."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.house.documents import BROKER, ELSEWHERE, PAGES, Page, Wrong, before, blocks, needs_broker
+from tests.house.tree import ROOT, relative
+
+CODE = [page for page in PAGES if blocks(page)]
+
+
+@pytest.mark.parametrize("page", [page for page in CODE if not needs_broker(page)], ids=relative)
+def test_the_blocks_run(page: Path, tmp_path: Path) -> None:
+    run(page, tmp_path)
+
+
+@pytest.mark.parametrize("page", [page for page in CODE if needs_broker(page)], ids=relative)
+def test_the_blocks_run_against_rabbitmq(page: Path, tmp_path: Path, vhost: str) -> None:
+    run(page, tmp_path, vhost)
+
+
+def run(page: Path, folder: Path, *broker: str) -> None:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-W", "error", "-m", "tests.house.documents", str(page), *broker]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_fence_is_left_open() -> None:
+    for page in PAGES:
+        fences = re.findall(r"^ *```", page.read_text("utf-8"), re.MULTILINE)
+        assert len(fences) == 2 * len(blocks(page)), relative(page)
+
+
+def test_what_does_not_run_is_still_there() -> None:
+    consoles = "".join(block.text for page in CODE for block in blocks(page) if block.language == "console")
+    assert [start for start in ELSEWHERE if f"$ {start}" not in consoles] == []
+
+
+def test_what_is_made_ready_belongs_to_a_page() -> None:
+    made = {path for path in (ROOT / "tests/house/pages").rglob("*.py") if "__pycache__" not in path.parts}
+    assert made == {before(page) for page in CODE} & made
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("```python\nprint('a')\n```\n```output\na\n```\n", None),
+        ("```python\nprint('a')\n```\n```output\nb\n```\n", "what was printed is\na"),
+        ("```python\nx = 1\n```\n\n```python\nassert x == 2, 'the same'\n```\n", "the same"),
+        ('```python title="one/two.py"\nx = 1\n```\n```python\nfrom one.two import x\n```\n', None),
+        ("```console\n$ echo a; echo b\na\n…\n$ true\n```\n", None),
+        ("```console\n$ echo a\nb\n```\n", "what came is\na"),
+        ("```console\n$ false\n```\n", "ends with 1"),
+        ("```console\n$ echo begun; sleep 60\nbegun\n^C\n```\n", None),
+        ("```console\necho a\n```\n", "write $ in front"),
+        ("```console\n$ make tea\n```\n", "no target 'tea'"),
+        ("```toml\na =\n```\n", "Invalid"),
+        ("```yaml\na: [\n```\n", "expected"),
+        ("```json\n{\n```\n", "Expecting"),
+        ("```sql\nSELECT 1 +\n```\n", "syntax error"),
+        ("```mermaid\nflowchart TD\n```\n", "the page draws"),
+        ("```\na\n```\n", "without a language"),
+        ("1. So:\n\n   ```python\n   assert False, 'inside'\n   ```\n", "inside"),
+        (f"```console\n$ echo {BROKER}\namqp://elsewhere\n```\n", None),
+    ],
+)
+def test_what_a_page_says_is_checked(text: str, said: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("tests.house.documents.before", lambda page: page.with_suffix(".py"))
+    if said is None:
+        Page(page, "amqp://elsewhere").run()
+    else:
+        with pytest.raises((Wrong, Exception), match=re.escape(said)):
+            Page(page).run()
