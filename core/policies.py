@@ -17,7 +17,7 @@ import msgspec
 from warren.core.clock import Clock
 from warren.core.errors import GraphError
 
-__all__ = ["Chooser", "Deciding", "Decision", "Guard", "Mode", "Past", "Proposal", "Restorable", "mode_of"]
+__all__ = ["Chooser", "Deciding", "Decision", "Guard", "Mode", "Past", "Proposal", "Reading", "Restorable", "mode_of"]
 
 Mode = Literal["shadow", "act"]
 """Whether what a model decides is only recorded, or also done."""
@@ -131,6 +131,18 @@ class Chooser(Protocol):
 
         ``success`` is the share of them that did so well. Told once for each decision, unless the run ends before.
         """
+        ...
+
+
+@runtime_checkable
+class Reading(Protocol):
+    """What a chooser also has, where it wants to know how deep the queues are that it may send to."""
+
+    every: float | None
+    """Seconds between two looks; ``None`` where it does not want to know after all."""
+
+    def reading(self, label: Hashable, depth: float | None, at: float) -> None:
+        """So many messages waited behind a branch at a time. Where nobody knows, nothing is told."""
         ...
 
 

@@ -17,7 +17,7 @@ from warren.core.receipt import Ledger, Token
 from warren.core.state import Table
 
 if TYPE_CHECKING:
-    from warren.core.graph import Operator, Outlet
+    from warren.core.graph import Operator, Outlet, Step
 
 __all__ = [
     "FailureHandler",
@@ -114,6 +114,12 @@ class Run(Protocol):
 
     def on_close(self, close: Callable[[], None]) -> None:
         """Have ``close`` called when the run has ended, however it ends; it must not wait."""
+
+    def on_depth(self, branch: Step, every: float, tell: Callable[[int, float], None]) -> None:
+        """Have ``tell`` called every so many seconds: how many messages wait where a branch writes to, and when that was.
+
+        It is not called while nobody knows, as with sinks that never do.
+        """
 
     @property
     def keeper(self) -> Keeper | None:

@@ -14,7 +14,7 @@ from warren.core.chunk import Chunk, apply_each
 from warren.core.errors import GraphError, HandlerError, UnroutableError, shorten
 from warren.core.graph import Operator, Sink, Step, name_of
 from warren.core.journal import Journal
-from warren.core.policies import Chooser, Decision
+from warren.core.policies import Chooser, Decision, Reading
 from warren.core.shares import dealt
 from warren.core.stage import Handler, Stage
 from warren.core.tokens import Kind, Outcome, Part, Token
@@ -56,7 +56,8 @@ def route(
     route is a sink; otherwise what its open branches give goes on. A bare ``dead_letter(name)`` as a branch takes whatever
     arrives there.
 
-    ``choose`` may also be a `Chooser`, such as `EarliestFinish`: it is told what became of the values.
+    ``choose`` may also be a `Chooser`, such as `EarliestFinish`: it is told what became of the values, and, where it wants
+    to know, how deep the queues are that branches write to.
 
     Keeps the delivery guarantee: each message follows one branch and is acknowledged at that branch's end. With no branch
     and no default a message fails with `UnroutableError`.
@@ -122,6 +123,10 @@ class Route(Branching):
         named = dict(zip(self.named, entries, strict=False))
         choose, names = self.choose, ", ".join(map(repr, named))
         ask = _asking(self.choose, list(self.named), stage) if isinstance(self.choose, Chooser) else None
+        chooser: object = choose
+        if isinstance(chooser, Reading) and chooser.every is not None:
+            for label, branch in self.named.items():
+                stage.run.on_depth(branch, chooser.every, partial(chooser.reading, label))
 
         def target(label: Any, value: Any = None) -> Entry:
             try:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from warren.core.chunk import Chunk, Failure
 from warren.core.clock import Clock
 from warren.core.errors import ShutdownError, StalledError, WarrenError
-from warren.core.graph import Inlet, Outlet, SinkConnection, SourceConnection
+from warren.core.graph import Inlet, Outlet, SinkConnection, SourceConnection, Step
 from warren.core.health import HasHealth, Health
 from warren.core.hooks import FlowObserver, RunObserver
 from warren.core.receipt import Delivery, Ledger, Outcome
 from warren.core.stage import Feed, compile_steps
 from warren.pipelines.checkpoints import Keeper
 from warren.pipelines.controls import steer
+from warren.pipelines.depths import watched
 from warren.pipelines.endpoints import DeadLetters, Reader, Writer
 from warren.pipelines.plan import outlets
 from warren.pipelines.scheduler import Scheduler
@@ -129,6 +130,10 @@ class Runtime:
     def on_close(self, close: Callable[[], None]) -> None:
         """Have ``close`` called when the run has ended."""
         self._closes.append(close)
+
+    def on_depth(self, branch: Step, every: float, tell: Callable[[int, float], None]) -> None:
+        """Have ``tell`` called with how many messages wait where a branch writes to."""
+        self.on_close(watched(self._sinks, branch, self.clock, every, tell))
 
     def notify(self) -> None:
         """Wake whoever waits for a change."""

@@ -56,6 +56,7 @@ class EarliestFinish:
     - ``mode``: ``"shadow"`` decides, records, and does what ``static`` says until `promote`; ``"act"`` does what it decides
     - ``ends``: ``"told"`` where the end of a message is that of its work, as with a branch that does it; ``"read"`` where it
       is only handed over, as with a queue: then `reading` must be told how deep each queue is
+    - ``every``: how often a route tells it that, of the queues that its branches write to
     - ``explore``: the share of messages that go to any target; the probability of each choice is recorded
     - ``hope``: by how many deviations a target is thought faster than it seems, so that one little known is tried
     - ``failures``, ``cooldown``: how many in a row put a target aside, and for how long
@@ -86,6 +87,7 @@ class EarliestFinish:
         static: Callable[[Any], Hashable] | None = None,
         mode: str = "shadow",
         ends: str = "told",
+        every: Duration = "1s",
         explore: float = 0.01,
         hope: float = 0.3,
         failures: int = 3,
@@ -98,6 +100,9 @@ class EarliestFinish:
         self.mode: Mode = mode_of(mode, "EarliestFinish")
         if ends not in ("told", "read"):
             raise GraphError(f"EarliestFinish(ends={ends!r}): ends are 'told', or 'read' from how deep queues are")
+        self.every = seconds(every) if ends == "read" else None
+        if self.every is not None and not 0.01 <= self.every <= 3600:
+            raise GraphError(f"EarliestFinish(every={every!r}): read depths each hour at least, and not each 10 ms")
         if not 0 <= explore <= 0.5:
             raise GraphError(f"EarliestFinish(explore={explore}): explore a share of messages from 0 to 0.5")
         if not 0 <= hope <= 3:
@@ -322,7 +327,8 @@ class EarliestFinish:
     def reading(self, label: Hashable, depth: float | None, at: float) -> None:
         """A target's queue was so deep at a time, in seconds since 1970. What is no number, or of no target, is left out.
 
-        Needed with ``ends="read"``; where ends are told, what is in flight is known better than any reading says.
+        With ``ends="read"``. A route tells it of what its branches write to, where that can say it; somebody else must
+        otherwise. Where ends are told, what is in flight is known better than any reading says.
         """
         place = self._places.get(label)
         if self.ends == "told" or place is None or depth is None or not isfinite(at) or not 0 <= depth < 1e18:

@@ -62,6 +62,9 @@ class FakeRun:
     def on_close(self, close: Callable[[], None]) -> None:
         self.closes.append(close)
 
+    def on_depth(self, branch: Any, every: float, tell: Callable[[int, float], None]) -> None:
+        raise NotImplementedError
+
     exhausted = True
     stopping = False
 
