@@ -13,9 +13,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 import msgspec
 
 from warren.core.delivery import Delivery
+from warren.core.held import Early, Held
 from warren.core.message import Batch, Columns, Metadata
 from warren.core.shares import Share, halves
-from warren.core.tokens import DELIVERED, FILTERED, RELEASED, Kind, Merge, Outcome, Part, Parts, Piece, Split, Token
+from warren.core.tokens import DELIVERED, FILTERED, RELEASED, Kind, Merge, Outcome, Part, Parts, Piece, Split, Token, origins
 
 __all__ = [
     "DELIVERED",
@@ -60,7 +61,7 @@ class Ledger:
         self._settled = settled
         self._deliveries: dict[int, Delivery] = {}
         self._next = 0
-        self._waiting: dict[Token, int] = {}
+        self._held = Held()
         self._watchers: list[Callable[[Sequence[int], Outcome], None]] = []
         self._followed: dict[Part, Callable[[Outcome], None]] = {}
         self.outstanding = 0
@@ -102,6 +103,7 @@ class Ledger:
 
     def merge(self, segments: Sequence[Sequence[Token]], rows: object = None) -> Merge:
         """One token for a value that descends from all these; ``rows`` is that value if it has a row for each."""
+        self._held.plain = False
         return Merge(segments, rows)
 
     def split(self, token: Token, count: int, piece: Piece | None = None) -> Sequence[Token]:
@@ -111,6 +113,7 @@ class Ledger:
         """
         if count == 1 and piece is None:
             return (token,)
+        self._held.plain = False
         split = Split(token, count, piece)
         return [Part(split, index) for index in range(count)]
 
@@ -125,6 +128,7 @@ class Ledger:
         if not all(counts):
             tokens, none = halves(tokens, counts, len(counts) - counts.count(0))
             counts = list(filter(None, counts))
+        self._held.plain = False
         return Parts(tokens, counts), none
 
     def another(self, part: Part) -> Part:
@@ -198,9 +202,7 @@ class Ledger:
 
     def _close(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome) -> None:
         self.outstanding -= len(tokens)
-        if self._waiting:
-            ended = set(tokens)
-            self._waiting = {token: origin for token, origin in self._waiting.items() if origin not in ended}
+        self._held.ended(tokens)
         if delivery.done:
             self._deliveries.pop(delivery.base >> _SHIFT, None)
         self._settled(delivery, tokens, outcome)
@@ -214,16 +216,10 @@ class Ledger:
             self.settle(delivery.unsettled, RELEASED)
         return count
 
-    def origins(self, token: Token) -> Iterator[int]:
+    @staticmethod
+    def origins(token: Token) -> Iterator[int]:
         """The source tokens a token descends from."""
-        if isinstance(token, int):
-            yield token
-        elif isinstance(token, Part):
-            yield from self.origins(token.split.parent)
-        else:
-            for segment in token.segments:
-                for each in segment:
-                    yield from self.origins(each)
+        return origins(token)
 
     def numbers(self, tokens: Sequence[Token]) -> frozenset[int]:
         """The deliveries that values descend from, for `holds`."""
@@ -252,16 +248,6 @@ class Ledger:
     def repeating(self) -> int:
         """The number of the newest delivery that is not settled as a whole and has messages handed out before, or -1."""
         return next((number for number in reversed(self._deliveries) if self._deliveries[number].repeats), -1)
-
-    def lineage(self, token: Token) -> Iterator[Token]:
-        """A token, and those that it was made of."""
-        yield token
-        if isinstance(token, Part):
-            yield from self.lineage(token.split.parent)
-        elif isinstance(token, Merge):
-            for segment in token.segments:
-                for each in segment:
-                    yield from self.lineage(each)
 
     def delivery(self, origin: int) -> Delivery | None:
         """The delivery of a source token, while any of it is unsettled."""
@@ -335,21 +321,24 @@ class Ledger:
             if delivery is not None:
                 delivery.retries[origin] = delivery.retries.get(origin, 0) + 1
 
-    def wait(self, token: Token) -> None:
-        """Say that a value is held back for a retry, so that event time must not pass it."""
-        self._waiting[token] = next(self.origins(token))
+    def wait(self, token: Token, early: Early | None = None) -> None:
+        """Say that a value is held back for a retry, so that event time must not pass it.
 
-    def resume(self, tokens: Sequence[Token]) -> None:
-        """Say that values are not held back any more, nor what they were made of; other parts of it may still be."""
-        if self._waiting:
-            for token in tokens:
-                for each in self.lineage(token):
-                    self._waiting.pop(each, None)
+        If another step resumes it before it comes back to this one, it is put into ``early``.
+        """
+        self._held.wait(token, early)
+
+    def resume(self, tokens: Sequence[Token], early: Early | None = None) -> Sequence[Token]:
+        """Say that values are not held back any more, nor what they were made of; other parts of it may still be.
+
+        Returns the tokens among these that were held back with this ``early``.
+        """
+        return self._held.resume(tokens, early)
 
     @property
     def waiting(self) -> Collection[int]:
         """The source tokens that are held back for a retry."""
-        return self._waiting.values()
+        return self._held.messages
 
     @property
     def deliveries(self) -> Iterator[Delivery]:

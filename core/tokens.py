@@ -10,7 +10,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 if TYPE_CHECKING:
     from warren.core.chunk import Failure
 
-__all__ = ["DELIVERED", "FILTERED", "RELEASED", "Kind", "Merge", "Outcome", "Part", "Parts", "Piece", "Split", "Token"]
+__all__ = [
+    "DELIVERED",
+    "FILTERED",
+    "RELEASED",
+    "Kind",
+    "Merge",
+    "Outcome",
+    "Part",
+    "Parts",
+    "Piece",
+    "Split",
+    "Token",
+    "origins",
+]
 
 T = TypeVar("T")
 
@@ -130,3 +143,15 @@ class Parts(Sequence[Token]):
                     split = Split(parent, count, None)
                     self._listed += [Part(split, index) for index in range(count)]
         return self._listed
+
+
+def origins(token: Token) -> Iterator[int]:
+    """The source tokens a token descends from."""
+    if isinstance(token, int):
+        yield token
+    elif isinstance(token, Part):
+        yield from origins(token.split.parent)
+    else:
+        for segment in token.segments:
+            for each in segment:
+                yield from origins(each)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 from warren.core.chunk import Chunk, Failure
 from warren.core.clock import Clock
+from warren.core.held import Early
 from warren.core.journal import Journal
-from warren.core.receipt import Ledger
 from warren.core.tokens import Token
 
 __all__ = ["Learning", "Outcomes"]
@@ -46,12 +46,12 @@ class Outcomes:
     after a retry nothing is told, and it is forgotten after ten thousand others.
     """
 
-    def __init__(self, policies: Iterable[Learning], ledger: Ledger, clock: Clock, journal: Journal) -> None:
+    def __init__(self, policies: Iterable[Learning], clock: Clock, journal: Journal) -> None:
         self.policies: dict[object, Learning] = {policy: policy for policy in policies}
-        self._ledger = ledger
         self._clock = clock
         self._journal = journal
         self._open: dict[Token, tuple[Learning, str, float, int]] = {}
+        self.early: Early = {}
 
     def wait(self, policy: Learning, failure: Failure, attempts: int) -> float | None:
         """What a policy says of a failure."""
@@ -60,12 +60,13 @@ class Outcomes:
         if delay is not None:
             self._open[failure.token] = policy, kind, delay, attempts + 1
             if len(self._open) > _KEPT:
-                del self._open[next(iter(self._open))]
+                self.forget(next(iter(self._open)))
         return delay
 
     def forget(self, token: Token) -> None:
         """There will be no such attempt, or not in this process."""
         self._open.pop(token, None)
+        self.early.pop(token, None)
 
     def failed(self, failures: Iterable[Failure]) -> None:
         """Attempts have failed."""
@@ -74,12 +75,9 @@ class Outcomes:
                 self._tell(failure.token, False)
         self._journal.tick(self._clock())
 
-    def succeeded(self, chunk: Chunk) -> None:
-        """Attempts have succeeded: retries, and the others at their first."""
-        told = 0
-        # What was tried again is never part of a run of untouched messages.
-        if self._open and type(chunk.tokens) is not range:
-            told = sum(self._tell(each, True) for token in chunk.tokens for each in self._ledger.lineage(token))
+    def succeeded(self, chunk: Chunk, resumed: Sequence[Token]) -> None:
+        """Attempts have succeeded: these retries, and the others at their first."""
+        told = sum(self._tell(token, True) for token in resumed)
         if chunk.attempt == 1 and len(chunk.values) > told:
             for policy in self.policies.values():
                 policy.succeeded(len(chunk.values) - told, self._clock())
@@ -88,6 +86,7 @@ class Outcomes:
     def _tell(self, token: Token, ok: bool) -> bool:
         if (found := self._open.pop(token, None)) is None:
             return False
+        self.early.pop(token, None)
         policy, kind, delay, attempts = found
         policy.ended(kind, delay, attempts, ok, self._clock())
         return True

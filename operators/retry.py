@@ -151,18 +151,19 @@ class _Retry(Operator[Any, Any]):
             mine.account = Account(self.budget, stage.run.clock)
         if learning := dict.fromkeys(each for each in self.backoffs if isinstance(each, Learning)):
             stage.learned("retry", learning)
-            mine.outcomes = Outcomes(learning, stage.ledger, stage.run.clock, Journal(stage, learning))
+            mine.outcomes = Outcomes(learning, stage.run.clock, Journal(stage, learning))
         return compile_operator(mine, stage)
 
     def attach(self, stage: Stage) -> Handler:
-        account, outcomes = self.account, self.outcomes
+        ledger, account, outcomes = stage.ledger, self.account, self.outcomes
+        early = None if outcomes is None else outcomes.early
 
         def succeeded(chunk: Chunk) -> Chunk:
             if account is not None and chunk.attempt == 1:
                 account.came(len(chunk.values))
+            resumed = ledger.resume(chunk.tokens, early)
             if outcomes is not None:
-                outcomes.succeeded(chunk)
-            stage.ledger.resume(chunk.tokens)
+                outcomes.succeeded(chunk, resumed)
             chunk.attempt = 1
             return chunk
 
@@ -171,6 +172,7 @@ class _Retry(Operator[Any, Any]):
     def attach_failures(self, stage: Stage) -> FailureHandler:
         """Start taking failures; returns those that go on."""
         ledger, account, outcomes = stage.ledger, self.account, self.outcomes
+        early = None if outcomes is None else outcomes.early
 
         def take(failures: Sequence[Failure]) -> Sequence[Failure]:
             passed = []
@@ -190,7 +192,7 @@ class _Retry(Operator[Any, Any]):
                 elif delay > self.park:
                     ledger.settle((failure.token,), Outcome(Kind.PARKED, self.name, failure, delay))
                 else:
-                    ledger.wait(failure.token)
+                    ledger.wait(failure.token, early)
                     ledger.count_retry(failure.token)
                     stage.later(delay, _again(failure), busy=True)
             return passed

@@ -6,9 +6,10 @@ import pytest
 
 from warren import Pipeline
 from warren.connectors import memory
+from warren.core.chunk import Failure
 from warren.core.graph import Operator
 from warren.operators import batch, constant, flat_map, map, retry
-from warren.operators.outcomes import Learning
+from warren.operators.outcomes import Learning, Outcomes
 from warren.pipelines import Trial
 
 
@@ -87,3 +88,19 @@ def test_each_policy_hears_of_its_own_retries() -> None:
     mine, other = Told(1.0), Told(2.0)
     trial(failing(1) | retry({ConnectionError: mine, ValueError: other}), [7])
     assert mine.told == [("ConnectionError", 1.0, 2, True)] and other.told == []
+
+
+def test_a_retry_behind_another_one_hears_of_its_own_retries() -> None:
+    first, second = Told(1.0), Told(0.0, 2.0)
+    assert trial(failing(2) | retry(first) | retry(second), [7, 8]).values == [7, 8]
+    assert first.told == [("ConnectionError", 1.0, 2, False)] * 2
+    assert second.told == [("ConnectionError", 2.0, 3, True)] * 2
+
+
+def test_of_what_is_dropped_on_its_way_back_nothing_is_remembered_for_long() -> None:
+    policy = Told(1.0)
+    outcomes = Outcomes([policy], lambda: 0.0, None)  # type: ignore[arg-type]  # nothing is told of decisions
+    for token in range(20_001):
+        outcomes.wait(policy, Failure(token, token, ConnectionError("busy"), "1:map"), 1)
+        outcomes.early[token] = None
+    assert len(outcomes.early) == 10_000

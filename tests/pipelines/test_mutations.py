@@ -182,7 +182,7 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "a retry settles the message it will try again": (
         "operators/retry.py",
-        "                    ledger.wait(failure.token)\n",
+        "                    ledger.wait(failure.token, early)\n",
         "                    ledger.settle((failure.token,), Outcome(Kind.DELIVERED))\n",
     ),
     "a retry loses the failures it gives up": (
