@@ -10,6 +10,7 @@ from reactivex.subject import Subject
 
 from warren.core.chunk import Chunk
 from warren.core.errors import GraphError
+from warren.core.knobs import Setting
 from warren.core.message import Batch, Outgoing
 from warren.core.stage import FailureHandler, Handler, Run, RxOperator, Stage, compile_operator, compile_steps
 
@@ -146,6 +147,11 @@ class Operator(Step, Generic[In_contra, Out_co]):
     def spreads(self) -> bool:
         """Whether one message becomes so many values here that the steps behind it hold far fewer messages than values."""
         return False
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """Its numbers that may change while it runs; none of them is for another step as well."""
+        return ()
 
     @overload
     def __or__(self, other: Operator[Out_co, V]) -> Operator[In_contra, V]: ...

@@ -12,6 +12,7 @@ from warren.core.chunk import Chunk, Failure, apply_each
 from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError, HandlerError
 from warren.core.graph import Operator, name_of
+from warren.core.journal import Journal
 from warren.core.knobs import Setting
 from warren.core.stage import Handler, Stage
 from warren.operators.keys import check_function, is_async
@@ -201,6 +202,10 @@ class _AsyncMap(Calling):
         return f"map({name_of(self.function)})"
 
     @property
+    def settings(self) -> tuple[Setting, ...]:
+        return () if self.setting is None else (self.setting,)
+
+    @property
     def guarantee(self) -> str:
         order = {"order_by": "order kept by key", "priority": "the most urgent first"}.get(self.turn)
         most = self.concurrency if self.setting is None else f"{self.setting.knob.low} to {self.concurrency}"
@@ -223,7 +228,8 @@ class _Workers:
         self.setting = operator.setting
         if self.setting is not None:
             self.setting.open(stage.run.clock)
-            stage.learned("map", [self.setting])
+        stage.learned("map", operator.settings)
+        self.journal = Journal(stage, operator.settings)
 
     def take(self, chunk: Chunk) -> Chunk | None:
         slots, failures = self.queue.add(chunk)
@@ -258,7 +264,9 @@ class _Workers:
                     meter.end(began)
                 queue.done(slot)
                 if setting is not None:
-                    setting.ended(clock() - since, slot.failure is None, in_flight=self.active)
+                    now = clock()
+                    setting.ended(now - since, slot.failure is None, in_flight=self.active)
+                    self.journal.tick(now)
                     self.fill()
                 if not self.operator.ordered:
                     self.slots.slots.append(slot)

@@ -22,7 +22,7 @@ from warren.core.state import StateStore
 from warren.pipelines.checkpoints import INTERVAL, State
 from warren.pipelines.explain import Explanation
 from warren.pipelines.given import Script, arrivals_of
-from warren.pipelines.plan import check_flow, derive_credit
+from warren.pipelines.plan import check_flow, check_settings, derive_credit
 from warren.pipelines.runtime import Runtime
 from warren.pipelines.trial import Ends, Trial, try_out
 
@@ -80,6 +80,7 @@ class Pipeline:
         if not isinstance(name, str) or not name:
             raise GraphError(f"Pipeline({name!r}): give the pipeline a name, such as Pipeline('orders', ...)")
         flow = check_flow(name, flow)
+        check_settings(name, flow)
         values = {
             "name": name,
             "flow": flow,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from warren.core.arrow import is_frame
 from warren.core.errors import GraphError
 from warren.core.graph import Ended, Flow, Operator, Outlet, Sink, Source, Step, Stream
+from warren.core.knobs import Setting
 
-__all__ = ["credit_reason", "derive_credit", "outlets", "required_credit"]
+__all__ = ["check_settings", "credit_reason", "derive_credit", "outlets", "required_credit"]
 
 _DEFAULT_CREDIT = 8_192
 _WINDOW_CREDIT = 65_536
@@ -31,6 +32,25 @@ def check_flow(name: str, flow: Any) -> Flow:
     if isinstance(flow, Operator | Sink):
         raise GraphError(f"pipeline {name!r} starts with {flow.name}, which reads nothing; put a source before it")
     raise GraphError(f"pipeline {name!r}: {flow!r} is not a flow; compose it as source | operators | sink")
+
+
+def check_settings(name: str, flow: Flow) -> None:
+    """Raises `GraphError` where two steps read the same setting: what is measured at one says nothing of the other."""
+    found: dict[int, Step] = {}
+    for step, setting in _settings(flow):
+        other = found.setdefault(id(setting), step)
+        if other is not step:
+            raise GraphError(
+                f"pipeline {name!r}: {other.name} and {step.name} have one setting, for {setting.knob.name!r}; "
+                f"give each of them one of its own"
+            )
+
+
+def _settings(step: Step) -> Iterator[tuple[Step, Setting]]:
+    if isinstance(step, Operator):
+        yield from ((step, setting) for setting in step.settings)
+    for _, inner in step.branches():
+        yield from _settings(inner)
 
 
 def required_credit(flow: Flow, *, keeps: bool = False) -> tuple[int, bool]:

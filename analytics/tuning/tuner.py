@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from math import nan
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import inf, nan
 from typing import Any
 
+from warren.analytics.gains import Gain
 from warren.analytics.tuning.knee import KneeSearch
-from warren.analytics.tuning.measuring import Controller, Interval
+from warren.analytics.tuning.measuring import Controller, Interval, Measurement
+from warren.analytics.tuning.replay import replay
 from warren.core.clock import Clock, Duration, seconds
 from warren.core.errors import DataError, GraphError, shorten
 from warren.core.knobs import Knob
-from warren.core.policies import Decision, Guard, Mode, mode_of
+from warren.core.policies import Decision, Guard, Mode, Past, mode_of
 
 __all__ = ["Tuner"]
 
@@ -24,14 +26,15 @@ class Tuner:
     """A setting that tunes itself: hand it to a step in place of a number, such as ``map(call, concurrency=Tuner(knob))``.
 
     Calls are measured for an interval; then a controller says which value is next. In the mode ``"shadow"`` the knob stays
-    at its start and what would be done is recorded; in ``"act"`` it is done. A controller that raises, or answers with what
-    is out of bounds, is not followed: the value is the start again, and that is logged once.
+    at its start and what would be done is recorded, until `promote`; in ``"act"`` it is done. A controller that raises, or
+    answers with what is out of bounds, is not followed: the value is the start again, and that is logged once.
 
     - ``knob``: its bounds and its start, which is the static setting
     - ``controller``: what decides; a `KneeSearch` unless given
     - ``latency``: how long the ``quantile`` of the calls may take at most, for the usual controller
     - ``interval``: how long is measured; four times as long where fewer than ``least`` calls have ended
     - ``record``: called with each decision once its outcome is known: its ``seconds`` is then the mean of a call
+    - ``keep``: how many of them, the newest, are kept in ``decisions``
 
     It changes how many messages are handled at once, never which: the guarantee is that of the step. Nothing in it is random
     and it reads no clock but that of the run. Raises `GraphError` where a setting cannot work.
@@ -57,6 +60,7 @@ class Tuner:
         interval: Duration = "500ms",
         least: int = 100,
         record: Callable[[Decision], None] | None = None,
+        keep: int = 10_000,
     ) -> None:
         self.mode: Mode = mode_of(mode, "Tuner")
         if controller is not None and latency is not None:
@@ -65,14 +69,18 @@ class Tuner:
             raise GraphError(f"Tuner(quantile={quantile}): a quantile lies between 0 and 1")
         if least < 1:
             raise GraphError(f"Tuner(least={least}): measure 1 call or more")
+        if keep < 1:
+            raise GraphError(f"Tuner(keep={keep}): keep 1 decision or more")
         self.knob = knob
         self.controller: Controller = controller or KneeSearch(knob, latency=latency)
+        self.bound = inf if latency is None else seconds(latency)
         self.quantile = quantile
         self.interval = seconds(interval)
         if not self.interval > 0:
             raise GraphError("Tuner: interval must be longer than no time")
         self.least = least
         self.record = record
+        self.decisions = Past(keep)
         self._value = knob.start
         self._guard = Guard(f"Tuner({knob.name})", self.mode, self._allowed)
         self._clock: Clock = time.time
@@ -120,19 +128,44 @@ class Tuner:
         found = self._interval.measured(now, self._value, self.quantile)
         if found.done:
             self._mean = found.mean
-        if self._last is not None and self.record is not None:
-            self._last.seconds = found.mean if found.done else None
-            self._last.success = found.done > 0
-            try:
-                self.record(self._last)
-            except Exception as error:
-                self._guard.failed(error)
+        if self._last is not None:
+            self._over(self._last, found)
         self._number += 1
         decision = self._last = self._guard(self._number, now, self.knob.start, lambda: self.controller.propose(found))
         changed = decision.done != self._value
         self._value = decision.done
         # What is in flight went out under the old value.
         self._begin(now + min(self._mean, 2 * self.interval) if changed else now)
+
+    def _over(self, decision: Decision, found: Measurement) -> None:
+        """What came of a decision is known: what was measured while it held."""
+        decision.seconds = found.mean if found.done else None
+        decision.success = found.done > 0
+        decision.messages = found.done
+        decision.inputs = {**decision.inputs, "held": found.value, "span": found.seconds, "tail": found.tail}
+        self.decisions.append(decision)
+        if self.record is not None:
+            try:
+                self.record(decision)
+            except Exception as error:
+                self._guard.failed(error)
+
+    def over(self) -> Sequence[Decision]:
+        """The decisions that are over since it was last asked, for whoever records them."""
+        return self.decisions.new()
+
+    def gain(self, decisions: Iterable[Decision]) -> Gain:
+        """What turning the knob gained in a replay: of decisions made in the shadow, and of others that were acted on."""
+        return replay(decisions, self.bound)
+
+    def promote(self, decisions: Iterable[Decision]) -> Gain:
+        """Let it act from now on. Raises `DataError` where the decisions do not show that it gains.
+
+        They are those of two replays of one flow, such as ``[*shadow.decisions, *acting.decisions]``.
+        """
+        gain = self.gain(decisions).proven(f"Tuner({self.knob.name})", "decisions")
+        self.mode = self._guard.mode = "act"
+        return gain
 
     def _begin(self, start: float) -> None:
         self._interval = Interval(start)

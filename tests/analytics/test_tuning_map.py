@@ -5,11 +5,14 @@ import asyncio
 import pytest
 
 from warren import Pipeline
+from warren.analytics import Flows, Recorder
+from warren.analytics.gains import recorded
 from warren.analytics.tuning import Tuner
 from warren.connectors import memory
-from warren.core.errors import GraphError
+from warren.core.errors import DataError, GraphError
+from warren.core.graph import Flow
 from warren.core.knobs import Knob
-from warren.operators import map
+from warren.operators import discard, map, route
 
 
 class Contended:
@@ -95,6 +98,38 @@ def test_a_run_that_is_not_limited_by_the_knob_teaches_nothing():
     steps = memory.items([]) | map(Contended(), concurrency=tuner) | memory.into([])
     Pipeline("idle", steps).test(list(range(400)), at=[i * 0.05 for i in range(400)])
     assert tuner.value == 32
+
+
+def test_replays_of_one_flow_with_and_without_it_promote_it():
+    knob = Knob("concurrency", 1, 128, start=4)
+    shadow, acting = (Tuner(knob, mode=mode, interval="200ms", least=50) for mode in ("shadow", "act"))
+    trial(shadow, Contended(), 5_000)
+    trial(acting, Contended(), 16_000)
+    tuner = Tuner(knob)
+    with pytest.raises(DataError, match="not surely more than nothing"):
+        tuner.promote(shadow.decisions)
+    assert tuner.promote([*shadow.decisions, *acting.decisions]).least > 0.5
+    assert trial(tuner, Contended(), 2_000).elapsed < 0.5 * trial(4, Contended(), 2_000).elapsed
+
+
+def test_decisions_are_recorded_with_the_flow(tmp_path):
+    tuner = Tuner(Knob("concurrency", 1, 128, start=4), mode="act")
+    steps = memory.items([]) | map(Contended(), concurrency=tuner) | memory.into([])
+    Pipeline("tuned", steps, credit=400).observed(Recorder(tmp_path)).test(list(range(4_000)))
+    rows = Flows(tmp_path).decisions.collect()
+    assert set(rows["policy"]) == {"Tuner(concurrency)"} and set(rows["stage"]) == {"1:map(Contended)"}
+    made = list(recorded(rows))
+    assert [each.number for each in made] == [each.number for each in tuner.decisions]
+    assert made[-1].inputs["span"] == tuner.decisions[-1].inputs["span"]
+
+
+def test_one_tuner_is_for_one_step():
+    tuner = Tuner(Knob("concurrency", 1, 128, start=4))
+    first, second = map(Contended(), concurrency=tuner), map(Contended(), concurrency=tuner)
+    for steps in (first | second, first | route(lambda value: "a", a=second | discard(), default=discard())):
+        flow = memory.items([]) | steps
+        with pytest.raises(GraphError, match="have one setting, for 'concurrency'; give each of them one of its own"):
+            Pipeline("twice", flow if isinstance(flow, Flow) else flow | discard())
 
 
 def test_what_a_map_says_of_itself_names_the_bounds():

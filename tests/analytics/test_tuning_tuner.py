@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from warren.analytics.tuning import Tuner
 from warren.core.errors import DataError, GraphError
 from warren.core.knobs import Knob, Setting
-from warren.core.policies import Proposal
+from warren.core.policies import Decision, Proposal
 
 KNOB = Knob("concurrency", 1, 64, start=8)
 
@@ -136,7 +136,7 @@ def test_a_damaged_state_is_refused(change):
 
 @pytest.mark.parametrize(
     "options",
-    [{"mode": "now"}, {"quantile": 1}, {"least": 0}, {"interval": 0}, {"controller": Says(1), "latency": 1}],
+    [{"mode": "now"}, {"quantile": 1}, {"least": 0}, {"keep": 0}, {"interval": 0}, {"controller": Says(1), "latency": 1}],
 )
 def test_settings_that_cannot_work_are_refused(options):
     with pytest.raises(GraphError):
@@ -165,3 +165,61 @@ def test_no_clock_and_no_reading_drives_it_out_of_bounds(calls, least):
         tuner.ended(took, success, in_flight=in_flight)
         assert 1 <= tuner.value <= 64
     assert tuner.errors == 0
+
+
+def measured(mode, rate, tail=0.05, count=100, span=0.5):
+    """Decisions of a replay: so many messages a second were done while they held."""
+    return [
+        Decision(
+            "t", i, i * span, 8, 8, 8, 1.0, mode, "", {"span": span, "tail": tail}, 0.05, True, round(rate * span) + i % 3
+        )
+        for i in range(count)
+    ]
+
+
+def test_it_is_promoted_where_replays_show_a_gain():
+    tuner = Tuner(KNOB, Says(9), least=10)
+    gain = tuner.promote([*measured("shadow", 100), *measured("act", 200)])
+    assert gain.share == pytest.approx(0.5, abs=0.02) and gain.least > 0.4
+    assert tuner.mode == "act"
+    run(tuner)
+    assert tuner.value == 9
+
+
+@pytest.mark.parametrize(
+    "decisions",
+    [
+        [],
+        measured("shadow", 100),
+        measured("act", 200),
+        [*measured("shadow", 100), *measured("act", 200, count=40)],
+        [*measured("shadow", 100, count=40), *measured("act", 200)],
+        [*measured("shadow", 100), *measured("act", 100)],
+        [*measured("shadow", 200), *measured("act", 100)],
+        [*measured("shadow", 100), *measured("act", 200, span=-0.5)],
+        [*measured("shadow", 100), *(Decision("t", 1, 0.0, 8, 8, 8, 1.0, "act", "", {}) for _ in range(100))],
+    ],
+)
+def test_it_stays_in_shadow_where_they_do_not(decisions):
+    tuner = Tuner(KNOB)
+    with pytest.raises(DataError, match=r"Tuner\(concurrency\) stays in shadow"):
+        tuner.promote(decisions)
+    assert tuner.mode == "shadow"
+
+
+def test_throughput_bought_by_a_broken_bound_is_no_gain():
+    shown = [*measured("shadow", 100), *measured("act", 150, tail=0.2)]
+    with pytest.raises(DataError):
+        Tuner(KNOB, latency=0.1).promote(shown)
+    assert Tuner(KNOB, latency=0.4).promote(shown).share > 0.3
+
+
+def test_decisions_are_kept_and_told_once():
+    tuner = Tuner(KNOB, Says(9), least=10, keep=3)
+    time = run(tuner, 300)
+    assert [each.number for each in tuner.decisions] == [2, 3, 4] == [each.number for each in tuner.over()]
+    assert not tuner.over()
+    first = tuner.decisions[0]
+    assert (first.inputs["held"], first.messages, first.inputs["span"]) == (8, 50, pytest.approx(0.5))
+    run(tuner, 120, time=time)
+    assert [each.number for each in tuner.over()] == [6]
