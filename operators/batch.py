@@ -9,9 +9,11 @@ from warren.core.chunk import Chunk
 from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError
 from warren.core.graph import Operator
+from warren.core.knobs import Setting
 from warren.core.receipt import Token
 from warren.core.stage import Handler, Stage
 from warren.operators.keys import answers, check_function, keys_of
+from warren.operators.turned import Turned
 
 __all__ = ["Batching", "Collector", "batch"]
 
@@ -25,8 +27,8 @@ else:
 
 
 def batch(
-    count: int | None = None,
-    timeout: Duration | None = None,
+    count: int | Setting | None = None,
+    timeout: Duration | Setting | None = None,
     *,
     size: int | None = None,
     measure: Callable[[T], int] | None = None,
@@ -36,7 +38,9 @@ def batch(
 
     Whichever limit is reached first closes a batch; at shutdown an incomplete one goes on. ``measure`` tells the size of
     a value (its length unless given); a batch closes before it would exceed ``size``, and a single larger value makes a
-    batch of its own. ``by`` collects separately for each key.
+    batch of its own. ``by`` collects separately for each key. ``count`` and ``timeout`` (then in milliseconds) may be
+    settings that change while it runs, such as a `Tuner`: it is told how long each batch takes, from its first value until
+    everything made of its first message is safe. The credit is enough for the largest count.
 
     Keeps the delivery guarantee: the messages of a batch are acknowledged together, after everything made of it is safe.
 
@@ -57,14 +61,20 @@ class Batching(Operator[Any, Any]):
     def __init__(
         self,
         step: str,
-        count: int | None,
-        timeout: Duration | None,
+        count: int | Setting | None,
+        timeout: Duration | Setting | None,
         size: int | None = None,
         measure: Callable[[Any], int] = len,
         by: Callable[[Any], Hashable] | None = None,
     ) -> None:
         if count is None and timeout is None and size is None:
             raise GraphError(f"{step}(): give a limit: a count, a timeout or a size")
+        self.counts = count if isinstance(count, Setting) else None
+        self.waits = timeout if isinstance(timeout, Setting) else None
+        if isinstance(count, Setting):
+            count = count.knob.high
+        if isinstance(timeout, Setting):
+            timeout = timeout.knob.high / 1000
         for limit, name in ((count, "count"), (size, "size")):
             if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
                 raise GraphError(f"{step}({name}={limit!r}): {name} must be a whole number of at least 1")
@@ -83,7 +93,12 @@ class Batching(Operator[Any, Any]):
     @property
     def name(self) -> str:
         """The step and its limits."""
+        counts, waits = self.counts, self.waits
         limits = [f"{self.count}" if self.count else "", f"{self.timeout:g}s" if self.timeout else ""]
+        if counts is not None:
+            limits[0] = f"{counts.knob.low} to {counts.knob.high}"
+        if waits is not None:
+            limits[1] = f"{waits.knob.low / 1000:g} to {waits.knob.high / 1000:g}s"
         limits.append(f"{self.size} bytes" if self.size else "")
         return f"{self.step}({', '.join(filter(None, limits))})"
 
@@ -97,6 +112,11 @@ class Batching(Operator[Any, Any]):
         """The values of a batch."""
         return self.count
 
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """Those of the count and of the timeout."""
+        return tuple(setting for setting in (self.counts, self.waits) if setting is not None)
+
     def attach(self, stage: Stage) -> Handler:
         """Start in one running pipeline."""
         return Collector(self, stage).take
@@ -105,9 +125,10 @@ class Batching(Operator[Any, Any]):
 class _Open:
     """A batch that is being filled."""
 
-    __slots__ = ("cancel", "segments", "size", "values")
+    __slots__ = ("began", "cancel", "segments", "size", "values")
 
-    def __init__(self) -> None:
+    def __init__(self, began: float) -> None:
+        self.began = began
         self.values: list[Any] = []
         self.segments: list[Sequence[Token]] = []
         self.size = 0
@@ -121,6 +142,7 @@ class Collector:
         self.operator = operator
         self.stage = stage
         self.open: dict[Hashable, _Open] = {}
+        self.turned = Turned(stage, operator.counts, operator.waits) if operator.settings else None
         stage.run.on_flush(self.flush)
 
     def take(self, chunk: Chunk) -> Chunk:
@@ -155,25 +177,32 @@ class Collector:
 
     def fill(self, key: Hashable, values: list[Any], tokens: Sequence[Token], full: Chunk) -> None:
         """Add values to the open batch of a key, and close it when it is full."""
-        count, start = self.operator.count or len(values) + 1, 0
+        operator, turned, start = self.operator, self.turned, 0
+        count = len(values) + 1 if operator.count is None else operator.count
+        if operator.counts is not None:
+            count = operator.counts.value
         while start < len(values):
             current = self.open.get(key)
             if current is None:
-                current = self.open[key] = _Open()
-                if self.operator.timeout is not None:
-                    current.cancel = self.stage.later(self.operator.timeout, lambda: self.expire(key))
-            room = count - len(current.values) if self.operator.count else len(values)
+                current = self.open[key] = _Open(0.0 if turned is None else turned.now())
+                if operator.timeout is not None:
+                    timeout = operator.timeout if operator.waits is None else operator.waits.value / 1000
+                    current.cancel = self.stage.later(timeout, lambda: self.expire(key))
+            # None where the count has fallen meanwhile.
+            room = max(count - len(current.values), 0) if operator.count else len(values)
             current.values.extend(values[start : start + room])
             current.segments.append(tokens[start : start + room])
             start += room
-            if self.operator.count and len(current.values) >= count:
+            if operator.count and len(current.values) >= count:
                 self.close(key, full)
 
-    def close(self, key: Hashable, into: Chunk) -> None:
-        """Close the batch of a key."""
+    def close(self, key: Hashable, into: Chunk, *, full: bool = True) -> None:
+        """Close the batch of a key, as it is ``full`` or as nothing more is waited for."""
         current = self.open.pop(key)
         if current.cancel is not None:
             current.cancel()
+        if self.turned is not None:
+            self.turned.sent(current.segments[0][0], current.began, len(current.values), full)
         self.finish(current.values, current.segments, into)
 
     def finish(self, values: list[Any], segments: list[Sequence[Token]], into: Chunk) -> None:
@@ -184,13 +213,13 @@ class Collector:
     def expire(self, key: Hashable) -> None:
         """The time of a batch is up."""
         full = Chunk([], [])
-        self.close(key, full)
+        self.close(key, full, full=False)
         self.stage.emit(full)
 
     def flush(self) -> None:
         """Let go of everything."""
         full = Chunk([], [])
         for key in list(self.open):
-            self.close(key, full)
+            self.close(key, full, full=False)
         if full.values or full.failures:
             self.stage.emit(full)

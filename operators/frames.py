@@ -10,6 +10,7 @@ from warren.core.chunk import Chunk
 from warren.core.clock import Duration
 from warren.core.errors import EncodeError, GraphError
 from warren.core.graph import Operator
+from warren.core.knobs import Setting
 from warren.core.receipt import Token
 from warren.core.stage import Handler, Stage
 from warren.operators.batch import Batching, Collector
@@ -22,8 +23,8 @@ __all__ = ["frames"]
 
 
 def frames(
-    count: int | None = None,
-    timeout: Duration | None = None,
+    count: int | Setting | None = None,
+    timeout: Duration | Setting | None = None,
     *,
     by: Callable[[Any], Hashable] | None = None,
     schema: Mapping[str, Any] | None = None,
@@ -31,7 +32,8 @@ def frames(
     """Collect values into Polars data frames of ``count`` rows, or of what came within ``timeout`` of the first.
 
     Values are structs, dataclasses, named tuples, pydantic models or dicts; their fields are the columns. Whichever limit
-    is reached first closes a frame; at shutdown an incomplete one goes on. ``by`` collects separately for each key.
+    is reached first closes a frame; at shutdown an incomplete one goes on. ``by`` collects separately for each key. The
+    limits may be settings that change while it runs, as those of `batch`.
 
     ``schema`` names the columns with their Polars types; what is not in it is left out. Without one, the type hints of the
     values' class say the types, and where they do not (and for dicts), what came: a column in which everything is missing
@@ -58,8 +60,8 @@ def frames(
 class _Frames(Batching):
     def __init__(
         self,
-        count: int | None,
-        timeout: Duration | None,
+        count: int | Setting | None,
+        timeout: Duration | Setting | None,
         by: Callable[[Any], Hashable] | None,
         schema: Mapping[str, Any] | None,
     ) -> None:

@@ -38,8 +38,9 @@ def check_settings(name: str, flow: Flow) -> None:
     """Raises `GraphError` where two steps read the same setting: what is measured at one says nothing of the other."""
     found: dict[int, Step] = {}
     for step, setting in _settings(flow):
-        other = found.setdefault(id(setting), step)
-        if other is not step:
+        other = found.get(id(setting))
+        found[id(setting)] = step
+        if other is not None:
             raise GraphError(
                 f"pipeline {name!r}: {other.name} and {step.name} have one setting, for {setting.knob.name!r}; "
                 f"give each of them one of its own"
