@@ -71,30 +71,6 @@ def test_a_time_is_told_what_it_limited():
     assert {each.reason for each in full.decisions} == {"not the limit"}
 
 
-def test_a_count_that_falls_closes_what_is_too_large():
-    class Falls:
-        knob = COUNT
-        value = 10
-
-        def open(self, clock):
-            pass
-
-        def ended(self, seconds, success, *, in_flight=0.0, count=1):
-            told.append((success, in_flight, count))
-
-    told, setting = [], Falls()
-
-    def drop(value):
-        setting.value = 3 if value >= 6 else 10
-        return value
-
-    flow = memory.items([]) | map(drop) | batch(setting) | memory.into([])
-    result = Pipeline("falls", flow).test(range(14), at=[i * 0.01 for i in range(14)])
-    assert flat(result) == list(range(14))
-    assert [len(values) for values in result.values] == [6, 3, 3, 2]
-    assert told == [(True, 6, 6), (True, 3, 3), (True, 3, 3), (True, 0, 2)]
-
-
 def test_a_batch_that_fails_is_no_throughput():
     tuner = Tuner(COUNT, mode="act", least=5)
 
