@@ -196,7 +196,7 @@ class Metrics:
         self._name = ""
         self._run: Status | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._refused = 0
+        self._refused = self._thread = 0
         self._turned = 0.0
         self._probes: Probes | None = None
         self._asking: Future[Health] | None = None
@@ -219,7 +219,7 @@ class Metrics:
             )
         self._counts = _Counts(self._values)
         self._name, self._loop, self._told, self._asking = run.name, asyncio.get_running_loop(), None, None
-        self._run = run
+        self._run, self._thread = run, threading.get_ident()
         if self._place is not None:
             self._probes = Probes(self._place, self, self.health)
 
@@ -287,6 +287,8 @@ class Metrics:
             run, loop = self._run, self._loop
             if run is None or loop is None:
                 return Health(name=self._name, live=False, ready=False, reasons=("no pipeline is running",))
+            if threading.get_ident() == self._thread:
+                wait = 0.0  # it would wait for itself
             if self._asking is None or self._asking.done():
                 self._asked = time.monotonic()
                 self._asking = asyncio.run_coroutine_threadsafe(run.health(self._patience), loop)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import logging
 import os
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,17 @@ def main(debug: bool) -> None:
 @click.option("--record", type=click.Path(file_okay=False, path_type=Path), help="Record the flow to this folder.")
 @click.option("--tape", type=click.Path(dir_okay=False, path_type=Path), help="Keep the messages too, payloads and all.")
 @click.option("--metrics", metavar="HOST:PORT", help="Serve /metrics, /live and /ready here; :9100 is this machine only.")
-def run(pipeline: str, until_empty: bool, record: Path | None, tape: Path | None, metrics: str | None) -> None:
+@click.option("--remedies", metavar="FILE", help="Remedies, from a TOML file or module:attribute; a dry run without --act.")
+@click.option("--act", is_flag=True, help="Let the remedies act.")
+def run(
+    pipeline: str,
+    until_empty: bool,
+    record: Path | None,
+    tape: Path | None,
+    metrics: str | None,
+    remedies: str | None,
+    act: bool,
+) -> None:
     """Run PIPELINE until its source ends or Ctrl-C.
 
     The first Ctrl-C stops reading and sees what is in flight to its end; a second one interrupts. Either way nothing is
@@ -119,19 +130,32 @@ def run(pipeline: str, until_empty: bool, record: Path | None, tape: Path | None
     """
     from warren.apps.load import load_pipeline
 
+    if act and remedies is None:
+        raise AddressError("--act is for remedies: name them with --remedies FILE")
     loaded = load_pipeline(pipeline)
+    recorder = metered = None
+    if metrics is not None:
+        from warren.analytics import Metrics
+
+        metered = Metrics(metrics)
+        loaded = loaded.observed(metered)
     if record is not None:
         from warren.analytics import Recorder
 
-        loaded = loaded.observed(Recorder(record))
+        recorder = Recorder(record)
+    if remedies is not None:
+        from warren.apps.remedies import load_remedies
+
+        say = partial(click.echo, err=True)
+        found, more = load_remedies(remedies, act, metered, recorder, say)
+        # What they undo at the end is recorded as well: observers close in this order.
+        loaded = loaded.observed(found, *filter(None, (more,)))
+    if recorder is not None:
+        loaded = loaded.observed(recorder)
     if tape is not None:
         from warren.testing import Tape
 
         loaded = loaded.observed(Tape(tape, limit=None))
-    if metrics is not None:
-        from warren.analytics import Metrics
-
-        loaded = loaded.observed(Metrics(metrics))
     click.echo(f"{loaded.name} runs; Ctrl-C stops it once what is in flight is safe.", err=True)
     loaded.run(until_empty=until_empty)
     if record is not None:

@@ -16,7 +16,7 @@ from typing import Any
 from warren.core.errors import AddressError, GraphError, WarrenError, shorten
 from warren.pipelines import Pipeline
 
-__all__ = ["load_function", "load_pipeline"]
+__all__ = ["load_function", "load_object", "load_pipeline"]
 
 
 def load_pipeline(reference: str) -> Pipeline:
@@ -51,6 +51,17 @@ def load_function(reference: str) -> Callable[..., Any]:
     return value
 
 
+def load_object(reference: str, kind: str) -> Any:
+    """What ``module:attribute`` names, which is to be such a thing; looked for as a pipeline is.
+
+    Raises `AddressError` where the name leads nowhere.
+
+    >>> load_object("math:pi", "number") > 3
+    True
+    """
+    return _load(reference, kind)[2]
+
+
 def _load(reference: str, kind: str) -> tuple[str, str, object]:
     place, _, attribute = reference.rpartition(":")
     if not place or not attribute:
@@ -73,7 +84,7 @@ def _attribute(module: ModuleType, place: str, attribute: str, kind: str) -> obj
 
 
 def _is(kind: str, value: object) -> bool:
-    return isinstance(value, Pipeline) if kind == "pipeline" else callable(value)
+    return isinstance(value, Pipeline) if kind == "pipeline" else kind != "function" or callable(value)
 
 
 def _load_module(name: str) -> ModuleType:

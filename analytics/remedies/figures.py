@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import msgspec
 
+from warren.analytics.remedies.readings import Readings
 from warren.core.health import Health
 from warren.core.receipt import Kind
 
@@ -20,6 +22,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     - ``dead_share``: dead letters among the messages that ended, 0 where none did
     - ``unsettled``: messages in hand; ``depth``: those that wait at the source, ``None`` where nobody knows
     - ``health``: what the pipeline and its ends say of themselves, where that was asked for
+    - ``metrics``: what metrics say, where they were given
     """
 
     at: float
@@ -33,6 +36,13 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     unsettled: int = 0
     depth: int | None = None
     health: Health | None = None
+    metrics: Readings | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """As plain values, without the metrics."""
+        found: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(self, metrics=None))
+        del found["metrics"]
+        return found
 
 
 class Counts:
@@ -45,7 +55,7 @@ class Counts:
         self.unsettled = 0
         self.depth: int | None = None
 
-    def figures(self, now: float, health: Health | None) -> Figures:
+    def figures(self, now: float, health: Health | None, metrics: Readings | None) -> Figures:
         """What happened since the last call."""
         # A clock may be turned back.
         seconds = max(now - self.at, 1e-6)
@@ -64,4 +74,5 @@ class Counts:
             unsettled=self.unsettled,
             depth=self.depth,
             health=health,
+            metrics=metrics,
         )

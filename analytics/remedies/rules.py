@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 
-from warren.analytics.alarms import Alarms
-from warren.analytics.detectors import Detector
 from warren.analytics.remedies.actions import Action
-from warren.analytics.remedies.figures import Figures
+from warren.analytics.remedies.conditions import Rule
 from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError
 
-__all__ = ["Remedy", "Rule", "unusual"]
-
-Rule = Callable[[Figures], "str | bool | None"]
-"""Given the latest figures, whether something is wrong: a reason in words, or just ``True``."""
+__all__ = ["Remedy"]
 
 _SPANS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86_400.0}
 _RATE = re.compile(r"(\d+) an? (second|minute|hour|day)")
@@ -25,7 +19,7 @@ _RATE = re.compile(r"(\d+) an? (second|minute|hour|day)")
 class Remedy:
     """What to do when something is wrong.
 
-    - ``when``: a `Rule`, such as ``lambda figures: figures.dead_share > 0.2``, or `unusual`
+    - ``when``: a `Rule`, such as ``lambda figures: figures.dead_share > 0.2``, `beyond` or `unusual`
     - ``action``: what to do, such as `pause`
     - ``hold``: how long that lasts; then it is undone, and done again where the rule still says so
     - ``at_most``: how often, such as ``"3 an hour"``
@@ -53,28 +47,3 @@ class Remedy:
             raise GraphError(f"Remedy({self.name}, hold={hold!r}): give a time above 0, such as '5m'")
         self.at_most = at_most
         self.count, self.span = int(match[1]), _SPANS[match[2]]
-
-
-def unusual(figure: str, detector: Detector, alarms: Alarms | None = None) -> Rule:
-    """A rule that fires where a detector finds a figure unusual: one alarm for an incident, as `Alarms` says.
-
-    The detector learns every value. Raises `GraphError` for a figure that there is not.
-
-    >>> from warren.analytics import Deviation
-    >>> unusual("failed", Deviation())(Figures(at=0.0, seconds=5.0, failed=0.1)) is None
-    True
-    """
-    if figure not in Figures.__struct_fields__ or figure in ("at", "seconds", "health"):
-        raise GraphError(
-            f"unusual({figure!r}): there is no such figure; there are rate, failed, dead_share, depth and others"
-        )
-    chosen = alarms or Alarms(detector.threshold)
-
-    def rule(figures: Figures) -> str | None:
-        value = getattr(figures, figure)
-        score = detector.score_one(value, figures.at)
-        detector.learn_one(value, figures.at)
-        alarm = chosen.step(score)
-        return f"{figure} is unusual: {value:.4g}, with a score of {score:.3g}" if alarm else None
-
-    return rule

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
-from warren.analytics.remedies.figures import Counts, Figures
+from warren.analytics.remedies.figures import Figures
+from warren.analytics.remedies.readings import Collector
 from warren.analytics.remedies.rules import Remedy
-from warren.core.clock import Duration, seconds
+from warren.analytics.remedies.watching import Watching
+from warren.core.clock import Duration
 from warren.core.errors import DataError, GraphError
-from warren.core.health import PATIENCE, Health
 from warren.core.hooks import Controls
-from warren.core.policies import Decision, Guard, Proposal, mode_of
-from warren.core.receipt import Delivery, Outcome
+from warren.core.policies import Decision, Guard, Mode, Proposal, mode_of
 
 __all__ = ["Remedies"]
 
@@ -27,7 +24,7 @@ _KEPT = 10_000
 _PROVEN = 3
 
 
-class Remedies:
+class Remedies(Watching):
     """An observer that looks at its pipeline every so often, and does what remedies say: one `Pipeline` at a time.
 
     It starts in the shadow, a dry run: what would have been done is in ``decisions``, and nothing is. Each decision has
@@ -38,6 +35,7 @@ class Remedies:
     - ``every``: how long lies between two looks
     - ``mode``: ``"shadow"``, or ``"act"``; see `promote`
     - ``health``: whether rules are given the pipeline's health, which asks the broker each time
+    - ``metrics``: what rules may read metrics of: `Metrics` that the pipeline has as well, or a registry
     - ``record``: is called with each decision when it is made, and again when it is undone
 
     A rule or an action that raises changes nothing; the first time is logged, and ``errors`` counts them. Everything is
@@ -60,26 +58,31 @@ class Remedies:
         mode: str = "shadow",
         every: Duration = "5s",
         health: bool = False,
+        metrics: Collector | None = None,
         record: Callable[[Decision], None] | None = None,
     ) -> None:
-        self.mode = mode_of(mode, "Remedies")
-        self._states = [_State(each, Guard(each.name, self.mode, each.action.allowed)) for each in remedies]
+        super().__init__(every, health, metrics)
+        self._states = [_State(each, Guard(each.name, "shadow", each.action.allowed)) for each in remedies]
+        self.mode = mode
         names = [each.name for each in remedies]
         if len(set(names)) < len(names):
             raise GraphError(
                 f"Remedies({', '.join(names)}): give each a name=... of its own, as records tell them apart by it"
             )
-        self.every = seconds(every)
-        if not self.every > 0:
-            raise GraphError(f"Remedies(every={every!r}): give a time above 0, such as '5s'")
         self.record = record
-        self._health = health
-        self._pipeline: str | None = None
-        self._controls: Controls | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._counts = Counts(0.0)
         self._kept: deque[Decision] = deque(maxlen=_KEPT)
         self._number = 0
+
+    @property
+    def mode(self) -> Mode:
+        """Whether it acts, or is a dry run; what is set holds from the next look on."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: str) -> None:
+        self._mode: Mode = mode_of(mode, "Remedies")
+        for state in self._states:
+            state.guard.mode = self._mode
 
     @property
     def decisions(self) -> list[Decision]:
@@ -110,8 +113,6 @@ class Remedies:
                     f"run until {_PROVEN} have, and they are half of all, or give mode='act' if the proof is elsewhere"
                 )
         self.mode = "act"
-        for state in self._states:
-            state.guard.mode = "act"
 
     def state(self) -> dict[str, Any]:
         """How often each was done lately, as plain values; `restore` takes them over after a restart."""
@@ -123,60 +124,18 @@ class Remedies:
         for each in self._states:
             each.done = deque(state["done"].get(each.remedy.name, ()))
 
-    def open(self, pipeline: str) -> None:
-        """A pipeline starts."""
-        if self._pipeline is not None:
-            raise GraphError(f"Remedies watch the running pipeline {self._pipeline!r}; give {pipeline!r} some of its own")
-        self._pipeline = pipeline
+    def look(self, figures: Figures, controls: Controls) -> None:
+        """Do what is to be done, and undo what has been done for long enough."""
+        for state in self._states:
+            try:
+                self._look(state, figures, controls)
+            except Exception as error:
+                state.guard.failed(error)
 
-    def steer(self, controls: Controls) -> None:
-        """The pipeline runs: begin to look at it."""
-        self._controls = controls
-        self._counts = Counts(controls.clock())
-        self._task = asyncio.get_running_loop().create_task(self._watch(controls))
-
-    def settled(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome, at: float) -> None:
-        """Messages reached their end."""
-        self._counts.ended[outcome.kind] += len(tokens)
-
-    def handled(
-        self, stage: str, taken: int, given: int, failed: int, start: float, end: float, credit: int, depth: int | None
-    ) -> None:
-        """A step took a chunk."""
-        counts = self._counts
-        counts.failed += failed
-        counts.unsettled, counts.depth = credit, depth
-
-    def close(self) -> None:
-        """The pipeline has ended: undo what is still done."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-        if (controls := self._controls) is not None:
-            figures = self._counts.figures(controls.clock(), None)
-            for state in self._states:
-                self._end(state, figures, controls, None)
-        self._controls = self._pipeline = None
-
-    async def _watch(self, controls: Controls) -> None:
-        while True:
-            await asyncio.sleep(self.every)
-            figures = self._counts.figures(controls.clock(), await self._ask(controls))
-            for state in self._states:
-                try:
-                    self._look(state, figures, controls)
-                except Exception as error:
-                    state.guard.failed(error)
-
-    async def _ask(self, controls: Controls) -> Health | None:
-        if not self._health:
-            return None
-        try:
-            async with asyncio.timeout(self.every):
-                return await controls.health(PATIENCE)
-        except Exception as error:
-            _log.warning("the health of %r is not known: %r", self._pipeline, error)
-            return None
+    def leave(self, figures: Figures, controls: Controls) -> None:
+        """Undo what is still done."""
+        for state in self._states:
+            self._end(state, figures, controls, None)
 
     def _look(self, state: _State, figures: Figures, controls: Controls) -> None:
         remedy, action = state.remedy, state.remedy.action
@@ -196,7 +155,7 @@ class Remedies:
             state.refused += 1
             return
         self._number += 1
-        seen = {"before": msgspec.to_builtins(figures)}
+        seen = {"before": figures.plain()}
         decision = state.guard(self._number, figures.at, before, lambda: Proposal(action.to, 1.0, reason, seen))
         if decision.choice == before:
             return
@@ -221,7 +180,7 @@ class Remedies:
             return
         action = state.remedy.action
         decision.seconds, decision.success = figures.at - decision.at, success
-        decision.inputs["after"] = msgspec.to_builtins(figures)
+        decision.inputs["after"] = figures.plain()
         try:
             if decision.done != decision.static and action.now(controls) == decision.done:
                 action.set(controls, decision.static, {})
