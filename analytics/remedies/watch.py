@@ -135,13 +135,17 @@ class Remedies(Watching):
     def leave(self, figures: Figures, controls: Controls) -> None:
         """Undo what is still done."""
         for state in self._states:
-            self._end(state, figures, controls, None)
+            try:
+                self._end(state, figures, controls, None)
+            except Exception as error:
+                state.guard.failed(error)
 
     def _look(self, state: _State, figures: Figures, controls: Controls) -> None:
         remedy, action = state.remedy, state.remedy.action
         reason = state.ask(figures)
+        state.on(figures.at)
         if state.held is not None:
-            if figures.at < state.held.at + remedy.hold:
+            if figures.at < state.since + remedy.hold:
                 return
             self._end(state, figures, controls, not reason)
         if not reason:
@@ -149,8 +153,6 @@ class Remedies(Watching):
         before = action.now(controls)
         if before == action.to:
             return
-        while state.done and not figures.at - remedy.span < state.done[0] <= figures.at:
-            state.done.popleft()
         if len(state.done) >= remedy.count:
             state.refused += 1
             return
@@ -171,21 +173,18 @@ class Remedies(Watching):
         self._kept.append(decision)
         self._tell(decision)
         if decision.success is None:
-            state.held = decision
+            state.held, state.since = decision, figures.at
 
     def _end(self, state: _State, figures: Figures, controls: Controls, success: bool | None) -> None:
-        """Undo what was done, unless somebody has changed it meanwhile."""
-        decision, state.held = state.held, None
+        """Undo what was done, unless somebody has changed it meanwhile; where that fails, it is tried again."""
+        decision, action = state.held, state.remedy.action
         if decision is None:
             return
-        action = state.remedy.action
-        decision.seconds, decision.success = figures.at - decision.at, success
+        if decision.done != decision.static and action.now(controls) == decision.done:
+            action.set(controls, decision.static, {})
+        state.held = None
+        decision.seconds, decision.success = max(figures.at - state.since, 0.0), success
         decision.inputs["after"] = figures.plain()
-        try:
-            if decision.done != decision.static and action.now(controls) == decision.done:
-                action.set(controls, decision.static, {})
-        except Exception as error:
-            state.guard.failed(error)
         self._tell(decision)
 
     def _tell(self, decision: Decision) -> None:
@@ -203,7 +202,13 @@ class _State:
         self.remedy, self.guard = remedy, guard
         self.done: deque[float] = deque()
         self.held: Decision | None = None
+        self.since = 0.0
         self.refused = 0
+
+    def on(self, at: float) -> None:
+        """Time has passed; where the clock was turned back, what was done counts as done now."""
+        self.since = min(self.since, at)
+        self.done = deque(min(each, at) for each in self.done if each > at - self.remedy.span)
 
     def ask(self, figures: Figures) -> str:
         """Why something is to be done; empty where nothing is, or where the rule cannot say."""
