@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from warren.analytics.report import Report
-    from warren.apps.sending import Receiver
+    from warren.analytics.sending import Receiver
     from warren.apps.timetable import Timetable
 
 __all__ = ["RUNS_OUT", "report"]
@@ -117,7 +117,7 @@ def capacity(
     """
     from warren.analytics.report.files import suffix_of
     from warren.analytics.report.gather import parse_target
-    from warren.apps.sending import receiver
+    from warren.analytics.sending import receiver
     from warren.apps.timetable import Timetable
 
     # What cannot be is refused before anything is worked out.
@@ -163,7 +163,8 @@ def _made(job: _Job) -> bool:
     from warren.analytics.report import capacity_report, read_prices
     from warren.analytics.report.files import render, suffix_of, write
     from warren.analytics.report.prices import CONSUMER_HOURS
-    from warren.apps.sending import Parcel, summary
+    from warren.analytics.sending import Parcel
+    from warren.apps.sending import summary, words
 
     problems: list[str] = []
     prices, last = CONSUMER_HOURS, None
@@ -191,7 +192,8 @@ def _made(job: _Job) -> bool:
     if job.receivers:
         suffixes = dict.fromkeys(map(suffix_of, job.outs)) or (".html", ".json")
         files = {each: render(made, each) for each in suffixes}
-        parcel = Parcel(f"capacity-{made.made:%Y%m%dT%H%M%SZ}", summary(made, job.within, job.link), files)
+        told = summary(made, job.within, job.link)
+        parcel = Parcel(f"capacity-{made.made:%Y%m%dT%H%M%SZ}", told, files, words(told))
         failed = []
         for each in job.receivers:
             try:

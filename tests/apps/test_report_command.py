@@ -16,11 +16,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.analytics.reporting import busy, record
-from tests.apps.test_sending import Box, hook, post_office
+from tests.analytics.test_sending import Box, hook, post_office
 from tests.house.tree import ROOT
+from warren.analytics.sending import receiver
 from warren.apps.cli import main
 from warren.apps.report import capacity
-from warren.apps.sending import receiver
 
 DAYS = 35
 PROGRAM = [sys.executable, "-c", "from warren.apps.cli import main; main()", "report", "capacity"]

@@ -16,19 +16,22 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 from tests.brokers.certificates import Authority
-from warren.apps.sending import Folder, Mail, Parcel, Post, receiver
+from warren.analytics.sending import Folder, Mail, Parcel, Post, receiver
+from warren.apps.sending import words
 from warren.core.errors import AddressError, ConnectorError
 
+SUMMARY: dict[str, Any] = {
+    "text": "Capacity runs out: orders\r\nBcc: all@example.org",
+    "alert": True,
+    "link": "https://reports.example.org/capacity.html",
+    "queues": [{"pipeline": "orders", "verdict": "It runs out."}],
+    "problems": ["bills: too short"],
+}
 PARCEL = Parcel(
     "capacity-20260101T060000Z",
-    {
-        "text": "Capacity runs out: orders\r\nBcc: all@example.org",
-        "alert": True,
-        "link": "https://reports.example.org/capacity.html",
-        "queues": [{"pipeline": "orders", "verdict": "It runs out."}],
-        "problems": ["bills: too short"],
-    },
+    SUMMARY,
     {".html": "<p>größer</p>".encode(), ".json": b"{}", ".pdf": b"%PDF-1.7"},
+    words(SUMMARY),
 )
 
 
