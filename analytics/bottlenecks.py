@@ -16,7 +16,7 @@ from warren.analytics.loads import Load, Loads, Span, extent, names, slow, spans
 from warren.core.clock import seconds
 from warren.core.errors import GraphError
 
-__all__ = ["Bottleneck", "bottleneck", "limits"]
+__all__ = ["Bottleneck", "bottleneck", "judged", "limits"]
 
 Cause: TypeAlias = Literal["workers", "thread", "sink", "source", "key", "credit"]
 
@@ -130,6 +130,18 @@ def bottleneck(
     found = [_bottleneck(flows, name, since, until) for name in ([pipeline] if pipeline else names(flows))]
     limited = [each for each in found if each is not None]
     return max(limited, key=lambda each: each.during, default=None)
+
+
+def judged(pipeline: str, loads: Loads) -> Bottleneck | None:
+    """Which stage limits a pipeline in the one span that these loads are of; ``None`` where none does."""
+    limit = _limit(loads)
+    if limit is None:
+        return None
+    return Bottleneck(
+        *(pipeline, limit.stage, limit.cause, limit.utilisation, limit.share, limit.gain),
+        during=1.0,
+        evidence=_evidence([loads], {}),
+    )
 
 
 def limits(flows: Flows, every: str = "10s", pipeline: str | None = None) -> pl.DataFrame:

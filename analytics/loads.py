@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,7 +13,7 @@ import polars as pl
 
 from warren.analytics.flows import Flows
 
-__all__ = ["Load", "Loads", "Span", "extent", "names", "slow", "spans"]
+__all__ = ["Load", "Loads", "Span", "extent", "gathered", "names", "slow", "spans"]
 
 _PLACE = re.compile(r"((?:\d+\.[^/]*/)*)(\d+):")
 """The name of a stage: where it is inside other steps, and its number there."""
@@ -144,10 +144,11 @@ def spans(
     for place, frame in enumerate((chunks, work)):
         for row in frame.iter_rows(named=True):
             rows[row["which"]][place].append(row)
-    return [_loads(which, *rows[which]) for which in sorted(rows)]
+    return [gathered(which, *rows[which]) for which in sorted(rows)]
 
 
-def _loads(which: int, chunks: Sequence[dict[str, Any]], work: Sequence[dict[str, Any]]) -> Loads:
+def gathered(which: int, chunks: Sequence[Mapping[str, Any]], work: Sequence[Mapping[str, Any]]) -> Loads:
+    """The loads of one span, from what its stages and workers did: a row for each, with the columns that `spans` adds up."""
     low, high = min(row["low"] for row in (*chunks, *work)), max(row["high"] for row in (*chunks, *work))
     loads = Loads(which, max(high - low, 1) / 1e6, {})
     sources = [row for row in work if row["source"]]

