@@ -12,6 +12,7 @@ from warren.analytics.probes import Place
 from warren.apps.dashboard.access import Access
 from warren.apps.dashboard.graph import graph_of
 from warren.apps.dashboard.hub import Hub
+from warren.apps.dashboard.queues import Queues, admins_of
 from warren.apps.dashboard.reporting import Reporting
 from warren.apps.dashboard.server import Server
 from warren.apps.dashboard.telling import Beside
@@ -29,7 +30,7 @@ def beside(pipeline: Pipeline, at: Place, access: Access) -> Iterator[tuple[Pipe
     Raises `GraphError` where aiohttp is missing, and `AddressError` where the place is taken.
     """
     hub = Hub()
-    server = Server(hub, at, access)
+    server = Server(hub, Queues(admins_of(pipeline), hub.queues), at, access)
     started: Future[asyncio.AbstractEventLoop] = Future()
     ending = asyncio.Event()
 

@@ -94,6 +94,7 @@ class Pipe:
             if limit is None
             else {"stage": limit.stage, "cause": limit.cause, "text": _PLACE.sub("", str(limit))},
             "workers": [worker.shown(id, now) for id, worker in sorted(self.workers.items())],
+            "queues": [queue for each in health for queue in each.queues],
             "reasons": sorted({reason for each in health for reason in each.reasons}),
             "letters": dict(self.letters.most_common(20)),
             "point": point,
@@ -172,6 +173,11 @@ class Hub:
                 return
             self.pipes[snapshot.pipeline] = Pipe(snapshot.pipeline)
         self.pipes[snapshot.pipeline].take(snapshot, now)
+
+    def queues(self) -> set[str]:
+        """The names of the queues that the pipelines read and write, those of their dead letters among them."""
+        graphs = [worker.snapshots[-1].graph for pipe in self.pipes.values() for worker in pipe.workers.values()]
+        return {node.queue for graph in graphs for node in graph.nodes if node.queue}
 
     def notice(self, text: str) -> None:
         """Something that those who look should know for the next minute."""

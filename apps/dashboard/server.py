@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from warren.analytics.probes import Place
 from warren.apps.dashboard.access import HEADERS, Access, guarded
+from warren.apps.dashboard.asked import answer, asked, read
 from warren.apps.dashboard.hub import Hub
+from warren.apps.dashboard.queues import Queues
 from warren.core.errors import AddressError, GraphError
 
 if TYPE_CHECKING:
@@ -28,19 +30,24 @@ _EVERY = 1.0
 _LARGEST = 1 << 16
 
 
+class _Token(msgspec.Struct):
+    token: str
+
+
 class Server:
     """Serves what a `Hub` knows, on the running event loop, until it is closed.
 
     Raises `GraphError` where aiohttp is missing, and `AddressError` where the place is taken or none of this machine.
     """
 
-    def __init__(self, hub: Hub, at: Place, access: Access) -> None:
+    def __init__(self, hub: Hub, queues: Queues, at: Place, access: Access) -> None:
         try:
             import aiohttp  # noqa: F401 - it is to be missed here, not when somebody asks
         except ImportError as error:
             raise GraphError("a dashboard needs aiohttp: pip install 'warren[dashboard]'") from error
         self.hub = hub
         self.access = access
+        self._queues = queues
         self._at = at
         self._ticking: asyncio.Task[None] | None = None
         self._runner: web.AppRunner | None = None
@@ -58,6 +65,7 @@ class Server:
         app.router.add_post("/session", self._sign_in)
         app.router.add_get("/api/session", self._session)
         app.router.add_get("/api/events", self._events)
+        asked(app, self._queues)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.2)
         await self._runner.setup()
         try:
@@ -106,8 +114,7 @@ class Server:
         return web.Response(body=body, content_type=kind, charset="utf-8", headers={"Cache-Control": "no-cache"})
 
     async def _sign_in(self, request: web.Request) -> web.Response:
-        given = await _read(request)
-        session = self.access.sign_in(str(given.get("token", "")))
+        session = self.access.sign_in((await read(request, _Token)).token)
         if session is None:
             return answer({"error": "this is not the token"}, 401)
         response = answer({})
@@ -135,19 +142,3 @@ async def _with_headers(request: web.Request, response: web.StreamResponse) -> N
     response.headers.update(HEADERS)
     response.headers.setdefault("Cache-Control", "no-store")
     response.headers["Server"] = "warren"
-
-
-async def _read(request: web.Request) -> dict[str, Any]:
-    from aiohttp import web
-
-    try:
-        return msgspec.json.decode(await request.read(), type=dict[str, Any])
-    except msgspec.MsgspecError as error:
-        raise web.HTTPBadRequest(text=f"this is no JSON object: {error}\n") from error
-
-
-def answer(value: Any, status: int = 200) -> web.Response:
-    """A value as JSON."""
-    from aiohttp import web
-
-    return web.Response(body=msgspec.json.encode(value, enc_hook=str), status=status, content_type="application/json")

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+import time
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 from warren import Pipeline
 from warren.analytics.probes import Place
 from warren.apps.dashboard.access import Access
 from warren.apps.dashboard.beside import beside
+from warren.connectors.sqlite.admin import FileAdmin
+from warren.core.errors import StorageError
 from warren.core.graph import Outlet
 from warren.core.message import Outgoing
+
+T = TypeVar("T")
 
 HERE = Place("127.0.0.1", 0)
 
@@ -47,8 +53,19 @@ def on_a_page(pipeline: Pipeline, token: str | None = None, *, changes: bool = F
         yield address
 
 
+def in_a_thread(work: Coroutine[Any, Any, T]) -> T:
+    """What a coroutine gives; an event loop of Playwright runs in the thread of the test."""
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(asyncio.run, work).result()
+
+
+def pause() -> None:
+    """Let others have a turn, before a condition is looked at again."""
+    threading.Event().wait(0.02)
+
+
 def publish(outlet: Outlet[Any], values: Sequence[Any]) -> None:
-    """Write values to a queue, in a thread of its own: an event loop of Playwright runs in that of the test."""
+    """Write values to a queue."""
 
     async def write() -> None:
         connection = await outlet.open()
@@ -57,6 +74,19 @@ def publish(outlet: Outlet[Any], values: Sequence[Any]) -> None:
         finally:
             await connection.close()
 
-    thread = threading.Thread(target=lambda: asyncio.run(write()))
-    thread.start()
-    thread.join()
+    in_a_thread(write())
+
+
+def depths(file: Path, wanted: Mapping[str, int]) -> None:
+    """Wait until so many messages wait in these queues of a file."""
+    end = time.monotonic() + 20
+
+    def look() -> dict[str, int | None]:
+        try:
+            return {each.name: each.depth for each in in_a_thread(FileAdmin(str(file)).queues())}
+        except StorageError:
+            return {}
+
+    while not wanted.items() <= (found := look()).items():
+        assert time.monotonic() < end, found
+        pause()

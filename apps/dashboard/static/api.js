@@ -8,7 +8,7 @@ export class Refused extends Error {}
 async function answered(response) {
   const value = await response.json().catch(() => ({ error: response.statusText }));
   if (response.status === 401) throw new Refused(value.error);
-  if (!response.ok) throw new Error(value.error ?? `status ${response.status}`);
+  if (!response.ok) throw Object.assign(new Error(value.error ?? `status ${response.status}`), { caution: value.caution });
   return value;
 }
 

@@ -3,17 +3,19 @@
 import { ask, Refused, session, signIn } from "./api.js";
 import { h, say } from "./dom.js";
 import { flow } from "./flow.js";
+import { letters } from "./letters.js";
 import { Live } from "./live.js";
+import { queues } from "./queues.js";
 
 const live = new Live();
 const main = document.getElementById("main");
 const link = document.getElementById("link");
-const PAGES = [["flow", "Flow"]];
+const PAGES = [["flow", "Flow"], ["queues", "Queues"], ["letters", "Dead letters"]];
 const pages = new Map();
 
 function place() {
-  const [, page = "flow", rest = ""] = location.hash.split("/");
-  return { page: PAGES.some(([id]) => id === page) ? page : "flow", rest: decodeURIComponent(rest) };
+  const [, page = "flow", ...rest] = location.hash.split("/");
+  return { page: PAGES.some(([id]) => id === page) ? page : "flow", rest: rest.map(decodeURIComponent) };
 }
 
 function shown() {
@@ -66,7 +68,9 @@ async function begin() {
     setTimeout(begin, 2000);
     return undefined;
   }
-  pages.set("flow", flow(live, () => place().rest));
+  pages.set("flow", flow(live, () => place().rest[0]));
+  pages.set("queues", queues(live));
+  pages.set("letters", letters());
   addEventListener("hashchange", shown);
   addEventListener("resize", draw);
   live.watch(draw);
