@@ -54,6 +54,7 @@ soak: $(VENV)/.bench  ## Run ten million messages through keyed windows; is the 
 chaos: $(VENV)/.dev  ## Kill, cut, stall and fill everything, often; prints what became of every message
 	$(BIN)/python -m tests.chaos.schedules
 	$(BIN)/python -m tests.chaos.run
+	$(BIN)/python -m tests.chaos.replay
 
 notebooks: $(VENV)/.dev  ## Run the notebooks and keep what they show
 	$(BIN)/python -m tests.apps.notebooks

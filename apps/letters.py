@@ -14,7 +14,7 @@ from warren.apps.peek import careful, peeked
 from warren.apps.queues import confirmed, named
 from warren.apps.showing import age, as_json, body_of, cut, record, say, table, when, yes
 from warren.apps.where import where
-from warren.core.admin import ERROR, SOURCE, Admin, Chosen, Pace
+from warren.core.admin import ERROR, SOURCE, Admin, Chosen, Pace, Replayed
 from warren.core.errors import AddressError, GraphError
 from warren.core.message import Metadata
 
@@ -183,17 +183,28 @@ def replay(
     waiting = asyncio.run(admin.queue(queue)).depth
     if waiting:
         confirmed(f"Send letters of the {waiting:,} in {queue!r} back to where they came from", yes)
-    done = asyncio.run(admin.replay(queue, where, limit=limit, rate=rate))
+    done = asyncio.run(admin.replay(queue, where, limit=limit, rate=rate, progress=_Twice()))
     if as_json:
         say({"moved": done.moved, "left": dict(done.left), "repeated": done.repeated})
         return
     click.echo(f"{done.moved:,} letters went back.")
     for why, count in sorted(done.left.items()):
         click.echo(f"{count:,} stayed: {why}.")
-    if done.repeated:
-        click.echo(
-            f"{done.repeated:,} of those that went had been handed out before; if to a replay, they may be there twice."
-        )
+
+
+class _Twice:
+    """Says what may be there twice before it may be, as one that is killed says nothing at its end."""
+
+    def __init__(self) -> None:
+        self.told = 0
+
+    def __call__(self, done: Replayed) -> None:
+        if done.repeated > self.told:
+            self.told = done.repeated
+            click.echo(
+                f"{done.repeated:,} letters were handed out before; if to a replay, their messages may be there twice.",
+                err=True,
+            )
 
 
 def _rehearse(admin: Admin, queue: str, chosen: Chosen, limit: int | None, as_json: bool) -> None:

@@ -82,8 +82,19 @@ class Admin(Protocol):
         """Remove those of the waiting messages that are meant; returns how many."""
         ...
 
-    async def replay(self, name: str, chosen: Chosen, *, limit: int | None, rate: float | None) -> Replayed:
-        """Send dead letters back to where they came from, ``rate`` a second at most; none is ever lost."""
+    async def replay(
+        self,
+        name: str,
+        chosen: Chosen,
+        *,
+        limit: int | None,
+        rate: float | None,
+        progress: Callable[[Replayed], None] | None = None,
+    ) -> Replayed:
+        """Send dead letters back to where they came from, ``rate`` a second at most; none is ever lost.
+
+        ``progress`` hears what is done, before letters go that may be there twice: they are counted as ``repeated`` then.
+        """
         ...
 
     def outlet(self, name: str) -> Outlet[Any]:

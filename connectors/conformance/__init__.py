@@ -16,42 +16,24 @@ A connector's tests subclass `Conformance` and say how to make a queue; pytest f
 ``queue`` must give the same queue for the same name within a check, and an empty one in the next. A queue is an `Inlet`
 and an `Outlet` in one; a connector with two separate leaves also overrides `sink`. Each check runs in an event loop of its
 own; ``loop_factory`` can name a virtual-time one. Nothing here needs pytest: every ``test_…`` method can be called.
+
+`AdminConformance` is the suite of what looks after queues from outside.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
 import unittest
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
-from warren.connectors.conformance.kit import Got, Kit, bodies_of, handles_of, unpack
+from warren.connectors.conformance.admin import AdminConformance
+from warren.connectors.conformance.kit import Got, Kit, bodies_of, check, handles_of, unpack
 from warren.core.errors import PartialWriteError
 from warren.core.message import Metadata, Outgoing
 
-__all__ = ["Conformance"]
-
-Check = Callable[["Conformance", Kit], Coroutine[Any, Any, None]]
-
-
-def _check(check: Check) -> Callable[[Conformance], None]:
-    @functools.wraps(check)
-    def run(self: Conformance) -> None:
-        async def main() -> None:
-            kit = Kit(self)
-            try:
-                await check(self, kit)
-            finally:
-                await kit.close()
-
-        with asyncio.Runner(loop_factory=self.loop_factory) as runner:
-            runner.run(main())
-
-    # pytest would take the wrapped function's parameters for fixtures.
-    del run.__wrapped__
-    return run
+__all__ = ["AdminConformance", "Conformance"]
 
 
 class Conformance:
@@ -75,7 +57,7 @@ class Conformance:
         """Lose a connection as a killed process would: nothing is given back by it."""
         raise unittest.SkipTest("this connector does not say how to crash")
 
-    @_check
+    @check
     async def test_messages_come_in_order_and_acknowledged_ones_never_again(self, kit: Kit) -> None:
         await kit.write(b"a", b"b")
         await kit.write(b"c")
@@ -88,13 +70,13 @@ class Conformance:
         await source.close()
         assert await kit.drain() == []
 
-    @_check
+    @check
     async def test_the_limit_is_respected(self, kit: Kit) -> None:
         await kit.write(*(b"%d" % i for i in range(50)))
         source = await kit.source()
         assert bodies_of(await kit.take(source, 50, limit=7)) == [b"%d" % i for i in range(50)]
 
-    @_check
+    @check
     async def test_a_waiting_receiver_is_woken(self, kit: Kit) -> None:
         source = await kit.source()
         waiting = asyncio.ensure_future(source.receive(10))
@@ -103,7 +85,7 @@ class Conformance:
         batch = await kit.soon(waiting)
         assert bodies_of(unpack(batch)) == [b"a"]
 
-    @_check
+    @check
     async def test_unsettled_messages_come_back_after_close_before_newer_ones(self, kit: Kit) -> None:
         await kit.write(b"a", b"b", b"c", b"d")
         source = await kit.source()
@@ -115,7 +97,7 @@ class Conformance:
         assert bodies_of(again) == [b"a", b"c", b"d", b"e"]
         assert [each.deliveries for each in again] == [2, 2, 1, 1]
 
-    @_check
+    @check
     async def test_unsettled_messages_come_back_after_a_crash(self, kit: Kit) -> None:
         await kit.write(b"a", b"b", b"c")
         source = await kit.source()
@@ -126,7 +108,7 @@ class Conformance:
         assert bodies_of(again) == [b"b", b"c"]
         assert [each.deliveries for each in again] == [2, 1]
 
-    @_check
+    @check
     async def test_part_of_a_batch_can_be_settled(self, kit: Kit) -> None:
         bodies = [b"%d" % i for i in range(20)]
         await kit.write(*bodies)
@@ -141,7 +123,7 @@ class Conformance:
         await source.close()
         assert bodies_of(await kit.drain()) == [*bodies[1:5], bodies[9], *bodies[15:19]]
 
-    @_check
+    @check
     async def test_released_messages_come_back_with_their_attempts_before_newer_ones(self, kit: Kit) -> None:
         await kit.write(b"a", b"b", b"c")
         source = await kit.source()
@@ -155,7 +137,7 @@ class Conformance:
         await source.close()
         assert [each.metadata.attempt for each in await kit.drain()] == [1, 5, 1], "attempts must be durable"
 
-    @_check
+    @check
     async def test_a_delayed_message_waits_and_blocks_nobody(self, kit: Kit) -> None:
         await kit.write(b"a", b"b")
         source = await kit.source()
@@ -168,7 +150,7 @@ class Conformance:
         assert (late.body, late.metadata.attempt, late.deliveries) == (b"a", 2, 2)
         assert waited >= self.delay * 0.9, f"it came after {waited:.3f} s"
 
-    @_check
+    @check
     async def test_settling_is_idempotent_and_unknown_handles_are_no_error(self, kit: Kit) -> None:
         await kit.write(b"a", b"b", b"c")
         source = await kit.source()
@@ -185,7 +167,7 @@ class Conformance:
         await source.close()
         assert bodies_of(await kit.drain()) == [b"b"]
 
-    @_check
+    @check
     async def test_dead_letters_are_a_queue(self, kit: Kit) -> None:
         sink = await self.queue("q").dead_letters("q.dead").open()
         kit.opened.append(sink)
@@ -196,7 +178,7 @@ class Conformance:
         assert got.body == b"broken"
         assert (got.metadata.id, got.metadata.headers, got.metadata.key) == ("7", {"warren-reason": "too late"}, "k")
 
-    @_check
+    @check
     async def test_until_empty_ends_when_nothing_waits(self, kit: Kit) -> None:
         source = await kit.source(until_empty=True)
         assert await kit.soon(source.receive(5)) is None
@@ -207,7 +189,7 @@ class Conformance:
         assert bodies_of(await kit.take(source, 1)) == [b"a"], "what is delayed must be waited for"
         assert await kit.soon(source.receive(5)) is None
 
-    @_check
+    @check
     async def test_until_empty_waits_for_what_others_hold(self, kit: Kit) -> None:
         await kit.write(b"a")
         other = await kit.source()
@@ -220,7 +202,7 @@ class Conformance:
         batch = await kit.soon(waiting)
         assert bodies_of(unpack(batch)) == [b"a"]
 
-    @_check
+    @check
     async def test_receivers_share_without_overlap(self, kit: Kit) -> None:
         bodies = [b"%d" % i for i in range(200)]
         await kit.write(*bodies)
@@ -237,13 +219,13 @@ class Conformance:
                 group.create_task(work())
         assert sorted(bodies_of(got)) == sorted(bodies)
 
-    @_check
+    @check
     async def test_any_bytes_come_back_as_they_were(self, kit: Kit) -> None:
         bodies = [b"", bytes(range(256)), b"\0", bytes(1 << 20), b"x" * 3_000_000, b"end"]
         await kit.write(*bodies)
         assert bodies_of(await kit.drain()) == bodies
 
-    @_check
+    @check
     async def test_metadata_comes_back(self, kit: Kit) -> None:
         metadata = [
             Metadata(id="1", headers={"größe": "Ω", "traceparent": "00-ab-cd-01"}, key="schlüssel"),
@@ -260,14 +242,14 @@ class Conformance:
         assert [each.attempt for each in got] == [1, 1, 1], "attempts are counted anew in each queue"
         assert all(before - 1 <= each.timestamp <= time.time() + 1 for each in got)
 
-    @_check
+    @check
     async def test_values_are_encoded_with_their_content_type(self, kit: Kit) -> None:
         await kit.write({"a": 1}, "ü", None)
         got = await kit.drain()
         assert bodies_of(got) == [b'{"a":1}', '"ü"'.encode(), b"null"]
         assert {each.metadata.content_type for each in got} == {"application/json"}
 
-    @_check
+    @check
     async def test_messages_without_an_id_get_distinct_stable_ones(self, kit: Kit) -> None:
         await kit.write(*[b"x"] * 10)
         await kit.write(*[b"x"] * 10, name="other")
@@ -279,7 +261,7 @@ class Conformance:
         assert all(everything)
         assert len(set(everything)) == 20
 
-    @_check
+    @check
     async def test_cancelling_a_receive_loses_nothing(self, kit: Kit) -> None:
         source = await kit.source()
         bodies = [b"%d" % i for i in range(30)]
@@ -302,7 +284,7 @@ class Conformance:
         await source.close()
         assert await kit.drain() == []
 
-    @_check
+    @check
     async def test_closing_ends_a_receive_and_closing_twice_does_nothing(self, kit: Kit) -> None:
         source = await kit.source()
         waiting = asyncio.ensure_future(source.receive(1))
@@ -314,7 +296,7 @@ class Conformance:
         await sink.close()
         await sink.close()
 
-    @_check
+    @check
     async def test_a_value_that_cannot_be_written_does_not_hold_up_the_others(self, kit: Kit) -> None:
         refused: list[int] = []
         try:
@@ -325,7 +307,7 @@ class Conformance:
         got = await kit.drain()
         assert [(each.body, each.metadata.id) for each in got] == [(b'{"a":1}', "0"), (b"raw", "2")]
 
-    @_check
+    @check
     async def test_concurrent_writes_all_arrive(self, kit: Kit) -> None:
         sink = await self.sink("q").open()
         kit.opened.append(sink)
@@ -338,7 +320,7 @@ class Conformance:
         assert all(each.metadata.id == f"i{each.body.decode()}" for each in got if int(each.body) % 2)
         assert all(each.metadata.key == "k" for each in got if not int(each.body) % 2)
 
-    @_check
+    @check
     async def test_the_depth_is_right_where_it_is_told(self, kit: Kit) -> None:
         await kit.write(*[b"x"] * 10)
         source = await kit.source()

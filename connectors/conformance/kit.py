@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Hashable, Sequence
-from typing import Any, NamedTuple, TypeVar
+import functools
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from warren.core.message import Batch, Metadata, Outgoing
 
-__all__ = ["Got", "Kit", "bodies_of", "handles_of", "unpack"]
+__all__ = ["Got", "Kit", "bodies_of", "check", "handles_of", "unpack"]
 
+S = TypeVar("S", bound="Suite")
 T = TypeVar("T")
+
+
+class Suite(Protocol):
+    """What a check runs in."""
+
+    @property
+    def loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop] | None:
+        """Makes its event loop; the usual one unless given."""
+        ...
 
 
 class Got(NamedTuple):
@@ -87,3 +98,23 @@ def bodies_of(got: Sequence[Got]) -> list[bytes]:
 def handles_of(got: Sequence[Got]) -> list[Hashable]:
     """The handles of received messages."""
     return [each.handle for each in got]
+
+
+def check(method: Callable[[S, Kit], Coroutine[Any, Any, None]]) -> Callable[[S], None]:
+    """A check that runs in an event loop of its own, with a kit that is closed afterwards."""
+
+    @functools.wraps(method)
+    def run(self: S) -> None:
+        async def main() -> None:
+            kit = Kit(self)
+            try:
+                await method(self, kit)
+            finally:
+                await kit.close()
+
+        with asyncio.Runner(loop_factory=self.loop_factory) as runner:
+            runner.run(main())
+
+    # pytest would take the wrapped function's parameters for fixtures.
+    del run.__wrapped__
+    return run

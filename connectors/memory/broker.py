@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
 import itertools
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from warren.connectors.memory.waiting import wait, wake
+from warren.connectors.memory.store import Message, Store, batch
+from warren.connectors.memory.waiting import wait
 from warren.connectors.records import records
 from warren.core.clock import Clock
 from warren.core.errors import PartialWriteError
 from warren.core.graph import Inlet, Outlet
 from warren.core.message import Batch, Metadata, Outgoing
+
+if TYPE_CHECKING:
+    from warren.connectors.memory.admin import MemoryAdmin
 
 __all__ = ["DEFAULT", "Broker", "Queue"]
 
@@ -38,128 +40,50 @@ class Broker:
 
     def __init__(self, clock: Clock = time.time) -> None:
         self.clock = clock
-        self._stores: dict[str, _Store] = {}
+        self.stores: dict[str, Store] = {}
 
     @property
     def queues(self) -> list[str]:
         """The names of its queues, sorted."""
-        return sorted(self._stores)
+        return sorted(self.stores)
 
     def depth(self, queue: str) -> int:
         """How many messages of a queue wait, delayed ones included."""
-        return self._stores[queue].depth if queue in self._stores else 0
+        return self.stores[queue].depth if queue in self.stores else 0
 
     def peek(self, queue: str) -> Batch:
         """The messages of a queue that wait, delayed ones included, in their order and without taking them."""
-        store = self._stores.get(queue)
-        return _batch(store.waiting() if store is not None else [])
+        store = self.stores.get(queue)
+        return batch(store.waiting() if store is not None else [])
 
     def clear(self) -> None:
         """Forget every queue."""
-        self._stores.clear()
+        self.stores.clear()
 
-    def _store(self, queue: str) -> _Store:
-        return self._stores.setdefault(queue, _Store(self.clock))
+    @property
+    def admin(self) -> MemoryAdmin:
+        """What looks after its queues: looks at them, empties them, sends dead letters back."""
+        from warren.connectors.memory.admin import MemoryAdmin
+
+        return MemoryAdmin(self)
+
+    def store(self, queue: str) -> Store:
+        """What keeps the messages of a queue, which is made where there is none."""
+        return self.stores.setdefault(queue, Store(self.clock))
 
 
 DEFAULT = Broker()
 """The broker of every queue that names none."""
 
 
-class _Message:
-    __slots__ = ("attempts", "body", "deliveries", "metadata", "position")
-
-    def __init__(self, position: int, body: bytes, metadata: Metadata) -> None:
-        self.position = position
-        self.body = body
-        self.metadata = metadata
-        self.attempts = 1
-        self.deliveries = 0
-
-
-class _Store:
-    """The messages of one queue."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self.prefix = secrets.token_hex(4)
-        self.positions = itertools.count(1)
-        self.fresh: deque[_Message] = deque()
-        self.back: list[tuple[int, _Message]] = []
-        self.delayed: list[tuple[float, int, _Message]] = []
-        self.held = 0
-        self.changed: set[asyncio.Future[None]] = set()
-        self.loop: asyncio.AbstractEventLoop | None = None
-
-    @property
-    def depth(self) -> int:
-        return len(self.fresh) + len(self.back) + len(self.delayed)
-
-    def waiting(self) -> list[_Message]:
-        returned = [message for _, message in self.back] + [message for _, _, message in self.delayed]
-        return [*sorted(returned, key=lambda message: message.position), *self.fresh]
-
-    def enter(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Keep what is left of each delay when another event loop, with another time, takes over."""
-        if self.loop is not None and self.loop is not loop and self.delayed:
-            shift = loop.time() - self.loop.time()
-            self.delayed = [(due + shift, position, message) for due, position, message in self.delayed]
-        self.loop = loop
-
-    def add(self, bodies: Sequence[bytes], metadata: Iterable[Metadata]) -> None:
-        self.fresh.extend(map(_Message, self.positions, bodies, metadata))
-        self.notify()
-
-    def put_back(self, messages: Iterable[_Message], due: float | None = None) -> None:
-        for message in messages:
-            if due is None:
-                heapq.heappush(self.back, (message.position, message))
-            else:
-                heapq.heappush(self.delayed, (due, message.position, message))
-
-    def take(self, limit: int, now: float) -> list[_Message]:
-        while self.delayed and self.delayed[0][0] <= now:
-            message = heapq.heappop(self.delayed)[2]
-            heapq.heappush(self.back, (message.position, message))
-        # What came back is older than anything that was never handed out.
-        taken = [heapq.heappop(self.back)[1] for _ in range(min(limit, len(self.back)))]
-        taken += [self.fresh.popleft() for _ in range(min(limit - len(taken), len(self.fresh)))]
-        for message in taken:
-            message.deliveries += 1
-        self.held += len(taken)
-        return taken
-
-    def notify(self) -> None:
-        changed, self.changed = self.changed, set()
-        for future in changed:
-            wake(future)
-
-
-def _batch(messages: Sequence[_Message], depth: int | None = None) -> Batch:
-    metadata = [message.metadata for message in messages]
-    types = {each.content_type for each in metadata}
-    return Batch(
-        bodies=[message.body for message in messages],
-        handles=[message.position for message in messages],
-        content_type=types.pop() if len(types) == 1 else [each.content_type for each in metadata],
-        ids=[each.id for each in metadata],
-        keys=[each.key for each in metadata],
-        headers=[each.headers for each in metadata],
-        enqueued=[each.timestamp for each in metadata],
-        attempts=[message.attempts for message in messages],
-        deliveries=[message.deliveries for message in messages],
-        depth=depth,
-    )
-
-
 class _QueueConnection:
     """An open queue, to read from and to write to."""
 
-    def __init__(self, queue: Queue[Any], store: _Store, until_empty: bool) -> None:
+    def __init__(self, queue: Queue[Any], store: Store, until_empty: bool) -> None:
         self._queue = queue
         self._store = store
         self._until_empty = until_empty
-        self._held: dict[Hashable, _Message] = {}
+        self._held: dict[Hashable, Message] = {}
         self._closed = False
         store.enter(asyncio.get_running_loop())
 
@@ -169,13 +93,13 @@ class _QueueConnection:
             taken = store.take(limit, loop.time())
             if taken:
                 self._held.update((message.position, message) for message in taken)
-                return _batch(taken, store.depth)
+                return batch(taken, store.depth)
             if self._until_empty and not store.delayed and store.held == len(self._held):
                 return None
             await wait(store.changed, store.delayed[0][0] if store.delayed else None)
         return None
 
-    def _let_go(self, handles: Iterable[Hashable]) -> list[_Message]:
+    def _let_go(self, handles: Iterable[Hashable]) -> list[Message]:
         messages = [self._held.pop(handle) for handle in handles if handle in self._held]
         self._store.held -= len(messages)
         return messages
@@ -248,7 +172,7 @@ class Queue(Inlet[T], Outlet[T]):
 
     async def open(self, *, until_empty: bool = False) -> _QueueConnection:
         """Connect, to receive, to write, or both."""
-        return _QueueConnection(self, self.broker._store(self.queue), until_empty)
+        return _QueueConnection(self, self.broker.store(self.queue), until_empty)
 
     def dead_letters(self, queue: str) -> Queue[Any]:
         """A queue of that name in the same broker."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from warren.connectors.rabbitmq import management
@@ -106,9 +106,17 @@ class BrokerAdmin:
                 dropped += len(tags)
         return dropped
 
-    async def replay(self, name: str, chosen: Chosen, *, limit: int | None = None, rate: float | None = None) -> Replayed:
+    async def replay(
+        self,
+        name: str,
+        chosen: Chosen,
+        *,
+        limit: int | None = None,
+        rate: float | None = None,
+        progress: Callable[[Replayed], None] | None = None,
+    ) -> Replayed:
         """Send letters back; a letter goes when its message is confirmed in its queue."""
-        return await replay(name, broker=self.broker, limit=limit, where=chosen, rate=rate)
+        return await replay(name, broker=self.broker, limit=limit, where=chosen, rate=rate, progress=progress)
 
     def outlet(self, name: str) -> Queue[bytes]:
         """What writes to a queue that is there, of whatever kind it is."""

@@ -34,6 +34,7 @@ async def replay(
     limit: int | None = None,
     where: Callable[[Metadata], bool] | None = None,
     rate: float | None = None,
+    progress: Callable[[Replayed], None] | None = None,
 ) -> Replayed:
     """Send the dead letters in a queue back to the queues they came from; a letter goes when its message is confirmed there.
 
@@ -43,9 +44,11 @@ async def replay(
     - ``limit``: how many letters at most
     - ``where``: which of them, by what is known of each
     - ``rate``: how many a second at most
+    - ``progress``: hears what is done, before letters go that may be there twice
 
-    A letter stays where it is if it came from elsewhere, its queue is gone, or it is no letter. Killed halfway, it may leave
-    a letter whose message is back as well: ``repeated`` of the result is how many of those that went may be there twice.
+    A letter stays where it is if it came from elsewhere, its queue is gone, or it is no letter. Killed halfway, it leaves up
+    to 500 letters whose messages are back as well: ``repeated`` of the result is how many of those that went may be there
+    twice. A classic queue does not tell how often it was interrupted; once is taken for it then.
 
     Raises `TopologyError` where there is no such queue, and `BrokerError` where the broker cannot be reached.
     """
@@ -61,7 +64,14 @@ async def replay(
     rest = found.ready if limit is None else min(limit, found.ready)
     if not rest:
         return Replayed(0, left)
-    moved = repeated = 0
+    moved = again = most = 0
+
+    def done() -> Replayed:
+        result = Replayed(moved, left)
+        # An interrupted replay had no more under way than it takes at once, however many were handed out to it.
+        result.repeated = min(again, _AT_ONCE * most)
+        return result
+
     publisher = Publisher(broker)
     # What stays is held until the end, as it would come again otherwise.
     source = RabbitSource(broker, QueueDeclaration(queue, passive=True), until_empty=True, credit=found.ready)
@@ -73,28 +83,24 @@ async def replay(
             if batch is None:
                 break
             seen += len(batch)
-            done = await _move(batch, source, publisher, where, left)
-            moved += len(done)
-            # An interrupted replay had no more under way than it takes at once, however many were handed out to it.
-            repeated += sum(batch.deliveries[place] > 1 for place in done) if batch.deliveries is not None else 0
-            if done:
-                await pace.keep(len(done))
+            parcel, places = _restore(batch, where, left)
+            before = [batch.deliveries[place] - 1 for place in places] if batch.deliveries is not None else []
+            again += sum(map(bool, before))
+            most = max(most, *before, 0)
+            if progress is not None:
+                progress(done())
+            count = await _move(parcel, batch, places, source, publisher, left)
+            moved += count
+            if count:
+                await pace.keep(count)
     finally:
         await source.close()
         await publisher.close()
-    result = Replayed(moved, left)
-    result.repeated = min(repeated, _AT_ONCE)
-    return result
+    return done()
 
 
-async def _move(
-    batch: Batch,
-    source: RabbitSource,
-    publisher: Publisher,
-    where: Callable[[Metadata], bool] | None,
-    left: Counter[str],
-) -> list[int]:
-    """Send back what is meant; returns its places in the batch."""
+def _restore(batch: Batch, where: Callable[[Metadata], bool] | None, left: Counter[str]) -> tuple[Parcel, list[int]]:
+    """The messages of those letters that are meant, and their places in the batch."""
     places: list[int] = []
     keys: list[str] = []
     ids: list[str] = []
@@ -113,11 +119,19 @@ async def _move(
         restored = _restored(letter)
         ids.append(restored.message_id)
         properties.append(frames.write_properties(restored))
-    refused = await publisher.publish(Parcel("", keys, ids, properties, [batch.bodies[i] for i in places]))
+    return Parcel("", keys, ids, properties, [batch.bodies[i] for i in places]), places
+
+
+async def _move(
+    parcel: Parcel, batch: Batch, places: list[int], source: RabbitSource, publisher: Publisher, left: Counter[str]
+) -> int:
+    """Send messages back, and remove their letters; returns how many."""
+    refused = await publisher.publish(parcel)
     left.update(str(reason) for reason in refused.values())
-    done = [place for n, place in enumerate(places) if n not in refused]
-    await source.acknowledge([batch.handles[place] for place in done])
-    return done
+    handles = [batch.handles[place] for n, place in enumerate(places) if n not in refused]
+    await source.acknowledge(handles)
+    await source.flush()
+    return len(handles)
 
 
 def _target(letter: Metadata) -> tuple[str, str]:

@@ -305,6 +305,21 @@ class RabbitSource(Receiver):
             await self._parking.close()
             await self.link.release()
 
+    async def flush(self) -> None:
+        """Have the broker take all that was acknowledged so far; nothing waits for its neighbours any more."""
+        port = self._port
+        if port is not None and port.lost is None:
+            try:
+                await self._tell(port, self._hurry())
+                await self._pass_by(port)
+            except Exception as error:
+                port.lose(ConnectionError(str(error)))
+
+    async def _pass_by(self, port: Port) -> None:
+        # The end of the one that is served would let another go ahead of what it still holds.
+        await port.consume(self.queue, "flush", 1, self._arguments())
+        await port.cancel("flush")
+
     async def _flush(self, port: Port) -> None:
         """Have the broker take every acknowledgement.
 
@@ -315,9 +330,7 @@ class RabbitSource(Receiver):
             if self._tags and self.declaration.counts:
                 await self._pause()
             else:
-                # The end of the one that is served would let another go ahead of what it still holds.
-                await port.consume(self.queue, "flush", 1, self._arguments())
-                await port.cancel("flush")
+                await self._pass_by(port)
             self._unflushed = 0
 
     async def _keep_counts(self, port: Port) -> None:

@@ -67,6 +67,7 @@ class FileAdmin:
 
     async def caution(self, name: str) -> str:
         """Nothing: a look writes nothing."""
+        await self.queue(name)
         return ""
 
     async def peek(self, name: str, ahead: int = _AT_ONCE) -> AsyncGenerator[Batch, None]:
@@ -85,7 +86,15 @@ class FileAdmin:
                 dropped += len(_transact(tables, tables.take, number, [batch.handles[i] for i in places]))
         return dropped
 
-    async def replay(self, name: str, chosen: Chosen, *, limit: int | None = None, rate: float | None = None) -> Replayed:
+    async def replay(
+        self,
+        name: str,
+        chosen: Chosen,
+        *,
+        limit: int | None = None,
+        rate: float | None = None,
+        progress: Callable[[Replayed], None] | None = None,
+    ) -> Replayed:
         """Send letters back to their queues in this file: each is in one of the two, whenever this is killed."""
         moved, left, pace = 0, Counter[str](), Pace(rate)
         with self._tables() as tables:
@@ -107,6 +116,8 @@ class FileAdmin:
                         wanted.setdefault(target, []).append(i)
                 count = _transact(tables, _move, tables, number, batch, wanted)
                 moved += count
+                if progress is not None:
+                    progress(Replayed(moved, left))
                 if moved == limit:
                     break
                 if count:

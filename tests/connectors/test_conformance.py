@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from warren.connectors import memory, sqlite
-from warren.connectors.conformance import Conformance
+from warren.connectors.conformance import AdminConformance, Conformance
+from warren.connectors.sqlite.admin import FileAdmin
 from warren.pipelines.virtual import VirtualLoop
 
 
@@ -51,3 +52,23 @@ class TestSqliteInTwoStores(TestSqlite):
 
     def sink(self, name: str) -> Any:
         return sqlite.queue(self.path, name, synchronous="full")
+
+
+class TestMemoryAdmin(AdminConformance):
+    loop_factory = VirtualLoop
+
+    @pytest.fixture(autouse=True)
+    def _broker(self) -> None:
+        self.broker = memory.Broker()
+
+    def admin(self) -> Any:
+        return self.broker.admin
+
+
+class TestFileAdmin(AdminConformance):
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path) -> None:
+        self.path = str(tmp_path / "queues.db")
+
+    def admin(self) -> Any:
+        return FileAdmin(self.path)
