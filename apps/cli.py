@@ -1,4 +1,4 @@
-"""The command line: ``warren run``, ``explain``, ``flows``, ``report``, ``replay``, ``state``, ``demo`` and others.
+"""The command line: ``warren run``, ``explain``, ``docs``, ``flows``, ``report``, ``replay``, ``state``, ``demo``, others.
 
 For queues from outside of any pipeline: ``queues``, ``peek``, ``publish`` and ``dlq``.
 """
@@ -17,6 +17,7 @@ import click
 
 from warren.apps.advise import advise
 from warren.apps.dashboard.command import shown, shown_while
+from warren.apps.docs import docs
 from warren.apps.letters import dlq
 from warren.apps.partitions import partitions
 from warren.apps.peek import peek
@@ -259,6 +260,7 @@ def demo(broker: str | None, folder: Path, limit: int | None, fresh: bool | None
 
 main.add_command(advise)
 main.add_command(dlq)
+main.add_command(docs)
 main.add_command(partitions)
 main.add_command(peek)
 main.add_command(plugins)

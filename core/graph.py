@@ -128,6 +128,13 @@ class Operator(Step, Generic[In_contra, Out_co]):
         """The operators it consists of, in order."""
         return (self,)
 
+    passes: bool = False
+    """Whether values go on as they came."""
+
+    def gives(self, type: Any) -> Any:
+        """The type of what goes on where values of ``type`` come; ``Any`` where it is not known. Documents tell it."""
+        return type if self.passes else Any
+
     @property
     def holds(self) -> int | None:
         """The most values it may hold back while it waits for more; ``None`` where only time bounds it."""
@@ -197,6 +204,10 @@ class Chain(Operator[In_contra, Out_co]):
     def steps(self) -> tuple[Operator[Any, Any], ...]:
         """The operators it consists of, in order."""
         return self._steps
+
+    def gives(self, type: Any) -> Any:
+        """What its last operator gives."""
+        return functools.reduce(lambda known, step: step.gives(known), self._steps, type)
 
     @property
     def name(self) -> str:

@@ -82,6 +82,10 @@ class OfWindows(Operator[Any, dict[str, Any]]):
     def __init__(self, figures: Figures) -> None:
         self.figures = figures
 
+    def gives(self, type: Any) -> Any:
+        """One dict for each window."""
+        return dict[str, Any]
+
     @property
     def name(self) -> str:
         """What errors, drawings and recordings call it."""
@@ -118,6 +122,9 @@ class _Running(Operator[Any, dict[str, Any]]):
     def __init__(self, by: Callable[[Any], Hashable], figures: Figures) -> None:
         self.by = by
         self.figures = figures
+
+    def gives(self, type: Any) -> Any:
+        return dict[str, Any]
 
     @property
     def name(self) -> str:

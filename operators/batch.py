@@ -90,6 +90,10 @@ class Batching(Operator[Any, Any]):
         self.measure = measure
         self.by = by
 
+    def gives(self, type: Any) -> Any:
+        """Lists of what comes."""
+        return list[type]
+
     @property
     def name(self) -> str:
         """The step and its limits."""

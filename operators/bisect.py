@@ -11,6 +11,7 @@ from warren.core.arrow import frame_of
 from warren.core.chunk import Chunk, Failure, apply_each
 from warren.core.errors import GraphError
 from warren.core.graph import Operator, name_of
+from warren.core.hints import returned
 from warren.core.receipt import Merge, Token
 from warren.core.stage import Handler, Stage
 from warren.operators.rows import Rows
@@ -63,6 +64,9 @@ class _Part(NamedTuple):
 class _Bisect(Operator[Any, Any]):
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
+
+    def gives(self, type: Any) -> Any:
+        return returned(self.function)
 
     @property
     def name(self) -> str:

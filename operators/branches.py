@@ -11,6 +11,7 @@ from reactivex.subject import Subject
 from warren.core.chunk import Chunk
 from warren.core.errors import GraphError, shorten
 from warren.core.graph import Ended, Operator, Sink, Step
+from warren.core.hints import either
 from warren.core.stage import Handler, Run, RxOperator, Stage, compile_steps
 from warren.operators.dead_letter import DeadLetter
 
@@ -51,6 +52,10 @@ class Branching(Operator[Any, Any]):
 
     def __init__(self, named: Mapping[Any, Step]) -> None:
         self.named = named
+
+    def gives(self, type: Any) -> Any:
+        """What its open branches give."""
+        return either(branch.gives(type) for _, branch in self.branches() if isinstance(branch, Operator))
 
     def branches(self) -> Iterator[tuple[str, Step]]:
         """Its branches by label."""

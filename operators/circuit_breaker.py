@@ -85,6 +85,9 @@ class _CircuitBreaker(Operator[Any, Any]):
         self.kinds = kinds
         self.switch = switch
 
+    def gives(self, type: Any) -> Any:
+        return self.step.gives(type)
+
     @property
     def name(self) -> str:
         return f"circuit_breaker({self.step.name})"

@@ -40,6 +40,8 @@ def dead_letter(queue: str, *, on: type[Exception] | tuple[type[Exception], ...]
 class DeadLetter(Operator[Any, Any]):
     """Made by `dead_letter`."""
 
+    passes = True
+
     def __init__(self, queue: str, on: tuple[type[Exception], ...]) -> None:
         self.queue = queue
         self.on = on

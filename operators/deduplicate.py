@@ -66,6 +66,8 @@ def deduplicate(
 
 
 class _Deduplicate(Operator[Any, Any]):
+    passes = True
+
     def __init__(self, by: Callable[[Any], Hashable] | None, within: float, limit: int | None, patience: float) -> None:
         self.by = by
         self.within = within

@@ -56,6 +56,8 @@ def _length(duration: Any) -> float:
 
 
 class _Delay(Operator[Any, Any]):
+    passes = True
+
     def __init__(self, duration: float | Callable[[Any], Duration]) -> None:
         self.duration = duration
 

@@ -48,6 +48,8 @@ def distinct_until_changed(
 
 
 class _Changes(Operator[Any, Any]):
+    passes = True
+
     def __init__(self, of: Callable[[Any], Any] | None, by: Callable[[Any], Hashable] | None) -> None:
         self.of = of
         self.by = by

@@ -14,6 +14,7 @@ from warren.core.chunk import Chunk, Failure, apply_each
 from warren.core.clock import Clock, Duration, seconds
 from warren.core.errors import GraphError, HandlerError, shorten
 from warren.core.graph import Operator, name_of
+from warren.core.hints import returned
 from warren.core.stage import Handler, Stage
 from warren.operators.keys import answers, check_function, is_async, keys_of
 from warren.operators.slots import Slot, Slots, bounded
@@ -114,6 +115,9 @@ class _Enrich(Operator[Any, Any]):
     ttl: float
     timeout: float | None
     default: Any
+
+    def gives(self, type: Any) -> Any:
+        return returned(self.into)
 
     @property
     def name(self) -> str:

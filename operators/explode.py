@@ -58,6 +58,9 @@ class _Explode(Operator[Any, Any]):
     def __init__(self, type: Any) -> None:
         self.type = type
 
+    def gives(self, type: Any) -> Any:
+        return Any if self.type is None else self.type
+
     @property
     def name(self) -> str:
         return "explode" if self.type is None else f"explode({getattr(self.type, '__name__', self.type)})"

@@ -40,6 +40,8 @@ def filter(predicate: Callable[[T], object]) -> Operator[T, T]:
 
 
 class _Filter(Operator[Any, Any]):
+    passes = True
+
     def __init__(self, predicate: Callable[[Any], object]) -> None:
         self.predicate = predicate
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from warren.core.chunk import Chunk
 from warren.core.errors import GraphError, HandlerError, shorten
 from warren.core.graph import Operator, name_of
+from warren.core.hints import element, returned
 from warren.core.receipt import FILTERED
 from warren.core.stage import Handler, Stage
 
@@ -43,6 +44,9 @@ def flat_map(function: Callable[[T], Iterable[U]]) -> Operator[T, U]:
 class _FlatMap(Operator[Any, Any]):
     def __init__(self, function: Callable[[Any], Iterable[Any]]) -> None:
         self.function = function
+
+    def gives(self, type: Any) -> Any:
+        return element(returned(self.function))
 
     @property
     def name(self) -> str:

@@ -68,6 +68,11 @@ class _Frames(Batching):
         super().__init__("frames", count, timeout, by=by)
         self.schema = schema
 
+    def gives(self, type: Any) -> Any:
+        import polars as pl
+
+        return pl.DataFrame
+
     def attach(self, stage: Stage) -> Handler:
         return _Tables(self, stage, self.schema).take
 

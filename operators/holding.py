@@ -131,6 +131,8 @@ class Newest:
 class Thinned(Operator[Any, Any]):
     """A step that passes on only the newest value within a length of time, of all or of each key."""
 
+    passes = True
+
     def __init__(
         self,
         kind: str,

@@ -12,6 +12,7 @@ from warren.core.chunk import Chunk, Failure, apply_each
 from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError, HandlerError
 from warren.core.graph import Operator, name_of
+from warren.core.hints import returned
 from warren.core.journal import Journal
 from warren.core.knobs import Setting
 from warren.core.stage import Handler, Stage
@@ -140,6 +141,10 @@ class Calling(Operator[Any, Any]):
 
     function: Callable[[Any], Any]
     is_async = False
+
+    def gives(self, type: Any) -> Any:
+        """What its function gives, by its hints."""
+        return returned(self.function)
 
     def calling(self, function: Callable[[Any], Any]) -> Operator[Any, Any]:
         """The same step with another function in the place of its own, ``async`` as that is."""

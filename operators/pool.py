@@ -16,6 +16,7 @@ from typing import Any
 from warren.core.chunk import Chunk, apply_each
 from warren.core.errors import GraphError, HandlerError, shorten
 from warren.core.graph import Operator, name_of
+from warren.core.hints import returned
 from warren.core.stage import Handler, Stage
 from warren.operators.keys import is_async
 from warren.operators.processes import Processes
@@ -137,6 +138,9 @@ class _Pooled(Operator[Any, Any]):
         self.workers = workers
         self.make = make
         self.way = way
+
+    def gives(self, type: Any) -> Any:
+        return returned(self.function)
 
     @property
     def name(self) -> str:

@@ -110,6 +110,7 @@ def _types(key: Any) -> tuple[type, ...]:
 
 
 class _Retry(Operator[Any, Any]):
+    passes = True
     account: Account | None = None
     outcomes: Outcomes | None = None
 

@@ -14,6 +14,7 @@ from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError, HandlerError
 from warren.core.expiry import Expiring
 from warren.core.graph import Operator, name_of
+from warren.core.hints import returned
 from warren.core.stage import Handler, Stage
 from warren.operators.keys import check_function, keys_of
 
@@ -88,6 +89,9 @@ class _Scan(Operator[Any, Any]):
         self.version = version
         self.migrate = migrate
         self.ttl = ttl
+
+    def gives(self, type: Any) -> Any:
+        return returned(self.function)
 
     @property
     def name(self) -> str:

@@ -48,6 +48,8 @@ def tap(function: Callable[[Any], object], *, chunks: bool = False) -> Operator[
 
 
 class _Tap(Operator[Any, Any]):
+    passes = True
+
     def __init__(self, function: Callable[[Any], object], chunks: bool) -> None:
         self.function = function
         self.chunks = chunks

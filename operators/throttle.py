@@ -61,6 +61,8 @@ def throttle(
 
 
 class _Throttle(Operator[Any, Any]):
+    passes = True
+
     def __init__(self, rate: int, period: float, burst: int, priority: Callable[[Any], float] | None) -> None:
         self.rate = rate
         self.period = period

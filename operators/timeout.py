@@ -55,6 +55,9 @@ class _Timeout(Operator[Any, Any]):
         self.inner = inner
         self.limit = limit
 
+    def gives(self, type: Any) -> Any:
+        return self.inner.gives(type)
+
     @property
     def name(self) -> str:
         return f"timeout({self.limit:g}s)"

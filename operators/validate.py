@@ -177,6 +177,8 @@ class _Validate(Operator[Any, Any]):
 
 
 class _Check(_Validate):
+    passes = True
+
     def check(self, stage: Stage, values: Sequence[Any]) -> tuple[list[Any], dict[int, Exception]]:
         def passed(value: Any) -> Any:
             try:
@@ -203,6 +205,9 @@ class _Convert(_Validate):
         super().__init__(schema, upcasts)
         self.one = one
         self.all = all
+
+    def gives(self, type: Any) -> Any:
+        return self.schema
 
     def check(self, stage: Stage, values: Sequence[Any]) -> tuple[list[Any], dict[int, Exception]]:
         try:

@@ -12,6 +12,7 @@ from warren.connectors.memory.waiting import wait, wake
 from warren.core.errors import PartialWriteError
 from warren.core.graph import Inlet, Outlet
 from warren.core.message import Batch, Outgoing
+from warren.core.place import Place
 
 __all__ = ["Connection", "Files", "Slice", "Writer"]
 
@@ -56,6 +57,10 @@ class Files(Inlet[T], Outlet[T]):
     def name(self) -> str:
         """The format and the path."""
         return f"{self.__class__.__name__.lower()}:{self.path}"
+
+    def place(self) -> Place:
+        """The file or the folder, for documents."""
+        return Place(self.path, "file", ("localhost",))
 
     async def open(self, *, until_empty: bool = False) -> Connection:
         """Open, to read, to write, or both; the files themselves are touched on the first `receive` or `write`."""

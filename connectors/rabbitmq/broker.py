@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
 from warren.connectors.rabbitmq.tls import TLS
 from warren.core.clock import Duration, seconds
 from warren.core.errors import AddressError, GraphError
+from warren.core.place import Place
 
 __all__ = ["Broker", "Server", "servers"]
 
@@ -39,11 +40,16 @@ class Server(NamedTuple):
     def __str__(self) -> str:
         """The address without the password."""
         vhost = "" if self.vhost == "/" else f"/{self.vhost}"
-        return f"{self._scheme}://{self.user}@{self._host}:{self.port}{vhost}"
+        return f"{self._scheme}://{self.user}@{self.netloc}{vhost}"
 
     def __repr__(self) -> str:
         """As the text, so that no debugger's or logger's output shows the password."""
         return f"Server({self})"
+
+    @property
+    def netloc(self) -> str:
+        """Host and port."""
+        return f"{self._host}:{self.port}"
 
     @property
     def _scheme(self) -> str:
@@ -178,6 +184,13 @@ class Broker:
             seconds(duration)
         if self.tls is not None and not all(each.secure for each in self.servers):
             raise GraphError("Broker(tls=...): only amqps:// addresses are encrypted; write amqps:// in each of them")
+
+    def place(self, address: str | None, channel: Mapping[str, Any], persistent: bool) -> Place:
+        """A queue or exchange on this broker, for documents."""
+        first = self.servers[0]
+        hosts = tuple(server.netloc for server in self.servers)
+        operation = {"deliveryMode": 2 if persistent else 1, "mandatory": True}
+        return Place(address, "amqps" if first.secure else "amqp", hosts, first.vhost, channel, operation)
 
     def __repr__(self) -> str:
         """The addresses, without passwords."""

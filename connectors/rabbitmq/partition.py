@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 from warren.connectors.rabbitmq.broker import Broker
 from warren.connectors.rabbitmq.partitioned import PartitionSource
 from warren.connectors.rabbitmq.plan import HASHES, Hash, Layout, slot
-from warren.connectors.rabbitmq.queue import Queue
+from warren.connectors.rabbitmq.queue import Queue, exchange_of
 from warren.connectors.rabbitmq.receiver import Waiting
 from warren.connectors.rabbitmq.sink import Publisher, RabbitSink
 from warren.core.errors import GraphError
+from warren.core.place import Place
 
 __all__ = ["Partition"]
 
@@ -69,6 +70,10 @@ class Partition(Queue[T]):
         """How many partitions, and how many messages of each the broker sends ahead."""
         taken = " taken as they are" if self.layout.passive else ""
         return f"{self.layout.partitions} quorum queues{taken}, prefetch {credit:,} each from the credit"
+
+    def place(self) -> Place:
+        """The exchange that leads to the partitions and its server, for documents."""
+        return self.broker.place(None, exchange_of(self.layout.entry), self.persistent)
 
     def reader(self, until_empty: bool, credit: int | None) -> Waiting:
         """The half of a connection that receives."""

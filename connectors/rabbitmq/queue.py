@@ -16,6 +16,7 @@ from warren.core.errors import GraphError
 from warren.core.graph import Inlet, Outlet
 from warren.core.health import PATIENCE, Health
 from warren.core.message import Batch, Outgoing
+from warren.core.place import Place
 
 __all__ = ["Exchange", "Queue"]
 
@@ -87,6 +88,11 @@ class Queue(Inlet[T], Outlet[T]):
         if self.declaration.passive:
             kind = f"{kind.split()[-1]} taken as it is"
         return f"{kind}, prefetch {credit:,} from the credit"
+
+    def place(self) -> Place:
+        """The queue and its server, for documents."""
+        durable = {"name": self.queue, "durable": True, "exclusive": False, "autoDelete": False}
+        return self.broker.place(self.queue, {"is": "queue", "queue": durable}, self.persistent)
 
     async def open(self, *, until_empty: bool = False) -> Connection:
         """Connect, to receive, to write, or both; the queue is declared. Nothing is fetched that nobody asked for."""
@@ -168,6 +174,11 @@ class Exchange(Outlet[T]):
         """The exchange, without the broker's address."""
         return f"rabbitmq:{self.exchange}"
 
+    def place(self) -> Place:
+        """The exchange and its server, for documents."""
+        key = self.routing_key if isinstance(self.routing_key, str) else None
+        return self.broker.place(key, exchange_of(self.declaration), self.persistent)
+
     async def open(self) -> RabbitSink:
         """Connect; the exchange is declared."""
         sink = RabbitSink(
@@ -192,6 +203,12 @@ class Exchange(Outlet[T]):
         if given is not None:
             return [given(value) for value in values]
         return "" if keys is None else [each or "" for each in keys]
+
+
+def exchange_of(declaration: ExchangeDeclaration) -> Mapping[str, Any]:
+    """AsyncAPI's binding of a channel that is an exchange; it knows no kinds that plugins add."""
+    known = {"type": declaration.kind} if declaration.kind in ("topic", "direct", "fanout", "headers") else {}
+    return {"is": "routingKey", "exchange": {"name": declaration.name, **known, "durable": True, "autoDelete": False}}
 
 
 class Connection:

@@ -15,6 +15,7 @@ from warren.core.clock import Duration, seconds
 from warren.core.errors import GraphError, PartialWriteError
 from warren.core.graph import Inlet, Outlet
 from warren.core.message import Batch, Outgoing
+from warren.core.place import Place
 
 __all__ = ["Queue"]
 
@@ -61,6 +62,10 @@ class Queue(Inlet[T], Outlet[T]):
     def name(self) -> str:
         """Where it is kept, in short."""
         return f"sqlite:{self.queue}"
+
+    def place(self) -> Place:
+        """The queue and its file, for documents."""
+        return Place(self.queue, "sqlite", (self.path,))
 
     async def open(self, *, until_empty: bool = False) -> _Connection:
         """Connect, to receive, to write, or both; the file and the queue are made where there are none."""

@@ -99,24 +99,31 @@ class Page:
         }
 
     def run(self) -> None:
+        self.prepare()
+        for block in blocks(self.path):
+            self.block(block)
+
+    def prepare(self) -> None:
+        """Make what the page takes for granted."""
         if self.broker is not None:
             os.environ["WARREN_AMQP_URL"] = self.broker
         if before(self.path).exists():
             runpy.run_path(str(before(self.path)))
-        for block in blocks(self.path):
-            if block.language not in self.kinds:
-                language = block.language or "without a language"
-                raise Wrong(f"line {block.line}: no block can be {language!r}; they are {', '.join(self.kinds)}")
-            if self.broker is not None:
-                block = block._replace(text=block.text.replace(BROKER, self.broker))
-            try:
-                if block.title:
-                    Path(block.title).parent.mkdir(parents=True, exist_ok=True)
-                    Path(block.title).write_text(block.text, "utf-8")
-                self.kinds[block.language](block)
-            except Exception as error:
-                error.add_note(f"in the block at {self.path}:{block.line}")
-                raise
+
+    def block(self, block: Block) -> None:
+        if block.language not in self.kinds:
+            language = block.language or "without a language"
+            raise Wrong(f"line {block.line}: no block can be {language!r}; they are {', '.join(self.kinds)}")
+        if self.broker is not None:
+            block = block._replace(text=block.text.replace(BROKER, self.broker))
+        try:
+            if block.title:
+                Path(block.title).parent.mkdir(parents=True, exist_ok=True)
+                Path(block.title).write_text(block.text, "utf-8")
+            self.kinds[block.language](block)
+        except Exception as error:
+            error.add_note(f"in the block at {self.path}:{block.line}")
+            raise
 
     def python(self, block: Block) -> None:
         with contextlib.redirect_stdout(self.printed):
