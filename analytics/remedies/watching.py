@@ -74,9 +74,12 @@ class Watching:
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
-        controls, self._controls, self._pipeline = self._controls, None, None
-        if controls is not None:
-            self.leave(self._counts.figures(controls.clock(), None, None), controls)
+        controls, self._controls = self._controls, None
+        try:
+            if controls is not None:
+                self.leave(self._counts.figures(controls.clock(), None, None), controls)
+        finally:
+            self._pipeline = None
 
     async def _watch(self, controls: Controls) -> None:
         while True:
