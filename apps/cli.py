@@ -116,6 +116,7 @@ def main(debug: bool) -> None:
 @click.option("--metrics", metavar="HOST:PORT", help="Serve /metrics, /live and /ready here; :9100 is this machine only.")
 @click.option("--remedies", metavar="FILE", help="Remedies, from a TOML file or module:attribute; a dry run without --act.")
 @click.option("--act", is_flag=True, help="Let the remedies act.")
+@click.option("--alerts", metavar="FILE", help="Alerts, from a TOML file or module:attribute: who is told of what.")
 @shown
 def run(
     pipeline: str,
@@ -125,6 +126,7 @@ def run(
     metrics: str | None,
     remedies: str | None,
     act: bool,
+    alerts: str | None,
     **seen: Any,
 ) -> None:
     """Run PIPELINE until its source ends or Ctrl-C.
@@ -137,23 +139,25 @@ def run(
     if act and remedies is None:
         raise AddressError("--act is for remedies: name them with --remedies FILE")
     loaded = load_pipeline(pipeline)
-    recorder = metered = None
-    if metrics is not None:
-        from warren.analytics import Metrics
-
-        metered = Metrics(metrics)
-        loaded = loaded.observed(metered)
+    recorder = None
     if record is not None:
         from warren.analytics import Recorder
 
         recorder = Recorder(record)
-    if remedies is not None:
-        from warren.apps.remedies import load_remedies
+    if metrics is not None or remedies is not None or alerts is not None:
+        from warren.analytics import Metrics
 
-        say = partial(click.echo, err=True)
-        found, more = load_remedies(remedies, act, metered, recorder, say)
-        # What they undo at the end is recorded as well: observers close in this order.
-        loaded = loaded.observed(found, *filter(None, (more,)))
+        metered = Metrics(metrics)
+        loaded = loaded.observed(metered)
+        if remedies is not None:
+            from warren.apps.remedies import load_remedies
+
+            # What they undo at the end is recorded as well: observers close in this order.
+            loaded = loaded.observed(load_remedies(remedies, act, metered, recorder, partial(click.echo, err=True)))
+        if alerts is not None:
+            from warren.apps.alerts import load_alerts
+
+            loaded = loaded.observed(load_alerts(alerts, metered))
     if recorder is not None:
         loaded = loaded.observed(recorder)
     if tape is not None:

@@ -80,33 +80,33 @@ def from_file(path: Path, kind: type[T]) -> T:
     """What a TOML file holds. Raises `AddressError` where it cannot be read, or says something else."""
     try:
         return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), kind)
-    except (OSError, ValueError, msgspec.ValidationError) as error:
+    except (OSError, ValueError, msgspec.ValidationError, GraphError) as error:
         raise AddressError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def load_remedies(
-    reference: str, act: bool, metrics: Metrics | None, recorder: Recorder | None, say: Callable[[str], None]
-) -> tuple[known.Remedies, Metrics | None]:
-    """The remedies that a TOML file or ``module:attribute`` names, and the metrics that they need beside those given.
+    reference: str, act: bool, metrics: Metrics, recorder: Recorder | None, say: Callable[[str], None]
+) -> known.Remedies:
+    """The remedies that a TOML file or ``module:attribute`` names; those of a file may read the metrics.
 
     ``act`` decides whether they act; each decision is said in a line, and recorded once it is over.
     """
-    more = metrics or Metrics()
     if reference.endswith(".toml"):
         file = from_file(Path(reference), _File)
         try:
-            made = known.Remedies([each.made() for each in file.remedy], every=file.every, health=file.health, metrics=more)
+            found = known.Remedies(
+                [each.made() for each in file.remedy], every=file.every, health=file.health, metrics=metrics
+            )
         except WarrenError as error:
             raise GraphError(f"{reference}: {error}") from error
     else:
         found = load_object(reference, "remedies")
         if isinstance(found, Sequence) and all(isinstance(each, known.Remedy) for each in found):
-            found = known.Remedies(found, metrics=more)
+            found = known.Remedies(found, metrics=metrics)
         if not isinstance(found, known.Remedies):
             raise AddressError(f"{reference} is no Remedies, nor a list of Remedy, but {shorten(found)}")
-        made = found
-    made.mode = "act" if act else "shadow"
-    own = made.record
+    found.mode = "act" if act else "shadow"
+    own = found.record
 
     def record(decision: Decision) -> None:
         say(_said(decision))
@@ -115,8 +115,8 @@ def load_remedies(
         if recorder is not None and (decision.seconds is not None or decision.success is not None):
             recorder.decided("remedies", [decision])
 
-    made.record = record
-    return made, None if more is metrics else more
+    found.record = record
+    return found
 
 
 def _said(decision: Decision) -> str:

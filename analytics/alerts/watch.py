@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,7 @@ class Alerts(Watching):
     - ``alerts``: when to tell somebody; ``to``: whom, as addresses, sinks or `To`, each told of what it wants
     - ``group_by``: labels; alerts in which they are the same are told together. ``pipeline`` is a label of each
     - ``wait``: how long a group waits for more before it is told; ``repeat``: when it is told of again while it goes on
-    - ``silences``: of what nobody is told until when; `silence` adds one
+    - ``silences``: of what nobody is told until when, or a function that gives them; `silence` adds one
     - ``file``: keeps what fires and what is still to be told over a restart
     - ``linger``: how long the end of the pipeline waits for receivers to be told
     - ``every``, ``health`` and ``metrics``: as for `Remedies`
@@ -92,7 +92,7 @@ class Alerts(Watching):
         group_by: Sequence[str] = ("pipeline",),
         wait: Duration = "0s",
         repeat: Duration = "4h",
-        silences: Iterable[Silence] = (),
+        silences: Iterable[Silence] | Callable[[], Sequence[Silence]] = (),
         file: str | Path | None = None,
         linger: Duration = "5s",
         health: bool = False,
@@ -110,7 +110,8 @@ class Alerts(Watching):
         self.wait, self.repeat, self.linger = seconds(wait), seconds(repeat), seconds(linger)
         if not self.repeat > 0 or self.linger == inf:
             raise GraphError(f"Alerts(repeat={repeat!r}, linger={linger!r}): give times above 0, such as '4h' and '5s'")
-        self.silences = list(silences)
+        self._given: Callable[[], Sequence[Silence]] = silences if callable(silences) else lambda: ()
+        self._silences: list[Silence] = [] if callable(silences) else list(silences)
         self.errors = 0
         self._file = None if file is None else Path(file)
         self._incidents: deque[Incident] = deque(maxlen=_KEPT)
@@ -137,9 +138,14 @@ class Alerts(Watching):
         """How many notifications receivers have not got yet."""
         return len(self._outbox)
 
+    @property
+    def silences(self) -> list[Silence]:
+        """Of what nobody is told, and until when."""
+        return [*self._silences, *self._given()]
+
     def silence(self, silence: Silence) -> None:
         """Tell nobody of what a silence covers."""
-        self.silences.append(silence)
+        self._silences.append(silence)
 
     def steer(self, controls: Controls) -> None:
         """The pipeline runs: begin to look at it."""
