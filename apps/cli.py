@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from warren.apps.advise import advise
-from warren.apps.dashboard.command import shown, shown_while
+from warren.apps.dashboard.command import dashboard, shown, shown_while
 from warren.apps.docs import docs
 from warren.apps.letters import dlq
 from warren.apps.partitions import partitions
@@ -263,6 +263,7 @@ def demo(broker: str | None, folder: Path, limit: int | None, fresh: bool | None
 
 
 main.add_command(advise)
+main.add_command(dashboard)
 main.add_command(dlq)
 main.add_command(docs)
 main.add_command(partitions)

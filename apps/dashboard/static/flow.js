@@ -50,7 +50,7 @@ export function flow(live, name) {
     }
     const many = pipe.workers.length;
     say(workersSaid, many === 1 ? "1 worker" : `${many} workers`);
-    figures.replaceChildren(...drawFigures(pipe));
+    figures.replaceChildren(...drawFigures(pipe, live.points.get(pipe.name) ?? []));
     banners.replaceChildren(...drawBanners(pipe));
     graph.show(pipe);
     drawDetail(pipe);
@@ -86,7 +86,17 @@ export function flow(live, name) {
   return { element: page, draw };
 }
 
-function drawFigures(pipe) {
+// Seconds until what waits at the source is gone, where it has become less in the last half minute.
+function drain(points) {
+  const recent = points.slice(-30).filter((point) => point.depth !== null);
+  if (recent.length < 5) return null;
+  const [first, last] = [recent[0], recent.at(-1)];
+  const falls = (first.depth - last.depth) / (last.at - first.at);
+  return last.depth > 0 && falls > 0.01 * last.depth / 30 ? last.depth / falls : null;
+}
+
+function drawFigures(pipe, points) {
+  const empty = drain(points);
   const { point } = pipe;
   const used = point.credit ? point.in_flight / point.credit : 0;
   const dead = Object.values(pipe.letters).reduce((sum, count) => sum + count, 0);
@@ -96,7 +106,7 @@ function drawFigures(pipe) {
     figure("Received", rate(point.rate), `${rate(point.done)} finished`),
     figure("Latency", time(point.p95), point.p50 === null ? "95th percentile" : `95 %, median ${time(point.p50)}`),
     figure("In flight", number(point.in_flight), `of ${number(point.credit)} credit`, h("div", { class: `meter${used > 0.9 ? " strained" : ""}` }, bar)),
-    figure("Waiting at the source", number(point.depth), point.depth > 0 && point.done > point.rate * 0.2 ? `${time(point.depth / Math.max(point.done, 1e-9))} to drain` : ""),
+    figure("Waiting at the source", number(point.depth), empty ? `empty in ${time(empty)}` : ""),
     figure("Dead letters", number(dead), point.letters ? `${rate(point.letters)} now` : "since the dashboard began", null, point.letters > 0),
   ];
 }

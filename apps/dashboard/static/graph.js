@@ -128,7 +128,7 @@ function drawEdge(edge, places, wide, { width, height, gap }, meets) {
     say(count, figures.rate === null || (edge.failures && !figures.rate) ? "" : rate(figures.rate ?? 0));
     say(more, fails && !edge.failures ? `${rate(figures.failed)} fail` : waits ? `${figures.waiting.toLocaleString("en")} wait` : "");
     set(more, { class: `more ${fails ? "failing" : "strained"}` });
-    const quiet = figures.rate === null || (edge.failures && !figures.spark?.some(Boolean));
+    const quiet = edge.failures || figures.rate === null;
     const drawn = quiet ? "" : sparkline(figures.spark ?? []);
     set(spark, { d: drawn });
     set(under, { d: drawn && `${drawn}L${SPARK.width} ${SPARK.height}L${startOf(figures.spark)} ${SPARK.height}Z` });

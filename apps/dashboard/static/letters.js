@@ -57,7 +57,6 @@ export function letters() {
 
   async function look() {
     chosen.clear();
-    pane.hidden = true;
     try {
       rows = await api.ask(`/api/letters?${query({ where: where.value, limit })}`);
       tell(rows.length ? "" : "No such messages wait here.");
@@ -67,6 +66,19 @@ export function letters() {
       else tell(error.message, true);
     }
     draw();
+    kinds();
+  }
+
+  // Before one is opened: which errors those that are listed have.
+  function kinds() {
+    const counts = new Map();
+    for (const row of rows) if (row.error) counts.set(row.error, (counts.get(row.error) ?? 0) + 1);
+    pane.hidden = !counts.size;
+    const sorted = [...counts].sort(([, a], [, b]) => b - a);
+    pane.replaceChildren(h("div", { class: "head" }, h("h2", {}, "By error"), h("span", { class: "dim" }, `of the ${rows.length} listed`)),
+      h("ul", { class: "kinds" }, sorted.map(([error, count]) => h("li", {}, h("button", {
+        type: "button", onclick: () => { where.value = `error=${error}`; look(); },
+      }, error, h("span", { class: "dim" }, count))))));
   }
 
   function warn(caution) {
@@ -98,12 +110,13 @@ export function letters() {
       box.checked = chosen.has(row.id);
       const line = h("tr", { class: "pick", "data-letter": row.id, onclick: (event) => { if (event.target !== box) open(row.id); } },
         h("td", {}, box),
-        h("th", { scope: "row", class: "wrap" }, h("button", { type: "button", class: "plain", onclick: (event) => { event.stopPropagation(); open(row.id); } }, row.error || row.id)),
-        h("td", { class: "wrap" }, row.reason), h("td", { class: "dim wrap" }, row.source || row.key || ""), h("td", { class: "n" }, time(row.age)));
+        h("th", { scope: "row" }, h("button", { type: "button", class: "plain", onclick: (event) => { event.stopPropagation(); open(row.id); } }, row.error || row.id),
+          h("span", { class: "why" }, row.reason || (row.key ? `key ${row.key}` : ""))),
+        h("td", { class: "dim from" }, row.source), h("td", { class: "n" }, time(row.age)));
       return line;
     });
-    list.replaceChildren(h("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": "Messages" }, h("table", {},
-      h("thead", {}, h("tr", {}, h("th", {}, all), ["What", "Why", "From"].map((title) => h("th", { scope: "col" }, title)), h("th", { scope: "col", class: "n" }, "Age"))),
+    list.replaceChildren(h("div", { class: "scroll tall", tabindex: 0, role: "region", "aria-label": "Messages" }, h("table", { class: "letters" },
+      h("thead", {}, h("tr", {}, h("th", {}, all), h("th", { scope: "col" }, "What happened"), h("th", { scope: "col", class: "from" }, "From"), h("th", { scope: "col", class: "n" }, "Age"))),
       h("tbody", {}, body))),
     rows.length >= limit ? h("div", { class: "tools" }, h("button", { type: "button", onclick: () => { limit *= 2; look(); } }, "List more")) : "");
   }
@@ -140,7 +153,7 @@ export function letters() {
     pane.replaceChildren(
       h("div", { class: "head" }, h("h2", {}, known["warren-error"] ?? "Message"), h("span", { class: "spring" }),
         known["warren-error"] ? one("replay", "main", "Replay") : "", one("drop", "danger", "Drop"),
-        h("button", { type: "button", class: "quiet", onclick: () => { pane.hidden = true; }, "aria-label": "Close" }, "Close")),
+        h("button", { type: "button", class: "quiet", onclick: kinds, "aria-label": "Close" }, "Close")),
       h("dl", {}, facts.filter(([, value]) => value).flatMap(([title, value]) => [h("dt", {}, title), h("dd", {}, value)])),
       h("pre", { tabindex: 0, "aria-label": "Body" }, held));
     pane.hidden = false;
