@@ -18,7 +18,7 @@ from warren.apps.dashboard.server import Server
 from warren.apps.dashboard.telling import Beside
 from warren.pipelines import Pipeline
 
-__all__ = ["beside"]
+__all__ = ["beside", "served"]
 
 
 @contextmanager
@@ -31,6 +31,13 @@ def beside(pipeline: Pipeline, at: Place, access: Access) -> Iterator[tuple[Pipe
     """
     hub = Hub()
     server = Server(hub, Queues(admins_of(pipeline), hub.queues), at, access)
+    with served(server) as loop:
+        yield pipeline.observed(Reporting(graph_of(pipeline), Beside(hub, loop))), server.address
+
+
+@contextmanager
+def served(server: Server) -> Iterator[asyncio.AbstractEventLoop]:
+    """Serve from a thread with an event loop of its own, which this gives; raises what `Server.start` does."""
     started: Future[asyncio.AbstractEventLoop] = Future()
     ending = asyncio.Event()
 
@@ -46,9 +53,9 @@ def beside(pipeline: Pipeline, at: Place, access: Access) -> Iterator[tuple[Pipe
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), name="warren-dashboard", daemon=True)
     thread.start()
-    loop = started.result()
     try:
-        yield pipeline.observed(Reporting(graph_of(pipeline), Beside(hub, loop))), server.address
+        yield started.result()
     finally:
-        loop.call_soon_threadsafe(ending.set)
+        if started.exception() is None:
+            started.result().call_soon_threadsafe(ending.set)
         thread.join()

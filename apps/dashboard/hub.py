@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from warren.apps.dashboard.figures import bottleneck_of, edges_of, nodes_of, quantile
+from warren.apps.dashboard.outlook import Unusual, expected
 from warren.apps.dashboard.snapshot import Snapshot
 
 __all__ = ["Hub", "Pipe"]
@@ -43,6 +44,7 @@ class Pipe:
         self.sparks: list[deque[float | None]] = []
         self.decisions: deque[dict[str, Any]] = deque(maxlen=_DECISIONS)
         self.letters: Counter[str] = Counter()
+        self.unusual = Unusual()
         self.view: dict[str, Any] = {"name": name, "state": "silent"}
 
     def take(self, snapshot: Snapshot, now: float) -> None:
@@ -77,6 +79,7 @@ class Pipe:
         for spark, edge in zip(self.sparks, edges, strict=True):
             spark.append(edge["rate"])
         point = _point(figures, now)
+        self.unusual.take(point, self.points)
         self.points.append(point)
         health = [each for worker in alive if (each := worker.snapshots[-1].health) is not None]
         failing = any(not each.live for each in health) or point["letters"] > _FAILING * point["done"]
@@ -98,6 +101,8 @@ class Pipe:
             "reasons": sorted({reason for each in health for reason in each.reasons}),
             "letters": dict(self.letters.most_common(20)),
             "point": point,
+            "alarms": list(self.unusual.alarms),
+            "ahead": expected(self.points),
         }
 
 

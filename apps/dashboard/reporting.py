@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from warren.analytics.remedies import Remedies
 from warren.apps.dashboard.snapshot import KINDS, LATENCIES, Chunks, Graph, Snapshot, Work
 from warren.core.breaker import State
 from warren.core.clock import Duration, seconds
@@ -34,6 +35,7 @@ _WITHIN = 5.0
 """Seconds that one report may take to be sent."""
 _HEALTH_EVERY = 5.0
 _TURN = 0.01
+_INPUTS, _LONGEST = 20, 100
 _STAGES, _ERRORS, _DECISIONS = 500, 100, 50
 """How many of each are told at most, so that a report stays small."""
 
@@ -76,6 +78,7 @@ class Reporting:
         self._breakers: dict[str, State] = {}
         self._present: dict[str, float] = {}
         self._depth: int | None = None
+        self._remedies: dict[tuple[str, int, bool | None], None] = {}
         self._clear(0.0)
 
     def _clear(self, now: float) -> None:
@@ -97,6 +100,7 @@ class Reporting:
         self._worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
         self._number, self._health, self._asked = 0, None, 0.0
         self._breakers.clear()
+        self._remedies = {}
         self._present.clear()
         self._clear(run.clock())
         self._ending = asyncio.Event()
@@ -170,7 +174,15 @@ class Reporting:
 
     def decided(self, stage: str, decisions: Sequence[Decision]) -> None:
         """Decisions of a stage's models are over."""
-        self._decisions.extend({"stage": stage, **msgspec.structs.asdict(each)} for each in decisions[-_DECISIONS:])
+        self._decisions.extend(_told(stage, each) for each in decisions[-_DECISIONS:])
+
+    def _remedied(self, run: Status) -> list[dict[str, Any]]:
+        """What remedies decided since the last report: when it was done, and again when it is undone."""
+        newest = [
+            each for observer in run.observers if isinstance(observer, Remedies) for each in observer.decisions[-_DECISIONS:]
+        ]
+        known, self._remedies = self._remedies, {(each.policy, each.number, each.success): None for each in newest}
+        return [_told("", each) for each in newest if (each.policy, each.number, each.success) not in known]
 
     def close(self) -> None:
         """The pipeline has ended: one more report says so."""
@@ -239,9 +251,17 @@ class Reporting:
             credit=run.credit,
             depth=self._depth,
             breakers={stage: state for stage, state in self._breakers.items() if state != "closed"},
-            decisions=list(self._decisions),
+            decisions=[*self._decisions, *self._remedied(run)],
             health=health,
             last=self._ending.is_set(),
         )
         self._clear(now)
         return snapshot
+
+
+def _told(stage: str, decision: Decision) -> dict[str, Any]:
+    """A decision as it is shown; what was chosen may be of any type."""
+    told = msgspec.structs.asdict(decision)
+    shown = {name: str(told.pop(name)) for name in ("choice", "static", "done")}
+    inputs = {str(name): str(value)[:_LONGEST] for name, value in list(told.pop("inputs").items())[:_INPUTS]}
+    return {"stage": stage, **told, **shown, "inputs": inputs}

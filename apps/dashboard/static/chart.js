@@ -95,12 +95,16 @@ export class Chart {
     if (chosen) {
       const alarm = this.alarms.find((each) => Math.abs(each.at - chosen.at) < 2);
       const second = this.second ? `, ${this.secondTitle} ${this.format(chosen[this.second])}` : "";
-      return `${clock(chosen.at)}  ${this.format(chosen[this.field])}${second}${alarm ? `, unusual: ${alarm.text}` : ""}`;
+      return `${clock(chosen.at)}  ${this.format(chosen[this.field])}${second}${alarm ? `, unusual${this.usual(alarm)}` : ""}`;
     }
     const newest = this.alarms.at(-1);
-    if (newest) return `unusual at ${clock(newest.at)}: ${newest.text}`;
-    if (this.ahead?.values?.length) return `expected: ${this.format(this.ahead.low.at(-1))} – ${this.format(this.ahead.high.at(-1))} ${this.ahead.text}`;
+    if (newest && this.points.at(-1)?.at - newest.at < 120) return `unusual at ${clock(newest.at)}: ${this.format(newest.value)}${this.usual(newest)}`;
+    if (this.ahead?.values?.length) return `in a minute: ${this.format(this.ahead.low.at(-1))} to ${this.format(this.ahead.high.at(-1))}`;
     return this.points.length ? `0 – ${this.format(top)}, last ${time(this.span())}` : "";
+  }
+
+  usual({ low, high }) {
+    return low === null || low === undefined ? "" : `, usual ${this.format(low)} to ${this.format(high)}`;
   }
 
   future(x, y, newest) {

@@ -1,6 +1,7 @@
 // The frame: who may look, which page is shown, how the connection is.
 
 import { ask, Refused, session, signIn } from "./api.js";
+import { decisions } from "./decisions.js";
 import { h, say } from "./dom.js";
 import { flow } from "./flow.js";
 import { letters } from "./letters.js";
@@ -10,7 +11,7 @@ import { queues } from "./queues.js";
 const live = new Live();
 const main = document.getElementById("main");
 const link = document.getElementById("link");
-const PAGES = [["flow", "Flow"], ["queues", "Queues"], ["letters", "Dead letters"]];
+const PAGES = [["flow", "Flow"], ["queues", "Queues"], ["letters", "Dead letters"], ["decisions", "Decisions"]];
 const pages = new Map();
 
 function place() {
@@ -71,6 +72,7 @@ async function begin() {
   pages.set("flow", flow(live, () => place().rest[0]));
   pages.set("queues", queues(live));
   pages.set("letters", letters());
+  pages.set("decisions", decisions(live));
   addEventListener("hashchange", shown);
   addEventListener("resize", draw);
   live.watch(draw);
