@@ -1,6 +1,6 @@
 """The command line: ``warren run``, ``explain``, ``docs``, ``flows``, ``report``, ``replay``, ``state``, ``demo``, others.
 
-For queues from outside of any pipeline: ``queues``, ``peek``, ``publish`` and ``dlq``.
+For queues from outside of any pipeline: ``queues``, ``peek``, ``publish`` and ``dlq``; how all is: ``health``, ``doctor``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import click
 from warren.apps.advise import advise
 from warren.apps.dashboard.command import dashboard, shown, shown_while
 from warren.apps.docs import docs
+from warren.apps.doctor import doctor
+from warren.apps.health import health
 from warren.apps.letters import dlq
 from warren.apps.partitions import partitions
 from warren.apps.peek import peek
@@ -266,6 +268,8 @@ main.add_command(advise)
 main.add_command(dashboard)
 main.add_command(dlq)
 main.add_command(docs)
+main.add_command(doctor)
+main.add_command(health)
 main.add_command(partitions)
 main.add_command(peek)
 main.add_command(plugins)

@@ -15,7 +15,7 @@ from warren.core.codecs import BYTES, MSGPACK, decoder
 from warren.core.errors import MessageError
 from warren.core.message import Metadata
 
-__all__ = ["age", "as_json", "body_of", "cut", "record", "say", "table", "when", "yes"]
+__all__ = ["age", "as_json", "body_of", "cut", "lasting", "record", "say", "table", "when", "yes"]
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
 yes = click.option("--yes", is_flag=True, help="Do not ask.")
@@ -85,7 +85,15 @@ def record(metadata: Metadata, body: bytes) -> dict[str, Any]:
 
 def age(timestamp: float) -> str:
     """How long ago that was, in its largest unit."""
-    passed = max(0.0, time.time() - timestamp)
+    return lasting(max(0.0, time.time() - timestamp))
+
+
+def lasting(passed: float) -> str:
+    """A time in its largest unit.
+
+    >>> lasting(0), lasting(90), lasting(7300)
+    ('0s', '2m', '2h')
+    """
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
         if passed >= length:
             return f"{passed / length:.0f}{unit}"

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from warren.core.checkup import Finding
 from warren.core.errors import GraphError
 from warren.core.health import QueueHealth
 from warren.core.message import ATTEMPTS, Batch, Metadata
@@ -95,6 +96,10 @@ class Admin(Protocol):
 
         ``progress`` hears what is done, before letters go that may be there twice: they are counted as ``repeated`` then.
         """
+        ...
+
+    def checkup(self, name: str = "") -> AsyncGenerator[Finding, None]:
+        """What is well and what is not: with the place itself, and with a queue where one is named. Raises nothing."""
         ...
 
     def outlet(self, name: str) -> Outlet[Any]:

@@ -88,6 +88,19 @@ class AdminConformance:
             assert "'none'" in said, f"{call} does not say that there is no such queue"
 
     @check
+    async def test_a_check_up_raises_nothing_and_tells_of_the_queue(self, kit: Kit) -> None:
+        admin = self.admin()
+        await admin.create("a")
+
+        async def problems(name: str) -> list[str]:
+            found = [finding async for finding in admin.checkup(name)]
+            assert found and all(each.remedy for each in found if each.state == "problem")
+            return [each.what for each in found if each.state == "problem"]
+
+        assert await problems("") == await problems("a") == []
+        assert await problems("none") == ["queue"]
+
+    @check
     async def test_a_look_leaves_every_message_in_its_place(self, kit: Kit) -> None:
         known = [Metadata(id=f"m{i}", key=f"k{i}", headers={"n": str(i)}) for i in range(COUNT)]
         await self._fill(kit, "a", known)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from warren.connectors.memory.store import Message, Store, batch
 from warren.core.admin import ERROR, SOURCE, Chosen, Pace, Replayed, restored
+from warren.core.checkup import Finding
 from warren.core.errors import TopologyError
 from warren.core.health import QueueHealth
 from warren.core.message import Batch
@@ -104,6 +105,12 @@ class MemoryAdmin:
             if gone:
                 await pace.keep(len(gone))
         return Replayed(moved, left)
+
+    async def checkup(self, name: str = "") -> AsyncGenerator[Finding, None]:
+        """Nothing can be wrong with it but that a queue is not there."""
+        yield Finding("memory", "ok", f"{len(self.broker.queues)} queues, which go with this process")
+        if name and name not in self.broker.stores:
+            yield Finding("queue", "problem", f"there is no queue {name!r} in this process", "check its name")
 
     def outlet(self, name: str) -> Queue[bytes]:
         """What writes to a queue."""

@@ -6,8 +6,11 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+import msgspec
+
 from warren.connectors.rabbitmq import management
 from warren.connectors.rabbitmq.broker import Broker
+from warren.connectors.rabbitmq.checkup import checkup, queue_checkup
 from warren.connectors.rabbitmq.ends import OFFSET, offset_of
 from warren.connectors.rabbitmq.limits import caution, kind_of
 from warren.connectors.rabbitmq.link import Link
@@ -18,6 +21,7 @@ from warren.connectors.rabbitmq.queues import delete, linked, look, looked
 from warren.connectors.rabbitmq.replay import replay
 from warren.connectors.rabbitmq.topology import QueueDeclaration, declare
 from warren.core.admin import Chosen, Replayed
+from warren.core.checkup import Finding
 from warren.core.errors import BrokerError, TopologyError
 from warren.core.health import QueueHealth
 from warren.core.message import Batch
@@ -63,7 +67,11 @@ class BrokerAdmin:
         found = await look(name, self.broker)
         if found is None:
             raise TopologyError(f"there is no queue {name!r} on {self.broker.servers[0]}; check its name and the vhost")
-        return QueueHealth(name=name, depth=found.ready, consumers=found.consumers)
+        health = QueueHealth(name=name, depth=found.ready, consumers=found.consumers)
+        if self.broker.management is None:
+            return health
+        known = await management.numbers(self.broker, name, self.broker.servers[0].vhost)
+        return health if known is None else msgspec.structs.replace(health, unacked=known.unacked, **known.rates)
 
     async def create(self, name: str) -> bool:
         """Make a quorum queue as pipelines do; ``False`` where a queue of that name was there already."""
@@ -117,6 +125,16 @@ class BrokerAdmin:
     ) -> Replayed:
         """Send letters back; a letter goes when its message is confirmed in its queue."""
         return await replay(name, broker=self.broker, limit=limit, where=chosen, rate=rate, progress=progress)
+
+    async def checkup(self, name: str = "") -> AsyncGenerator[Finding, None]:
+        """The broker, its limits and what this user may do there, and the queue."""
+        reached = False
+        async for finding in checkup(self.broker):
+            reached = reached or (finding.what, finding.state) == ("broker", "ok")
+            yield finding
+        if name and reached:
+            async for finding in queue_checkup(self, name):
+                yield finding
 
     def outlet(self, name: str) -> Queue[bytes]:
         """What writes to a queue that is there, of whatever kind it is."""

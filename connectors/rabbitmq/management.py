@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import time
+from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote, urlsplit
 
@@ -12,7 +14,7 @@ from warren.connectors.rabbitmq.broker import Broker
 from warren.connectors.rabbitmq.tls import TLS
 from warren.core.errors import BrokerError
 
-__all__ = ["Numbers", "delivery_limits", "numbers", "queues"]
+__all__ = ["Numbers", "delivery_limits", "nodes", "numbers", "queues", "settings"]
 
 _ANSWER = 5.0
 _COLUMNS = "messages_unacknowledged,message_stats"
@@ -57,14 +59,36 @@ async def queues(broker: Broker, vhost: str) -> list[dict[str, Any]]:
 
 async def delivery_limits(broker: Broker, queue: str, vhost: str) -> list[int]:
     """How often a queue may hand a message out again, as far as its arguments and its policies say."""
+    said = [each.get("delivery-limit") for each in await _said(broker, queue, vhost)]
+    return [limit for limit in said if isinstance(limit, int)]
+
+
+async def settings(broker: Broker, queue: str, vhost: str) -> dict[str, Any]:
+    """What its policies and, before them, its arguments say of a queue, by the names that policies have for it."""
+    own, policy = await _said(broker, queue, vhost)
+    return policy | own
+
+
+async def _said(broker: Broker, queue: str, vhost: str) -> tuple[dict[str, Any], dict[str, Any]]:
     path = f"/api/queues/{quote(vhost, safe='')}/{quote(queue, safe='')}?columns=arguments,effective_policy_definition"
     found = await asyncio.to_thread(_get, broker, path)
     if not isinstance(found, dict):
-        return []
+        return {}, {}
     # What is empty may be a list.
-    said = [(found.get("arguments") or {}).get("x-delivery-limit")]
-    said += [(found.get("effective_policy_definition") or {}).get("delivery-limit")]
-    return [limit for limit in said if isinstance(limit, int)]
+    own = dict(found.get("arguments") or {})
+    return {key.removeprefix("x-"): own[key] for key in own}, dict(found.get("effective_policy_definition") or {})
+
+
+async def nodes(broker: Broker) -> tuple[list[dict[str, Any]], float | None]:
+    """Every node with its alarms and limits, and by how many seconds the clock of the one that answers is ahead of ours."""
+    clock: list[str] = []
+    found = await asyncio.to_thread(_get, broker, "/api/nodes", clock)
+    try:
+        # It tells whole seconds, the rest of which is cut off.
+        ahead = parsedate_to_datetime(clock[0]).timestamp() + 0.5 - time.time()
+    except (IndexError, ValueError):
+        ahead = None
+    return found if isinstance(found, list) else [], ahead
 
 
 def _login(broker: Broker) -> tuple[str, str]:
@@ -74,7 +98,7 @@ def _login(broker: Broker) -> tuple[str, str]:
     return unquote(parts.username), unquote(parts.password or "")
 
 
-def _get(broker: Broker, path: str) -> Any:
+def _get(broker: Broker, path: str, clock: list[str] | None = None) -> Any:
     """The decoded answer to one request; ``None`` where there is nothing of that name."""
     import http.client
 
@@ -96,6 +120,8 @@ def _get(broker: Broker, path: str) -> Any:
             connection.request("GET", parts.path.rstrip("/") + path, headers={"Authorization": f"Basic {secret}"})
             answer = connection.getresponse()
             text = answer.read()
+            if clock is not None and (date := answer.getheader("Date")):
+                clock.append(date)
         finally:
             connection.close()
         if answer.status == 404:

@@ -13,11 +13,13 @@ from typing import ParamSpec, TypeVar
 
 from warren.connectors.records import records
 from warren.connectors.sqlite.blocks import Run
+from warren.connectors.sqlite.checkup import checkup
 from warren.connectors.sqlite.faults import BUSY_SECONDS, storage_error
 from warren.connectors.sqlite.queue import Queue
 from warren.connectors.sqlite.tables import Tables
 from warren.core.admin import ERROR, SOURCE, Chosen, Pace, Replayed, restored
-from warren.core.errors import StorageError, TopologyError
+from warren.core.checkup import Finding
+from warren.core.errors import StorageError, TopologyError, WarrenError
 from warren.core.health import QueueHealth
 from warren.core.message import Batch, Outgoing
 
@@ -123,6 +125,18 @@ class FileAdmin:
                 if count:
                     await pace.keep(count)
         return Replayed(moved, left)
+
+    async def checkup(self, name: str = "") -> AsyncGenerator[Finding, None]:
+        """The file, the disk it lies on, and the queue."""
+        for finding in checkup(self.path):
+            yield finding
+        if name:
+            try:
+                await self.queue(name)
+            except WarrenError as error:
+                yield Finding("queue", "problem", str(error), "check its name; warren queues create makes it")
+            else:
+                yield Finding("queue", "ok", f"{name!r} is there")
 
     def outlet(self, name: str) -> Queue[bytes]:
         """What writes to a queue."""
