@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench soak chaos notebooks wheel clean
+.PHONY: help demo test check bench docs soak chaos notebooks wheel clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -47,6 +47,9 @@ bench: $(VENV)/.bench  ## Measure warren beside what else there is
 	$(BIN)/python -m benchmarks.recording
 	$(BIN)/python -m benchmarks.metrics
 	$(BIN)/python -m benchmarks.rabbitmq
+
+docs: $(VENV)/.dev  ## Build the site of the documentation into build/site; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 soak: $(VENV)/.bench  ## Run ten million messages through keyed windows; is the memory flat?
 	$(BIN)/python -m benchmarks.steps.soak

@@ -92,7 +92,7 @@ class Page:
             "console": self.console,
             "output": self.output,
             "mermaid": self.mermaid,
-            "json": lambda block: json.loads(block.text),
+            "json": self.json,
             "toml": lambda block: check_toml(block.text),
             "yaml": self.yaml,
             "sql": self.sql,
@@ -147,6 +147,11 @@ class Page:
         drawn = [each.explain().mermaid for each in vars(self.module).values() if isinstance(each, Pipeline)]
         if not any(shows(block.text, each) for each in drawn):
             raise Wrong("the page draws\n{}\nand its pipelines are\n{}".format(block.text, "\n".join(drawn)))
+
+    def json(self, block: Block) -> None:
+        """One value, or one a line in a file that is called so."""
+        for text in block.text.splitlines() if block.title.endswith(".jsonl") else [block.text]:
+            json.loads(text)
 
     def yaml(self, block: Block) -> None:
         import yaml
@@ -216,7 +221,15 @@ def target(command: str) -> None:
             raise Wrong(f"the Makefile has no target {name!r}")
 
 
-ELSEWHERE: dict[str, Callable[[str], None]] = {"make ": target}
+def extras(command: str) -> None:
+    """It fetches from elsewhere, so that there are such extras is all that is checked."""
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for name in re.findall(r"[\w-]+", "".join(re.findall(r"warren\[(.*?)\]", command))):
+        if name not in known:
+            raise Wrong(f"there is no extra {name!r}")
+
+
+ELSEWHERE: dict[str, Callable[[str], None]] = {"make ": target, "pip install ": extras}
 """The only commands that do not run, and what is checked instead."""
 
 

@@ -62,6 +62,7 @@ def test_what_is_made_ready_belongs_to_a_page() -> None:
         ("```console\n$ echo begun; sleep 60\nbegun\n^C\n```\n", None),
         ("```console\necho a\n```\n", "write $ in front"),
         ("```console\n$ make tea\n```\n", "no target 'tea'"),
+        ("```console\n$ pip install 'warren[tea]'\n```\n", "no extra 'tea'"),
         ("```toml\na =\n```\n", "Invalid"),
         ("```yaml\na: [\n```\n", "expected"),
         ("```json\n{\n```\n", "Expecting"),
