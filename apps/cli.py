@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import logging
 import os
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import click
 
 from warren.apps.advise import advise
-from warren.apps.dashboard.command import dashboard, shown, shown_while
+from warren.apps.dashboard.command import dashboard
 from warren.apps.docs import docs
 from warren.apps.doctor import doctor
 from warren.apps.health import health
@@ -28,6 +27,7 @@ from warren.apps.publish import publish
 from warren.apps.queues import queues
 from warren.apps.replay import replay
 from warren.apps.report import report
+from warren.apps.run import run
 from warren.apps.state import state
 from warren.core.errors import AddressError, GraphError, WarrenError
 
@@ -106,73 +106,6 @@ def main(debug: bool) -> None:
     if not (debug or os.environ.get(DEBUG)):
         # What a client library logs of a failure comes out as a sentence too.
         logging.getLogger("aiormq").setLevel(logging.CRITICAL)
-
-
-@main.command(
-    epilog=_examples("warren run shop.flows:orders", "warren run flows.py:orders --until-empty --record recordings/")
-)
-@click.argument("pipeline")
-@click.option("--until-empty", is_flag=True, help="End once nothing waits at the source.")
-@click.option("--record", type=click.Path(file_okay=False, path_type=Path), help="Record the flow to this folder.")
-@click.option("--tape", type=click.Path(dir_okay=False, path_type=Path), help="Keep the messages too, payloads and all.")
-@click.option("--metrics", metavar="HOST:PORT", help="Serve /metrics, /live and /ready here; :9100 is this machine only.")
-@click.option("--remedies", metavar="FILE", help="Remedies, from a TOML file or module:attribute; a dry run without --act.")
-@click.option("--act", is_flag=True, help="Let the remedies act.")
-@click.option("--alerts", metavar="FILE", help="Alerts, from a TOML file or module:attribute: who is told of what.")
-@shown
-def run(
-    pipeline: str,
-    until_empty: bool,
-    record: Path | None,
-    tape: Path | None,
-    metrics: str | None,
-    remedies: str | None,
-    act: bool,
-    alerts: str | None,
-    **seen: Any,
-) -> None:
-    """Run PIPELINE until its source ends or Ctrl-C.
-
-    The first Ctrl-C stops reading and sees what is in flight to its end; a second one interrupts. Either way nothing is
-    lost: what is unsettled goes back to its source.
-    """
-    from warren.apps.load import load_pipeline
-
-    if act and remedies is None:
-        raise AddressError("--act is for remedies: name them with --remedies FILE")
-    loaded = load_pipeline(pipeline)
-    recorder = None
-    if record is not None:
-        from warren.analytics import Recorder
-
-        recorder = Recorder(record)
-    if metrics is not None or remedies is not None or alerts is not None:
-        from warren.analytics import Metrics
-
-        metered = Metrics(metrics)
-        loaded = loaded.observed(metered)
-        if remedies is not None:
-            from warren.apps.remedies import load_remedies
-
-            # What they undo at the end is recorded as well: observers close in this order.
-            loaded = loaded.observed(load_remedies(remedies, act, metered, recorder, partial(click.echo, err=True)))
-        if alerts is not None:
-            from warren.apps.alerts import load_alerts
-
-            loaded = loaded.observed(load_alerts(alerts, metered))
-    if recorder is not None:
-        loaded = loaded.observed(recorder)
-    if tape is not None:
-        from warren.testing import Tape
-
-        loaded = loaded.observed(Tape(tape, limit=None))
-    with shown_while(loaded, **seen) as observed:
-        click.echo(f"{loaded.name} runs; Ctrl-C stops it once what is in flight is safe.", err=True)
-        observed.run(until_empty=until_empty)
-    if record is not None:
-        click.echo(f"The flow is recorded in {record}; see it with: warren flows {record}", err=True)
-    if tape is not None:
-        click.echo(f"The messages are in {tape}; replay them with: warren replay {tape} {pipeline}", err=True)
 
 
 @main.command(
@@ -264,17 +197,21 @@ def demo(broker: str | None, folder: Path, limit: int | None, fresh: bool | None
     run_demo(broker, folder, limit, None if fresh is None else not fresh, not no_open)
 
 
-main.add_command(advise)
-main.add_command(dashboard)
-main.add_command(dlq)
-main.add_command(docs)
-main.add_command(doctor)
-main.add_command(health)
-main.add_command(partitions)
-main.add_command(peek)
-main.add_command(plugins)
-main.add_command(publish)
-main.add_command(queues)
-main.add_command(replay)
-main.add_command(report)
-main.add_command(state)
+for _command in (
+    advise,
+    dashboard,
+    dlq,
+    docs,
+    doctor,
+    health,
+    partitions,
+    peek,
+    plugins,
+    publish,
+    queues,
+    replay,
+    report,
+    run,
+    state,
+):
+    main.add_command(_command)
