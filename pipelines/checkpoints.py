@@ -169,7 +169,7 @@ class Keeper:
             # What is settled in this turn of the loop goes along.
             await asyncio.sleep(0)
             waiting, self._waiting = self._waiting, []
-            keep = _FORGOTTEN_AFTER * self.run.credit
+            keep = _FORGOTTEN_AFTER * self.run.pipeline.most
             ledger = self.run.ledger
             acks = frozenset[int]().union(*(ledger.numbers(delivery.tokens) for _, delivery, _, _ in waiting))
             changes = [table.change(keep, acks) for table in self.tables.values()]

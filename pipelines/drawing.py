@@ -58,7 +58,7 @@ def svg(pipeline: Pipeline, told: str) -> str:
     >>> "a&lt;b" in drawn, "a<b" in drawn
     (True, False)
     """
-    graph = _chain(pipeline.flow, pipeline.credit)
+    graph = _chain(pipeline.flow, pipeline.most)
     dead = _box(f"dead letters {pipeline.dead_letters}", "", rounded=True, dashed=True)
     lines = [pipeline.name, *textwrap.wrap(_clean(told), 90)]
     top = 14 + _LINE * (len(lines) + 1)

@@ -47,13 +47,15 @@ def _limits(pipeline: Pipeline) -> str:
         if pipeline.credit_is_derived
         else "as given"
     )
+    if pipeline.setting is not None:
+        derived = f"tuned, {pipeline.setting.knob.low:,} to {pipeline.most:,}"
     return f"credit {pipeline.credit:,} ({derived}), shutdown within {pipeline.shutdown:g} s"
 
 
 def _text(pipeline: Pipeline) -> Iterator[str]:
     yield f"pipeline {pipeline.name}: at least once"
     yield f"  {_limits(pipeline)}"
-    yield from _tree(pipeline.flow, pipeline.credit, "  ")
+    yield from _tree(pipeline.flow, pipeline.most, "  ")
     yield f"  failures left over -> dead letters {pipeline.dead_letters}"
 
 

@@ -16,6 +16,7 @@ from warren.core.clock import Duration
 from warren.core.errors import GraphError, shorten
 from warren.core.graph import Sink, Source
 from warren.core.hooks import FlowObserver
+from warren.core.knobs import Setting
 from warren.core.receipt import RELEASED, Kind, Outcome, Token
 from warren.core.stage import Run
 from warren.operators.keys import is_async
@@ -116,7 +117,7 @@ def observe(
     *,
     confirm: Literal[False] = ...,
     until_empty: bool = ...,
-    credit: int | None = ...,
+    credit: int | Setting | None = ...,
     dead_letters: str | None = ...,
     shutdown: Duration = ...,
     observers: Sequence[FlowObserver] = ...,
@@ -128,7 +129,7 @@ def observe(
     *,
     confirm: Literal[True],
     until_empty: bool = ...,
-    credit: int | None = ...,
+    credit: int | Setting | None = ...,
     dead_letters: str | None = ...,
     shutdown: Duration = ...,
     observers: Sequence[FlowObserver] = ...,

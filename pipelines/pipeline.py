@@ -18,6 +18,7 @@ from warren.core.errors import GraphError
 from warren.core.graph import Flow
 from warren.core.health import PATIENCE, Health
 from warren.core.hooks import FlowObserver
+from warren.core.knobs import Setting
 from warren.core.state import StateStore
 from warren.pipelines.checkpoints import INTERVAL, State
 from warren.pipelines.explain import Explanation
@@ -37,7 +38,9 @@ class Pipeline:
     Delivery: at least once. A message is acknowledged to its source only when everything made of it was confirmed by its
     sink, was filtered out, or is durable in a dead-letter queue.
 
-    - ``credit``: how many messages may be unsettled at once; derived from the graph unless given
+    - ``credit``: how many messages may be unsettled at once; derived from the graph unless given. It may be a setting that
+      changes while it runs, such as a ``Tuner``, which is told how long messages take from being read to their end; a
+      broker then sends as many ahead as the highest value
     - ``dead_letters``: the queue for failures that no step takes; ``NAME.dead`` unless given
     - ``shutdown``: how long a stop may take to see messages in flight to their end
     - ``state``: the file where steps such as `window` and `scan` keep what they remember, or a ``StateStore``; without
@@ -55,11 +58,12 @@ class Pipeline:
     [1, 9, 25]
     """
 
-    __slots__ = ("_credit_is_derived", "credit", "dead_letters", "flow", "name", "observers", "shutdown", "state")
+    __slots__ = ("_credit_is_derived", "credit", "dead_letters", "flow", "name", "observers", "setting", "shutdown", "state")
 
     name: str
     flow: Flow
     credit: int
+    setting: Setting | None
     dead_letters: str
     shutdown: float
     state: State | None
@@ -70,7 +74,7 @@ class Pipeline:
         name: str,
         flow: Flow,
         *,
-        credit: int | None = None,
+        credit: int | Setting | None = None,
         dead_letters: str | None = None,
         shutdown: Duration = "30s",
         state: str | os.PathLike[str] | StateStore | None = None,
@@ -80,12 +84,14 @@ class Pipeline:
         if not isinstance(name, str) or not name:
             raise GraphError(f"Pipeline({name!r}): give the pipeline a name, such as Pipeline('orders', ...)")
         flow = check_flow(name, flow)
-        check_settings(name, flow)
+        setting = credit if isinstance(credit, Setting) else None
+        check_settings(name, flow, setting)
         values = {
             "name": name,
             "flow": flow,
             "credit": derive_credit(name, flow, credit, keeps=state is not None),
             "_credit_is_derived": credit is None,
+            "setting": setting,
             "dead_letters": dead_letters or f"{name}.dead",
             "shutdown": seconds(shutdown),
             "state": None if state is None else State(_store(name, state), seconds(checkpoint)),
@@ -107,12 +113,17 @@ class Pipeline:
         """Whether the credit was derived from the graph."""
         return bool(self._credit_is_derived)  # type: ignore[attr-defined]  # set in __init__ past the frozen setattr
 
+    @property
+    def most(self) -> int:
+        """How many messages may ever be unsettled at once: the credit, or the highest that a setting may say."""
+        return self.credit if self.setting is None else self.setting.knob.high
+
     def observed(self, *observers: FlowObserver) -> Pipeline:
         """The same pipeline with more observers."""
         return Pipeline(
             self.name,
             self.flow,
-            credit=None if self.credit_is_derived else self.credit,
+            credit=None if self.credit_is_derived else self.setting or self.credit,
             dead_letters=self.dead_letters,
             shutdown=self.shutdown,
             state=None if self.state is None else self.state.store,

@@ -34,15 +34,15 @@ def check_flow(name: str, flow: Any) -> Flow:
     raise GraphError(f"pipeline {name!r}: {flow!r} is not a flow; compose it as source | operators | sink")
 
 
-def check_settings(name: str, flow: Flow) -> None:
+def check_settings(name: str, flow: Flow, credit: Setting | None = None) -> None:
     """Raises `GraphError` where two steps read the same setting: what is measured at one says nothing of the other."""
-    found: dict[int, Step] = {}
+    found: dict[int, str] = {} if credit is None else {id(credit): "the credit"}
     for step, setting in _settings(flow):
         other = found.get(id(setting))
-        found[id(setting)] = step
+        found[id(setting)] = step.name
         if other is not None:
             raise GraphError(
-                f"pipeline {name!r}: {other.name} and {step.name} have one setting, for {setting.knob.name!r}; "
+                f"pipeline {name!r}: {other} and {step.name} have one setting, for {setting.knob.name!r}; "
                 f"give each of them one of its own"
             )
 
@@ -109,13 +109,16 @@ def _steps(step: Step) -> tuple[Operator[Any, Any], ...]:
     return ()
 
 
-def derive_credit(name: str, flow: Flow, credit: int | None, *, keeps: bool = False) -> int:
+def derive_credit(name: str, flow: Flow, credit: int | Setting | None, *, keeps: bool = False) -> int:
     """How many messages may be unsettled at once: as given, if every batch can fill with it, or derived.
 
-    ``keeps`` says that the pipeline keeps state.
+    Of a setting it is the start, and every batch must fill with the least. ``keeps`` says that the pipeline keeps state.
     """
     if credit is None:
         return _derived(flow, keeps)[0]
+    if isinstance(credit, Setting):
+        derive_credit(name, flow, credit.knob.low, keeps=keeps)
+        return credit.knob.start
     need, _ = required_credit(flow, keeps=keeps)
     if not isinstance(credit, int) or isinstance(credit, bool) or credit < 1:
         raise GraphError(f"pipeline {name!r}: credit={credit!r} must be a whole number of at least 1")

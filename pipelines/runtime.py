@@ -16,6 +16,7 @@ from warren.core.receipt import Delivery, Ledger, Outcome
 from warren.core.stage import Feed, compile_steps
 from warren.pipelines.checkpoints import Keeper
 from warren.pipelines.controls import steer
+from warren.pipelines.credit import TunedCredit
 from warren.pipelines.depths import watched
 from warren.pipelines.endpoints import DeadLetters, Reader, Writer
 from warren.pipelines.plan import outlets
@@ -48,6 +49,7 @@ class Runtime:
         self.pipeline = pipeline
         self.name = pipeline.name
         self.credit = pipeline.credit
+        self._tuned: TunedCredit | None = None
         self.clock = clock
         self.observers = observers
         self.until_empty = until_empty
@@ -171,6 +173,8 @@ class Runtime:
     def _settled(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome) -> None:
         reader: Reader = delivery.source  # type: ignore[assignment]  # readers are the only ones that accept
         reader.settled(delivery, tokens, outcome)
+        if self._tuned is not None:
+            self._tuned.settled(delivery, tokens, outcome)
         if self.observers:
             now = self.clock()
             for observer in self.observers:
@@ -208,7 +212,7 @@ class Runtime:
 
     async def open_source(self, inlet: Inlet[Any]) -> SourceConnection:
         """Connect to a source."""
-        return self._observe(await inlet.open_ahead(self.credit, until_empty=self.until_empty))
+        return self._observe(await inlet.open_ahead(self.pipeline.most, until_empty=self.until_empty))
 
     async def open_state(self) -> None:
         """Read what steps remember."""
@@ -280,6 +284,8 @@ class Runtime:
         source = await opened(self, flow.source, self._readers, self._turns)
         for observer in self.observers:
             observer.open(self.name)
+        if self.pipeline.setting is not None:
+            self._tuned = TunedCredit(self, self.pipeline.setting)
         self.sources = self._readers
         end = flow.sink.compile(self, "")
         compile_steps(self, "", flow.steps)(source).subscribe(end, self.crash)
