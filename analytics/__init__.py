@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from warren.analytics.recorder import Recorder
     from warren.analytics.retries import AdaptiveBackoff
     from warren.analytics.summary import render, render_bottlenecks
+    from warren.analytics.traces import Traces
     from warren.analytics.upkeep import compact, expire
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "Novelty",
     "Outliers",
     "Recorder",
+    "Traces",
     "anomalies",
     "bottleneck",
     "check_detector",
@@ -75,6 +77,7 @@ _HOMES = {
     "Novelty": "warren.analytics.novelty",
     "Outliers": "warren.analytics.outliers",
     "Recorder": "warren.analytics.recorder",
+    "Traces": "warren.analytics.traces",
     "anomalies": "warren.analytics.marking",
     "bottleneck": "warren.analytics.bottlenecks",
     "check_detector": "warren.analytics.checking",

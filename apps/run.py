@@ -25,6 +25,8 @@ __all__ = ["run"]
 @click.option("--remedies", metavar="FILE", help="Remedies, from a TOML file or module:attribute; a dry run without --act.")
 @click.option("--act", is_flag=True, help="Let the remedies act.")
 @click.option("--alerts", metavar="FILE", help="Alerts, from a TOML file or module:attribute: who is told of what.")
+@click.option("--traces", metavar="ENDPOINT", help="Send traces here, by OTLP over HTTP, such as http://localhost:4318.")
+@click.option("--sample", type=click.FloatRange(0, 1), help="The share of messages that traces follow; 0.001 unless given.")
 @shown
 def run(
     pipeline: str,
@@ -35,6 +37,8 @@ def run(
     remedies: str | None,
     act: bool,
     alerts: str | None,
+    traces: str | None,
+    sample: float | None,
     **seen: Any,
 ) -> None:
     """Run PIPELINE until its source ends or Ctrl-C.
@@ -72,6 +76,12 @@ def run(
         from warren.testing import Tape
 
         loaded = loaded.observed(Tape(tape, limit=None))
+    if traces is not None:
+        from warren.analytics import Traces
+
+        loaded = loaded.observed(Traces(traces) if sample is None else Traces(traces, sample=sample))
+    elif sample is not None:
+        raise AddressError("--sample says which messages --traces follows; give both")
     with shown_while(loaded, **seen) as observed:
         click.echo(f"{loaded.name} runs; Ctrl-C stops it once what is in flight is safe.", err=True)
         observed.run(until_empty=until_empty)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import compress
 from typing import Any
 
+from warren.core.handling import here
 from warren.core.receipt import Token
 
 __all__ = ["Chunk", "Failure", "apply_each", "stopped"]
@@ -78,6 +79,9 @@ def apply_each(function: Callable[[Any], Any], values: Sequence[Any]) -> tuple[l
     results: list[Any] = []
     errors: dict[int, Exception] = {}
     rest = iter(values)
+    handling = here.get()
+    if handling is not None and handling.count == len(values):
+        function = handling.calling(function, rest)
     while True:
         try:
             # extend keeps what came before the exception, so no value is handled twice.

@@ -189,6 +189,10 @@ def exception_types(on: object, step: str) -> tuple[type[Exception], ...]:
     return kinds
 
 
+_BETWEEN = frozenset(("warren.core.handling",))
+"""What may stand between a step and the function that it calls."""
+
+
 def fingerprint(error: BaseException) -> str:
     """Twelve hexadecimal digits that are equal for failures of one kind: the error's type and where it was raised.
 
@@ -199,7 +203,9 @@ def fingerprint(error: BaseException) -> str:
     >>> len(fingerprint(ValueError("a")))
     12
     """
-    frames = traceback.StackSummary.extract(traceback.walk_tb(error.__traceback__), lookup_lines=False)[-3:]
+    # Whether calls are followed or not does not make them errors of another kind.
+    walked = (each for each in traceback.walk_tb(error.__traceback__) if each[0].f_globals.get("__name__") not in _BETWEEN)
+    frames = traceback.StackSummary.extract(walked, lookup_lines=False)[-3:]
     places = "|".join(f"{frame.filename.rsplit('/', 1)[-1]}:{frame.name}" for frame in frames)
     kinds = [type(error)] if error.__cause__ is None else [type(error), type(error.__cause__)]
     text = "|".join([*(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds), places])

@@ -344,6 +344,14 @@ class Inlet(Source[T_co]):
         """
         return await self.open(until_empty=until_empty)
 
+    def beside(self, queue: str) -> str:
+        """What to call another queue of the same system.
+
+        >>> Inlet().beside("orders.dead")
+        'inlet:orders.dead'
+        """
+        return f"{self.name.partition(':')[0]}:{queue}"
+
     def dead_letters(self, queue: str) -> Sink[Any]:
         """The sink that keeps this source's dead letters under the name ``queue``."""
         raise NotImplementedError

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from warren.core.breaker import State
 from warren.core.clock import Clock
+from warren.core.handling import Around
 from warren.core.health import Health
+from warren.core.message import Outgoing
 from warren.core.policies import Decision
-from warren.core.receipt import Delivery, Ledger, Outcome
+from warren.core.receipt import Delivery, Ledger, Outcome, Token
 
 __all__ = [
     "BreakerObserver",
+    "CallObserver",
     "Controls",
     "DecisionObserver",
     "FlowObserver",
     "RunObserver",
+    "Sending",
     "Status",
     "Steering",
+    "TraceObserver",
     "Work",
     "WorkObserver",
 ]
@@ -150,3 +155,36 @@ class RunObserver(Protocol):
 
     def started(self, run: Status) -> None:
         """A pipeline begins to open its ends; what this raises stops it before it has read anything."""
+
+
+@runtime_checkable
+class CallObserver(Protocol):
+    """What an observer also has, where handlers are to know which message they are called with."""
+
+    def around(self, stage: str, tokens: Sequence[Token]) -> Around:
+        """What is to be entered around a stage's calls with some of these messages; most often nothing."""
+        ...
+
+
+class Sending(Protocol):
+    """Messages on their way to a sink, as an observer sees them."""
+
+    @property
+    def headers(self) -> Mapping[int, Mapping[str, str]]:
+        """What is put over the headers of some of them, by place."""
+        ...
+
+    def ended(self, errors: Mapping[int, BaseException]) -> None:
+        """They are safe, but for those that could not be written, by place."""
+
+
+@runtime_checkable
+class TraceObserver(Protocol):
+    """What an observer also has, where it follows messages from one system to the next by their headers."""
+
+    def read(self, source: str, delivery: Delivery) -> None:
+        """A source has handed over messages; no step has seen them."""
+
+    def sending(self, sink: str, messages: Outgoing) -> Sending | None:
+        """Messages are about to be written to a sink or to dead letters; ``None`` where it follows none of them."""
+        ...

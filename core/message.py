@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-__all__ = ["ATTEMPTS", "TENANT", "TRACE", "Batch", "Columns", "Encoded", "Metadata", "Outgoing"]
+if TYPE_CHECKING:
+    from warren.core.tokens import Token
+
+__all__ = ["ATTEMPTS", "CORRELATION", "TENANT", "TRACE", "Batch", "Columns", "Encoded", "Metadata", "Outgoing"]
 
 TENANT = "warren-tenant"
 TRACE = "traceparent"
+CORRELATION = "correlation-id"
 ATTEMPTS = "warren-attempts"
 
 _NO_HEADERS: Mapping[str, str] = {}
+_SAMPLED = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f][13579bdf](-|$)").match
 
 
 class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -42,6 +48,11 @@ class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
     def trace(self) -> str | None:
         """The W3C trace context, from the header ``traceparent``."""
         return self.headers.get(TRACE)
+
+    @property
+    def correlation(self) -> str:
+        """What it belongs to: the header ``correlation-id``, or its id where it has none."""
+        return self.headers.get(CORRELATION) or self.id
 
 
 class Columns(NamedTuple):
@@ -132,6 +143,17 @@ class Batch(msgspec.Struct):
             content_type=content_type if isinstance(content_type, str) else content_type[index],
         )
 
+    def sampled(self) -> Sequence[int]:
+        """The places of the messages whose trace context says that they are followed.
+
+        >>> Batch(bodies=["a", "b"], handles=[1, 2], headers=[None, {TRACE: f"00-{1:032x}-{2:016x}-01"}]).sampled()
+        [1]
+        """
+        headers = self.headers
+        if headers is None:
+            return ()
+        return [i for i, each in enumerate(headers) if each and (trace := each.get(TRACE)) and _SAMPLED(trace)]
+
     def origin(self, index: int) -> Mapping[str, str]:
         """Headers that a dead letter of one message carries besides its own, so that it can go back as it was."""
         return _NO_HEADERS
@@ -163,17 +185,20 @@ class Outgoing:
     A value that is ``bytes`` is written as it is, with the content type its metadata gives; one that is `Encoded`, with
     the content type it brings. ``anonymous`` says that
     nothing is known of any of them, so that nobody has to ask for each. ``columns`` gives what is known of all at once.
+    ``tokens`` are those of the values in order, in as many sequences as they came in.
     """
 
-    __slots__ = ("_columns", "anonymous", "metadata", "values")
+    __slots__ = ("_columns", "anonymous", "metadata", "tokens", "values")
 
     def __init__(
         self,
         values: Sequence[Any],
         metadata: Callable[[int], Metadata] | None = None,
         columns: Callable[[], Columns] | None = None,
+        tokens: Sequence[Sequence[Token]] = (),
     ) -> None:
         self.values = values
+        self.tokens = tokens
         self.anonymous = metadata is None
         self.metadata: Callable[[int], Metadata] = metadata or (lambda index: Metadata())
         self._columns = columns
@@ -185,6 +210,29 @@ class Outgoing:
         return (
             self._columns() if self._columns is not None else Columns.of(list(map(self.metadata, range(len(self.values)))))
         )
+
+    def labelled(self, labels: Mapping[int, Mapping[str, str]]) -> Outgoing:
+        """The same, with headers put over those of some, by place.
+
+        >>> Outgoing(["a", "b"]).labelled({1: {"colour": "red"}}).columns().headers
+        [None, {'colour': 'red'}]
+        """
+        before = self.metadata
+
+        def metadata(index: int) -> Metadata:
+            known = before(index)
+            if index not in labels:
+                return known
+            return msgspec.structs.replace(known, headers={**known.headers, **labels[index]})
+
+        def columns() -> Columns:
+            ids, keys, given = self.columns()
+            headers: list[Mapping[str, str] | None] = [None] * len(self) if given is None else list(given)
+            for index, label in labels.items():
+                headers[index] = {**(headers[index] or {}), **label}
+            return Columns(ids, keys, headers)
+
+        return Outgoing(self.values, metadata, columns, self.tokens)
 
     def originals(self) -> Sequence[Any]:
         """The values as they were before a step encoded them.

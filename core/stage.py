@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Hashable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from reactivex import Observable, abc
 
 from warren.core.chunk import Chunk, Failure
 from warren.core.clock import Clock
 from warren.core.errors import RejectedError
-from warren.core.hooks import FlowObserver
+from warren.core.handling import Handling, handled, here
+from warren.core.hooks import CallObserver, FlowObserver
 from warren.core.meter import Meter, metered
 from warren.core.policies import Restorable
 from warren.core.receipt import Ledger, Token
@@ -33,6 +34,7 @@ __all__ = [
     "wired",
 ]
 
+T = TypeVar("T")
 Handler = Callable[[Chunk], "Chunk | None"]
 FailureHandler = Callable[["Sequence[Failure]"], "Sequence[Failure]"]
 RxOperator = Callable[["Observable[Chunk]"], "Observable[Chunk]"]
@@ -157,6 +159,9 @@ class Stage:
         self.inject: Callable[[Chunk], None] = _unsubscribed
         self._forward: Callable[[Chunk], None] = _unsubscribed
         self._given = self._failed = 0
+        self._callers = [observer for observer in run.observers if isinstance(observer, CallObserver)]
+        self.knows = bool(self._callers)
+        """Whether what it calls is to know which message it is called with."""
 
     def connect(self, forward: Callable[[Chunk], None]) -> None:
         """Say where chunks go."""
@@ -186,7 +191,11 @@ class Stage:
             if chunk.values:
                 clock = self.run.clock
                 start = clock()
-                out = handler(chunk)
+                if self.knows:
+                    with handled(self.handling(chunk.tokens)):
+                        out = handler(chunk)
+                else:
+                    out = handler(chunk)
                 end = clock()
                 if out is not None:
                     self._count(out)
@@ -196,6 +205,17 @@ class Stage:
 
         self.inject = handle_observed if self.run.observers else handle
         return self.inject
+
+    def handling(self, tokens: Sequence[Token]) -> Handling:
+        """What calls with these messages are to know."""
+        around: dict[int, Any] = {}
+        for observer in self._callers:
+            around.update(observer.around(self.name, tokens))
+        return Handling(len(tokens), lambda place: (self.name, self.ledger.metadata(tokens[place])), around)
+
+    def calling(self, function: Callable[[Any], Awaitable[T]], value: Any, tokens: Sequence[Token]) -> Awaitable[T]:
+        """A call of an ``async`` function, which is to know which messages it is called with where anybody asks."""
+        return self.handling(tokens).answer(function, value) if self._callers else function(value)
 
     def _count(self, chunk: Chunk) -> None:
         self._given += len(chunk.values)
@@ -302,6 +322,8 @@ class Stage:
 
         def fire(_scheduler: object, _state: object = None) -> None:
             if not done:
+                # A timer is set while something else is handled.
+                here.set(None)
                 # What the action starts must be counted before this timer stops to count, or a drain could end between.
                 try:
                     action()

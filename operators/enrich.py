@@ -242,7 +242,9 @@ class _Lookups:
         count = sum(len(self.asked[key]) for key in keys)
         began = self.meter.begin(count)
         try:
-            answer = await bounded(self.stage, self.operator.lookup(list(keys)), self.operator.timeout)
+            tokens = [slot.token for key in keys for slot in self.asked[key]] if self.stage.knows else ()
+            asking = self.stage.calling(self.operator.lookup, list(keys), tokens)
+            answer = await bounded(self.stage, asking, self.operator.timeout)
             found = self.read(keys, answer)
         except Exception as error:
             for key in keys:

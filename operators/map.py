@@ -253,7 +253,8 @@ class _Workers:
     async def work(self) -> None:
         function, timeout, queue, meter = self.operator.function, self.operator.timeout, self.queue, self.meter
         setting, clock = self.setting, self.stage.run.clock
-        told, began, since = meter.told, 0.0, 0.0
+        stage, told, began, since = self.stage, meter.told, 0.0, 0.0
+        knows = stage.knows
         try:
             while queue and (setting is None or self.active <= setting.value):
                 slot = queue.take()
@@ -262,7 +263,8 @@ class _Workers:
                 if setting is not None:
                     since = clock()
                 try:
-                    slot.succeed(await bounded(self.stage, function(slot.value), timeout))
+                    call = stage.calling(function, slot.value, (slot.token,)) if knows else function(slot.value)
+                    slot.succeed(await bounded(stage, call, timeout))
                 except Exception as error:
                     slot.fail(self.stage, error)
                 if told:

@@ -16,6 +16,7 @@ from typing import Any
 from warren.core.chunk import Chunk, apply_each
 from warren.core.errors import GraphError, HandlerError, shorten
 from warren.core.graph import Operator, name_of
+from warren.core.handling import Handling, handled
 from warren.core.hints import returned
 from warren.core.stage import Handler, Stage
 from warren.operators.keys import is_async
@@ -59,8 +60,9 @@ class _Threads:
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
 
-    def task(self, values: Sequence[Any]) -> Callable[[], Any]:
-        return functools.partial(apply_each, self.function, values)
+    def task(self, values: Sequence[Any], handling: Handling | None) -> Callable[[], Any]:
+        call = functools.partial(apply_each, self.function, values)
+        return call if handling is None else functools.partial(handling.within, call)
 
     def read(self, answer: Any) -> tuple[list[Any], dict[int, Exception]]:
         return answer  # type: ignore[no-any-return]  # what apply_each gave
@@ -72,8 +74,9 @@ class _Processes:
     def __init__(self, function: bytes) -> None:
         self.function = function
 
-    def task(self, values: Sequence[Any]) -> Callable[[], Any]:
-        return functools.partial(_in_process, self.function, [_pickled(value) for value in values])
+    def task(self, values: Sequence[Any], handling: Handling | None) -> Callable[[], Any]:
+        told = None if handling is None else [handling.told(i) for i in range(len(values))]
+        return functools.partial(_in_process, self.function, [_pickled(value) for value in values], told)
 
     def read(self, answer: Any) -> tuple[list[Any], dict[int, Exception]]:
         def unpickled(pair: tuple[bool, Any]) -> Any:
@@ -107,9 +110,10 @@ def _function(body: bytes) -> Callable[[Any], Any]:
         ) from error
 
 
-def _in_process(function: bytes, values: list[bytes | Exception]) -> list[tuple[bool, bytes]]:
+def _in_process(function: bytes, values: list[bytes | Exception], told: list[Any] | None) -> list[tuple[bool, bytes]]:
     """Runs in the other process: what came of each value, pickled."""
-    return [_in_process_one(function, value) for value in values]
+    with handled(None if told is None else Handling(len(values), told.__getitem__)):
+        return apply_each(functools.partial(_in_process_one, function), values)[0]
 
 
 def _in_process_one(function: bytes, value: bytes | Exception) -> tuple[bool, bytes]:
@@ -230,7 +234,8 @@ class _Pool:
 
     async def call(self, pool: Executor, piece: list[Slot]) -> None:
         way = self.operator.way
-        answer = await asyncio.wrap_future(pool.submit(way.task([slot.value for slot in piece])))
+        handling = self.stage.handling([slot.token for slot in piece]) if self.stage.knows else None
+        answer = await asyncio.wrap_future(pool.submit(way.task([slot.value for slot in piece], handling)))
         results, errors = way.read(answer)
         good = iter(results)
         for i, slot in enumerate(piece):

@@ -15,6 +15,8 @@ from multiprocessing.context import SpawnContext
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
+from warren.core.handling import beginnings
+
 __all__ = ["Processes"]
 
 T = TypeVar("T")
@@ -40,7 +42,7 @@ class Processes(ProcessPoolExecutor):
 
         context.Process = process  # type: ignore[misc,assignment]  # this context is made for this pool alone
         self._made = made
-        super().__init__(workers, mp_context=context, initializer=_end_with_parent)
+        super().__init__(workers, mp_context=context, initializer=_begin, initargs=tuple(beginnings))
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Have a function called in one of the processes, which are started here."""
@@ -67,6 +69,13 @@ def _uninterrupted() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin(*beginnings: Callable[[], object]) -> None:
+    """Runs in each process first."""
+    _end_with_parent()
+    for begin in beginnings:
+        begin()
 
 
 def _end_with_parent() -> None:

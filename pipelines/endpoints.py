@@ -19,6 +19,7 @@ from warren.core.meter import metered
 from warren.core.receipt import Delivery, Kind, Outcome, Token
 from warren.core.stage import Feed, Stage
 from warren.pipelines.letters import ROW, Content, Contents, reason
+from warren.pipelines.tracing import following, traced
 from warren.pipelines.turns import Turn
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Reader:
         self._stage = Stage(run, "0", f"0:{inlet.name}")
         self._stage.connect(self.chunks.on_next)
         self._meter = self._stage.meter(1)
+        self._follow = following(run, inlet.name)
 
     async def read(self) -> None:
         """Read until the source ends or the task is cancelled."""
@@ -126,6 +128,7 @@ class Reader:
         self.unacknowledged += len(batch)
         run.depth = batch.depth
         delivery = run.ledger.accept(self, batch, run.clock())
+        self._follow(delivery)
         self._stage.serve(self._decode(batch, delivery))(Chunk(list(batch.bodies), delivery.tokens))
 
     def _decode(self, batch: Batch, delivery: Delivery) -> Callable[[Chunk], Chunk]:
@@ -275,7 +278,7 @@ class Writer:
     def __init__(self, run: Runtime, name: str, connection: SinkConnection) -> None:
         self.run = run
         self.name = name
-        self.connection = connection
+        self.connection = traced(run, name, connection)
         self._pending: list[Chunk] = []
         self._writing = False
         self._outcome = Outcome(Kind.DELIVERED, name)
@@ -313,7 +316,7 @@ class Writer:
             return Columns.joined([ledger.columns(chunk.tokens) for chunk in chunks], [len(chunk) for chunk in chunks])
 
         try:
-            outgoing = Outgoing(values, lambda i: ledger.metadata(token(i)), columns)
+            outgoing = Outgoing(values, lambda i: ledger.metadata(token(i)), columns, [chunk.tokens for chunk in chunks])
             await self._meter.calling(len(values), self.connection.write(outgoing))
         except PartialWriteError as error:
             refused = error.errors
@@ -346,17 +349,19 @@ class DeadLetters:
     async def _write(self) -> None:
         while self._pending:
             failures, self._pending = self._pending[:_LETTERS], self._pending[_LETTERS:]
-            letters: dict[Any, tuple[list[Any], list[Metadata]]] = {}
+            letters: dict[Any, tuple[list[Any], list[Metadata], list[Token]]] = {}
             for failure in failures:
                 for content in self._contents.of(failure.token):
-                    bodies, metadata = letters.setdefault(content.delivery.source, ([], []))
+                    bodies, metadata, tokens = letters.setdefault(content.delivery.source, ([], [], []))
                     bodies.append(content.body)
+                    tokens.append(content.origin)
                     metadata.append(self._metadata(failure, content))
             self._contents.forget()
-            for source, (bodies, metadata) in letters.items():
+            for source, (bodies, metadata, tokens) in letters.items():
                 if source not in self._connections:
-                    self._connections[source] = await self.run.open_dead_letters(source.inlet, self.queue)
-                await self._connections[source].write(Outgoing(bodies, metadata.__getitem__))
+                    opened = await self.run.open_dead_letters(source.inlet, self.queue)
+                    self._connections[source] = traced(self.run, source.inlet.beside(self.queue), opened)
+                await self._connections[source].write(Outgoing(bodies, metadata.__getitem__, tokens=(tokens,)))
             for failure in failures:
                 self.run.ledger.settle((failure.token,), Outcome(Kind.DEAD_LETTERED, self.queue, failure))
         self._writing = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from warren.core.chunk import Chunk, Failure
@@ -56,8 +57,8 @@ class Runtime:
         self.ledger = Ledger(self._settled)
         self.scheduler = Scheduler(asyncio.get_running_loop())
         self.depth: int | None = None
-        self._busy = 0
-        self._timers = 0
+        self._busy = self._timers = 0
+        self._context = copy_context()  # tasks start in it, as what is handled meanwhile is not theirs
         self._tasks: set[asyncio.Task[None]] = set()
         self._flushes: list[Callable[[], None]] = []
         self._closes: list[Callable[[], None]] = []
@@ -82,7 +83,7 @@ class Runtime:
             work.close()
             return
         self._busy += 1
-        task = asyncio.get_running_loop().create_task(work)
+        task = asyncio.get_running_loop().create_task(work, context=self._context.copy())
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import secrets
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from warren.connectors.rabbitmq import frames
 from warren.connectors.rabbitmq.port import Parcel
 from warren.connectors.records import Records
 from warren.core.errors import EncodeError
-from warren.core.message import ATTEMPTS, Batch, Columns, Metadata
+from warren.core.message import ATTEMPTS, TRACE, Batch, Columns, Metadata
 
 __all__ = [
     "BROKEN",
@@ -66,6 +67,10 @@ BROKERS = frozenset(
 )
 BROKEN = "warren-headers-error"
 
+_FOLLOWED = re.compile(
+    b"\x0b" + TRACE.encode() + rb"S\x00\x00\x00\x37[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f][13579bdf]"
+).search
+"""Whether encoded headers have a trace context that says that the message is followed."""
 _SURELY_SHORT = 63
 """Characters that never have more than 255 bytes."""
 _TYPE = 0x80
@@ -227,6 +232,10 @@ class _Batch(Batch):
         assert self.heads is not None
         return self.heads.metadata(index, self.attempts[index] if self.attempts is not None else 1)
 
+    def sampled(self) -> Sequence[int]:
+        assert self.heads is not None
+        return () if self.heads.plain else [i for i, head in enumerate(self.heads.data) if _FOLLOWED(head)]
+
     def origin(self, index: int) -> Mapping[str, str]:
         assert self.heads is not None
         head, first = self.heads.data[index], self.heads.read(index)[1].get(FIRST_FAILED)
@@ -296,32 +305,31 @@ def parcel(rows: Records, exchange: str, keys: str | Sequence[str], ids: Ids, pe
 
 
 def _properties(rows: Records, names: Sequence[str], persistent: bool, now: int) -> list[bytes]:
-    if rows.keys is None and rows.headers is None and isinstance(rows.content_type, str):
-        # All alike but for the id: what stands before and behind it is made once.
-        mark = b"\x00" * 8
-        before, _, after = frames.properties(rows.content_type, b"", persistent, mark, now).partition(b"\x08" + mark)
-        encoded = list(map(str.encode, names))
-        lengths = set(map(len, encoded))
-        if max(lengths) > 255:
-            raise ValueError("a message id has more than the 255 bytes that AMQP allows; give shorter ids")
-        if len(lengths) == 1:
-            before += bytes(lengths)
-            return [before + name + after for name in encoded]
-        return [before + bytes((len(name),)) + name + after for name in encoded]
-    properties: list[bytes] = []
-    types = rows.content_type
-    for i, name in enumerate(names):
-        headers: Mapping[str, Any] = rows.headers[i] if rows.headers is not None else {}
-        key = rows.keys[i] if rows.keys is not None else None
-        if key is not None:
-            headers = {**headers, KEY: key}
-        properties.append(
-            frames.properties(
-                types if isinstance(types, str) else types[i],
-                frames.table(headers) if headers else b"",
-                persistent,
-                name.encode(),
-                now,
-            )
-        )
-    return properties
+    kind, keys, headers = rows.content_type, rows.keys, rows.headers
+    if keys is None and isinstance(kind, str):
+        heads = _alike(kind, names, persistent, now)
+        # Where only some have headers, as those that are followed, the others are none the slower for it.
+        told = [] if headers is None else [i for i, each in enumerate(headers) if each]
+    else:
+        heads, told = [b""] * len(names), list(range(len(names)))
+    for i in told:
+        given: Mapping[str, Any] = headers[i] if headers is not None else {}
+        if keys is not None and (key := keys[i]) is not None:
+            given = {**given, KEY: key}
+        table = frames.table(given) if given else b""
+        heads[i] = frames.properties(kind if isinstance(kind, str) else kind[i], table, persistent, names[i].encode(), now)
+    return heads
+
+
+def _alike(content_type: str, names: Sequence[str], persistent: bool, now: int) -> list[bytes]:
+    """Properties that differ in the id alone: what stands before and behind it is made once."""
+    mark = b"\x00" * 8
+    before, _, after = frames.properties(content_type, b"", persistent, mark, now).partition(b"\x08" + mark)
+    encoded = list(map(str.encode, names))
+    lengths = set(map(len, encoded))
+    if max(lengths) > 255:
+        raise ValueError("a message id has more than the 255 bytes that AMQP allows; give shorter ids")
+    if len(lengths) == 1:
+        before += bytes(lengths)
+        return [before + name + after for name in encoded]
+    return [before + bytes((len(name),)) + name + after for name in encoded]

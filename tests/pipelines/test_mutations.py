@@ -63,14 +63,14 @@ MUTATIONS: dict[str, tuple[str, str, str]] = {
     ),
     "dead letters are settled before they are written": (
         "pipelines/endpoints.py",
-        "            for source, (bodies, metadata) in letters.items():\n",
+        "            for source, (bodies, metadata, tokens) in letters.items():\n",
         "            for failure in failures:\n"
         "                self.run.ledger.settle((failure.token,), Outcome(Kind.DEAD_LETTERED, self.queue, failure))\n"
-        "            for source, (bodies, metadata) in letters.items():\n",
+        "            for source, (bodies, metadata, tokens) in letters.items():\n",
     ),
     "dead letters are not written": (
         "pipelines/endpoints.py",
-        "                await self._connections[source].write(Outgoing(bodies, metadata.__getitem__))\n",
+        "                await self._connections[source].write(Outgoing(bodies, metadata.__getitem__, tokens=(tokens,)))\n",
         "                pass\n",
     ),
     "only the first message of a failed batch gets a dead letter": (
