@@ -16,6 +16,7 @@ from warren.core.hooks import FlowObserver, RunObserver
 from warren.core.receipt import Delivery, Ledger, Outcome
 from warren.core.stage import Feed, compile_steps
 from warren.pipelines.checkpoints import Keeper
+from warren.pipelines.closing import GRACE, close_all
 from warren.pipelines.controls import steer
 from warren.pipelines.credit import TunedCredit
 from warren.pipelines.depths import watched
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["Runtime"]
 
 E = TypeVar("E")
-
-# Seconds for what must still be done after the deadline: tasks take their cancellation, each connection closes.
-_GRACE = 5.0
 
 
 class Runtime:
@@ -374,7 +372,7 @@ class Runtime:
             task.cancel()
         if self._tasks:
             # A handler may refuse to be cancelled; its message goes back all the same.
-            await asyncio.wait(self._tasks, timeout=_GRACE)
+            await asyncio.wait(self._tasks, timeout=GRACE)
         self.ledger.release_all()
         for end in self._closes:
             try:
@@ -386,19 +384,7 @@ class Runtime:
         closing += [sink.close for sink in self._sinks.values()]
         closing += [reader.connection.close for reader in self._readers]
         closing += [self.keeper.close] if self.keeper is not None else []
-        for close in closing:
-            # Whatever one of them does, the others still get closed; the first error is the one that is told.
-            try:
-                await asyncio.wait_for(close(), _GRACE)
-            except TimeoutError:
-                self.crash(
-                    ShutdownError(
-                        f"pipeline {self.name!r}: {close.__qualname__} did not end within {_GRACE:g} s; what was not "
-                        f"settled is delivered again"
-                    )
-                )
-            except Exception as error:
-                self.crash(error)
+        await close_all(self.name, closing, self.crash)
         for observer in self.observers:
             try:
                 observer.close()
