@@ -27,8 +27,6 @@ _WORD = (1 << 64) - 1
 _SMALLEST, _LARGEST = 1e-9, 1e15
 _LATEST = 1e11
 _RISK, _FORGIVE = 0.05, 0.98
-# How much what a target is worse for a kind than for others counts on top, so that targets stay free for what they do best.
-_MISMATCH = 0.5
 _VERSION = 1
 _PAST = 10_000
 # Where more messages come in a second, those that come together share decisions.
@@ -237,8 +235,8 @@ class EarliestFinish:
         for place, line in enumerate(self._held):
             each, own = self._effects.seconds(place, kind, now)
             wait, slow = line.wait(each, now)
-            own += _MISMATCH * (own - each)
-            costs.append((wait + work * max(own, 0.0) * slow) / (1 - self._risk[place]))
+            # Where others wait, what a target is worse at than usual costs them as well.
+            costs.append((wait * own / each + work * own * slow) / (1 - self._risk[place]))
         inputs = {"size": size, "kind": kind, "costs": dict(zip(self._names, costs, strict=True))}
         for place in self._aside:
             if place in able and self._breakers[place].state == "half-open" and not len(self._held[place]):

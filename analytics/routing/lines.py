@@ -10,6 +10,7 @@ __all__ = ["Drained", "Line", "QueueLine"]
 
 _EPOCH = 500
 _MOST = 256
+_SLACK = 1.2
 
 
 class Line:
@@ -155,7 +156,8 @@ class QueueLine:
                 told = Drained(worked, len(gone), took)
         if gone or depth == 0:
             self._since = at if depth > 0 else self._sent[0][1] if self._sent else None
-            self._slow = 1.0
+            # Where less was done than expected it has most likely become slow only just now, and is slower than it seems.
+            self._slow = max(1.0, told.seconds / (_SLACK * told.work * each)) if told and told.work * each > 0 else 1.0
         elif since is not None and self._sent and at - since > self._sent[0][2] * each:
             self._slow = (at - since) / (self._sent[0][2] * each) if each > 0 else 1.0
         mean = (self._work / len(self._sent)) if self._sent else 0.0

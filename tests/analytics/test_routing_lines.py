@@ -60,9 +60,20 @@ def test_a_queue_is_worked_off_as_expected_until_it_is_read():
     for number in range(10):
         queue.send(number, 1.0, 0.5, 0.0)
     assert queue.wait(0.5, 2.0) == (3.0, 1.0)
-    gone, told = queue.hear(8, 2.0, 0.5)
-    assert gone == [0, 1] and told == Drained(2.0, 2, 2.0)
-    assert queue.wait(0.5, 3.0) == (3.0, 1.0)
+    gone, told = queue.hear(6, 2.0, 0.5)
+    assert gone == [0, 1, 2, 3] and told == Drained(4.0, 4, 2.0)
+    assert queue.wait(0.5, 3.0) == (2.0, 1.0)
+
+
+def test_a_queue_that_was_worked_off_slower_than_expected_seems_slower_until_the_next_reading():
+    queue = QueueLine()
+    for number in range(10):
+        queue.send(number, 1.0, 0.5, 0.0)
+    queue.hear(9, 3.0, 0.5)
+    assert queue.wait(0.5, 3.0) == pytest.approx((22.5, 5.0))
+    # Once what was learned says so as well, it is as expected.
+    queue.hear(8, 6.0, 3.0)
+    assert queue.wait(3.0, 6.0) == (24.0, 1.0)
 
 
 def test_what_was_sent_since_the_reading_is_added():

@@ -1,0 +1,15 @@
+"""Policies of routing over real queues: everything is worked off, and each is shown."""
+
+import json
+
+from benchmarks import routing_queues
+
+
+def test_every_policy_works_off_its_real_queues(vhost, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(routing_queues, "AHEAD", 2.0)
+    monkeypatch.setenv("COLUMNS", "150")
+    out = tmp_path / "out.json"
+    assert routing_queues.main(["--url", vhost, "--load", "0.5", "--seconds", "2", "--json", str(out)]) == 0
+    rows = {row["subject"]: row["value"] for row in json.loads(out.read_text())}
+    assert len(rows) == 7 and rows["clairvoyant"] == 1.0 and all(value > 0.5 for value in rows.values())
+    assert "load 0.5" in capsys.readouterr().out
