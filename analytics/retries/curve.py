@@ -13,6 +13,7 @@ _HALF_LIFE = 1800.0
 _PRIOR = 2.0
 _CURVES = 4
 _FREE = 1.1
+_EXPLORE = 0.05
 _FRESH = 8
 _LONGEST = 61
 _HEAVY = 1e9
@@ -45,11 +46,13 @@ class Curve:
         self._good = [[0.0] * (self._last + 1) for _ in range(_CURVES)]
         self._all = [[0.0] * (self._last + 1) for _ in range(_CURVES)]
         self._weight = 1.0
+        self._spans = [self._span(bucket) for bucket in range(self._last + 1)]
         # Looked up anew after each few outcomes.
         self._best: dict[int, list[int]] = {}
         self._fresh = _FRESH
         self.recovered = 0.0
         self.lost = 0.0
+        self._hope: float | None = None
         self._at: float | None = None
 
     def bucket(self, delay: float) -> int:
@@ -59,7 +62,7 @@ class Curve:
     def _delay(self, bucket: int) -> float:
         return min(self.initial * 2.0**bucket, self.maximum)
 
-    def span(self, bucket: int) -> tuple[float, float]:
+    def _span(self, bucket: int) -> tuple[float, float]:
         """The shortest and the longest delay of a bucket; the first begins at no delay."""
         middle = self.initial * 2.0**bucket
         low = middle / sqrt(2) if bucket else 0.0
@@ -81,6 +84,7 @@ class Curve:
         keep = 1 - 1 / _MEMORY
         self.recovered = keep * self.recovered + trust * ok
         self.lost = keep * self.lost + trust * (not ok)
+        self._hope = None
 
     def _fade(self, now: float) -> None:
         past = 0.0 if self._at is None else max(0.0, now - self._at)
@@ -119,14 +123,35 @@ class Curve:
         best = self._best[failed] = [bucket for bucket, cost in enumerate(costs) if cost <= limit]
         return best
 
+    def choose(self, failed: int, chance: float) -> tuple[float, float]:
+        """One of the best delays, or, once in twenty times, one that is a step shorter or longer; and its probability.
+
+        ``chance`` is a number from 0 to 1, drawn evenly.
+        """
+        some = self._best.get(failed) or self.best(failed)
+        first, last = some[0], some[-1]
+        share = 1.0
+        if first or last < self._last:
+            share = 1 - _EXPLORE
+            if chance >= share:
+                some = [each for each in (first - 1, last + 1) if 0 <= each <= self._last]
+                chance, share = chance - share, _EXPLORE
+        # What is left of the chance says which of them, and which part of that.
+        place = chance / share * len(some)
+        index = min(int(place), len(some) - 1)
+        low, high = self._spans[some[index]]
+        return low + min(place - index, 1.0) * (high - low), share / len(some)
+
     @property
     def hope(self) -> float:
         """The most that the probability of success can be, with 97.5 % confidence (Wilson's bound)."""
-        n = self.recovered + self.lost
-        if n < 1e-9:
-            return 1.0
-        p, z = self.recovered / n, _SURE**2
-        return (p + z / (2 * n) + _SURE * sqrt(p * (1 - p) / n + z / (4 * n * n))) / (1 + z / n)
+        if self._hope is None:
+            n = self.recovered + self.lost
+            if n < 1e-9:
+                return 1.0
+            p, z = self.recovered / n, _SURE**2
+            self._hope = (p + z / (2 * n) + _SURE * sqrt(p * (1 - p) / n + z / (4 * n * n))) / (1 + z / n)
+        return self._hope
 
     def state(self) -> dict[str, Any]:
         """What `restore` takes over."""
@@ -150,5 +175,6 @@ class Curve:
         self._good, self._all = good, all
         self._weight, self._fresh = float(state["weight"]), min(max(int(state["fresh"]), 1), _FRESH)
         self._best = {failed: [min(max(int(each), 0), size - 1) for each in best] for failed, *best in state["best"]}
+        self._hope = None
         self.recovered, self.lost = float(state["recovered"]), float(state["lost"])
         self._at = None if state["at"] is None else float(state["at"])

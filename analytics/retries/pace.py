@@ -1,17 +1,17 @@
-"""How fast retries may go: `Pace` gives them moments, `Rate` counts what came, `Pulse` tells when nothing succeeds."""
+"""How fast retries may go: `Pace` gives them moments, `Rate` and `Rates` count, `Pulse` tells when nothing succeeds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import exp, inf
 
-__all__ = ["Pace", "Pulse", "Rate"]
+__all__ = ["Pace", "Pulse", "Rate", "Rates"]
 
 _MEMORY = 24
 _TARGET = 0.35
 _CROWDED = 0.2
-_SPAN = 2.0
-_KNOWN, _BEATS, _ROW = 8, 20, 30
+_SPAN, _SHORT = 2.0, 0.1
+_KNOWN, _BEATS, _ROW, _MANY = 8, 10, 30, 100
 
 
 class Rate:
@@ -35,8 +35,64 @@ class Rate:
         return [self.sum, self.at]
 
 
+class Rates:
+    """How many a second there were over the last two seconds, or as many as have passed; what is older fades."""
+
+    def __init__(self) -> None:
+        self._fresh = self._good = self._again = 0.0
+        self._span = _SHORT
+        self._at = -inf
+
+    def fade(self, now: float) -> None:
+        """Let time pass; to be called before anything is looked at or counted."""
+        if self._at == -inf:
+            self._at = now
+        elif now > self._at:
+            keep = exp((self._at - now) / _SPAN)
+            self._fresh *= keep
+            self._good *= keep
+            self._again *= keep
+            self._span = keep * self._span + (1 - keep) * _SPAN
+            self._at = now
+
+    def tried(self, count: int) -> None:
+        """So many messages were tried for the first time."""
+        self._fresh += count
+
+    def succeeded(self, count: int, *, again: bool = False) -> None:
+        """So many attempts succeeded."""
+        self._good += count
+        if again:
+            self._again += count
+
+    @property
+    def fresh(self) -> float:
+        """Messages at their first attempt."""
+        return self._fresh / self._span
+
+    @property
+    def good(self) -> float:
+        """All successes."""
+        return self._good / self._span
+
+    @property
+    def again(self) -> float:
+        """Retries that succeeded."""
+        return self._again / self._span
+
+    def state(self) -> list[float]:
+        """What `restore` takes over."""
+        return [self._fresh, self._good, self._again, self._span, self._at]
+
+    def restore(self, state: Sequence[float]) -> None:
+        """Take over what `state` gave."""
+        self._fresh, self._good, self._again, self._span, self._at = map(float, state)
+        if not self._span > 0:
+            raise ValueError(f"{self._span} s are no time")
+
+
 class Pulse:
-    """Tells when nothing succeeds any more: thirty failures in a row, for as long as twenty usual pauses between successes.
+    """Tells when nothing succeeds any more: thirty failures in a row, for as long as ten usual pauses between successes.
 
     >>> pulse = Pulse()
     >>> for i in range(10):
@@ -50,20 +106,24 @@ class Pulse:
     def __init__(self) -> None:
         self._last = 0.0
         self._pause = 0.0
+        self._seen = 0.0
         self._beats = 0
         self._row = 0
         self._first = 0.0
 
     def good(self, now: float) -> None:
         """Something succeeded."""
-        if self._beats:
-            pause = max(0.0, now - self._last)
+        self._row = 0
+        if not self._beats:
+            self._beats, self._last = 1, now
+        elif (pause := now - self._last) > 0:
             if self._beats > _KNOWN:  # one stop does not make long pauses usual
                 pause = min(pause, 5 * self._pause)
-            self._pause += (pause - self._pause) / min(self._beats, 100)
-        self._beats += 1
-        self._last = now
-        self._row = 0
+            # Weighed by how long it is: of messages that come together, the pauses between them say nothing.
+            self._seen += pause
+            self._pause += (pause - self._pause) * pause / max(pause, min(self._seen, _MANY * self._pause))
+            self._beats += 1
+            self._last = now
 
     def bad(self, now: float) -> None:
         """Something failed."""
@@ -77,12 +137,12 @@ class Pulse:
 
     def state(self) -> list[float]:
         """What `restore` takes over."""
-        return [self._last, self._pause, self._first, self._beats, self._row]
+        return [self._last, self._pause, self._seen, self._first, self._beats, self._row]
 
     def restore(self, state: Sequence[float]) -> None:
         """Take over what `state` gave."""
-        self._last, self._pause, self._first = map(float, state[:3])
-        self._beats, self._row = map(int, state[3:])
+        self._last, self._pause, self._seen, self._first = map(float, state[:4])
+        self._beats, self._row = map(int, state[4:])
 
 
 class Pace:
@@ -108,14 +168,10 @@ class Pace:
         self._given = _MEMORY / rate
         self._turns = 0.0
 
-    def peek(self, now: float) -> float:
-        """Seconds until the next free moment."""
-        return max(0.0, self.free - now)
-
     def take(self, now: float, least: float, most: float) -> float:
         """Seconds until the moment that a retry is given; the rate is kept between ``least`` and ``most``."""
         self.rate = min(max(self.rate, least), most)
-        wait = self.peek(now)
+        wait = max(0.0, self.free - now)
         self.free = now + wait + 1 / self.rate
         return wait
 

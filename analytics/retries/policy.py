@@ -11,7 +11,7 @@ from typing import Any
 from warren.analytics.gains import Gain
 from warren.analytics.masking import template
 from warren.analytics.retries.curve import Curve
-from warren.analytics.retries.pace import Pace, Pulse, Rate
+from warren.analytics.retries.pace import Pace, Pulse, Rates
 from warren.analytics.retries.replay import replay
 from warren.core.clock import Duration, seconds
 from warren.core.errors import DataError, GraphError, shorten
@@ -25,7 +25,6 @@ _VERSION = 2
 _CLASSES = 64
 _OTHER = "(other)"
 _KEPT, _PAST = 1000, 10_000
-_EXPLORE = 0.05
 _PROBE = 0.02
 _HOPELESS = 0.05
 _SHARE, _FLOOR, _PROBES, _GROWTH = 0.2, 0.05, 0.01, 3.0
@@ -98,9 +97,7 @@ class AdaptiveBackoff:
         self._curves: dict[str, Curve] = {}
         self._paces: dict[str, Pace] = {}
         self._whole = Pace(1 / self.initial)
-        self._fresh = Rate()
-        self._good = Rate()
-        self._again = Rate()
+        self._rates = Rates()
         self._pulse = Pulse()
         self._probes = Pace(1 / self.maximum)
         self._number = 0
@@ -144,12 +141,12 @@ class AdaptiveBackoff:
             return
         try:
             kind, now = self._known(kind), self._time(now)
+            rates = self._rates
+            rates.fade(now)
             if ok:
-                self._good.add(1, now)
-                self._again.add(1, now)
+                rates.succeeded(1, again=True)
                 self._pulse.good(now)
-            fresh = self._fresh.now(now)
-            trust = min(1.0, self._good.now(now) / fresh) if fresh else 0.0
+            trust = 1.0 if ok else min(1.0, rates.good / rates.fresh) if rates.fresh else 0.0
             curve, decision = self._curves[kind], self._open.pop((kind, attempts, delay), None)
             queued = False
             if decision is not None and decision.mode == "act":
@@ -158,7 +155,7 @@ class AdaptiveBackoff:
             # How long a retry waited for its turn says nothing of how long it should wait.
             if not queued:
                 curve.learn(attempts - 1, delay, ok, now)
-            curve.judge(ok, 1.0 if ok else trust)
+            curve.judge(ok, trust)
             if decision is not None:
                 decision.seconds, decision.success = now - decision.at, ok
                 self.decisions.append(decision)
@@ -170,50 +167,49 @@ class AdaptiveBackoff:
         if self.broken or count <= 0:
             return
         now = self._time(now)
-        self._fresh.add(count, now)
-        self._good.add(count, now)
+        self._rates.fade(now)
+        self._rates.tried(count)
+        self._rates.succeeded(count)
         self._pulse.good(now)
 
     def _decide(self, failed: int, usual: float | None, kind: str, now: float) -> Decision:
+        rates = self._rates
+        rates.fade(now)
         if failed == 1:
-            self._fresh.add(1, now)
+            rates.tried(1)
         self._pulse.bad(now)
         if failed >= self.attempts:
             return self._made(now, kind, failed, usual, None, 1.0, "the last attempt")
-        curve, pace = self._curves[kind], self._paces[kind]
+        curve, pace, whole = self._curves[kind], self._paces[kind], self._whole
         probe = 1.0
         if curve.hope < _HOPELESS:
             if self._draw() >= _PROBE:
                 return self._made(now, kind, failed, usual, None, 1 - _PROBE, "hardly any attempt ever succeeded")
             probe = _PROBE
-        buckets = curve.best(failed)
-        around = [each for each in (buckets[0] - 1, buckets[-1] + 1) if 0 <= each <= curve.bucket(self.maximum)]
-        explore = _EXPLORE if around else 0.0
-        exploring = self._draw() < explore
-        some = around if exploring else buckets
-        bucket = some[int(self._draw() * len(some))]
-        low, high = curve.span(bucket)
-        delay = low + self._draw() * (high - low)
-        propensity = probe * (explore if exploring else 1 - explore) / len(some)
-        good, fresh = self._good.now(now), self._fresh.now(now)
-        most = max(1 / self.initial, _SHARE * good, _GROWTH * self._again.now(now))
-        least = min(max(_SLOWEST / self.maximum, _PROBES * fresh), most)
+        chance = self._draw()
+        delay, propensity = curve.choose(failed, chance)
+        propensity *= probe
+        good = rates.good
+        most = max(1 / self.initial, _SHARE * good, _GROWTH * rates.again)
+        least = min(max(_SLOWEST / self.maximum, _PROBES * rates.fresh), most)
         reason = "what succeeded after which delay"
         if self._pulse.stopped(now):
             # Moments that are given away now lie far ahead; those of better times do not queue behind them.
-            line, most = [self._probes], least
+            pace = whole = self._probes
+            most = least
         else:
-            line, least = [pace, self._whole], min(max(least, _FLOOR * good), most)
-        queued = max(each.peek(now) for each in line)
+            least = min(max(least, _FLOOR * good), most)
+        queued = max(pace.free, whole.free) - now
         paced = queued > delay or pace.crowded
         if paced:
             if queued > self.maximum:
                 return self._made(now, kind, failed, usual, None, 1.0, "too many retries wait already")
-            delay = min(queued + self._draw() / line[0].rate / 2, self.maximum)
+            delay = min(max(0.0, queued) + chance / pace.rate / 2, self.maximum)
             reason = "the next free moment"
-        for each in line:
-            each.take(now, most if each is self._whole else least, most)
-        return self._made(now, kind, failed, usual, delay, propensity, reason, queued=paced, gap=1 / line[0].rate)
+        pace.take(now, least, most)
+        if whole is not pace:
+            whole.take(now, most, most)
+        return self._made(now, kind, failed, usual, delay, propensity, reason, queued=paced, gap=1 / pace.rate)
 
     def _made(
         self,
@@ -243,12 +239,13 @@ class AdaptiveBackoff:
 
     def _time(self, now: float) -> float:
         """The time as it has passed: a clock that tells nothing stands still, one that is set back goes on from there."""
-        if not isfinite(now):
-            return self._now
-        if self._clock is None:
+        past = now - self._clock if self._clock is not None else 0.0
+        if 0 < past <= _LONG:
+            self._clock = now
+            self._now += past
+        elif self._clock is None and isfinite(now):
             self._clock = self._now = now
-        past = now - self._clock
-        if past > 0 or past < -_SET_BACK:
+        elif isfinite(now) and (past > 0 or past < -_SET_BACK):
             self._clock = now
             self._now += min(max(0.0, past), _LONG)
         return self._now
@@ -293,9 +290,7 @@ class AdaptiveBackoff:
             "curves": {kind: curve.state() for kind, curve in self._curves.items()},
             "paces": {kind: pace.state() for kind, pace in self._paces.items()},
             "whole": self._whole.state(),
-            "fresh": self._fresh.state(),
-            "good": self._good.state(),
-            "again": self._again.state(),
+            "rates": self._rates.state(),
             "pulse": self._pulse.state(),
             "probes": self._probes.state(),
         }
@@ -328,11 +323,12 @@ class AdaptiveBackoff:
                 raise ValueError(f"more than {_CLASSES} classes")
             self._curves[kind].restore(known)
             self._paces[kind].restore(state["paces"][kind])
-        self._whole, self._probes, self._pulse = Pace(1 / self.initial), Pace(1 / self.maximum), Pulse()
+        self._whole, self._probes = Pace(1 / self.initial), Pace(1 / self.maximum)
+        self._pulse, self._rates = Pulse(), Rates()
         self._whole.restore(state["whole"])
         self._pulse.restore(state["pulse"])
         self._probes.restore(state["probes"])
-        self._fresh, self._good, self._again = (Rate(*map(float, state[name])) for name in ("fresh", "good", "again"))
+        self._rates.restore(state["rates"])
 
 
 def _check_numbers(state: Any) -> None:

@@ -239,7 +239,7 @@ policy = AdaptiveBackoff("1ms", mode="act")
 path, kill = sys.argv[1], sys.argv[2] == "kill"
 source, state = (memory.items(range(100_000)), Deadly(path)) if kill else (memory.items([]), path)
 Pipeline("x", source | map(call) | retry(policy) | memory.into([]), state=state, checkpoint="1ms", credit=50).run()
-print(policy.state()["fresh"][0])
+print(policy.state()["rates"][0])
 """
 
 
