@@ -31,6 +31,7 @@ class Turned:
         settings = [setting for setting in (count, wait) if setting is not None]
         for setting in settings:
             setting.open(self._clock)
+        stage.learned("batch", settings)
         self._journal = Journal(stage, settings)
         self._ledger.watch(self._settled)
 

@@ -23,7 +23,10 @@ class TunedCredit:
         self._run = run
         self._setting = setting
         setting.open(run.clock)
-        self._journal = Journal(Stage(run, "", "credit"), [setting])
+        stage = Stage(run, "0", "credit")
+        stage.learned("credit", [setting])
+        self._journal = Journal(stage, [setting])
+        run.credit = setting.knob.clip(setting.value)
 
     def settled(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome) -> None:
         """Messages that were read together have ended together."""
