@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from warren.analytics.retries import AdaptiveBackoff
     from warren.analytics.summary import render, render_bottlenecks
     from warren.analytics.traces import Traces
+    from warren.analytics.tuning import Tuner
     from warren.analytics.upkeep import compact, expire
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "Outliers",
     "Recorder",
     "Traces",
+    "Tuner",
     "anomalies",
     "bottleneck",
     "check_detector",
@@ -78,6 +80,7 @@ _HOMES = {
     "Outliers": "warren.analytics.outliers",
     "Recorder": "warren.analytics.recorder",
     "Traces": "warren.analytics.traces",
+    "Tuner": "warren.analytics.tuning",
     "anomalies": "warren.analytics.marking",
     "bottleneck": "warren.analytics.bottlenecks",
     "check_detector": "warren.analytics.checking",
