@@ -8,7 +8,7 @@ import msgspec
 
 __all__ = ["Advice", "Gain", "part", "times"]
 
-Gain: TypeAlias = Literal["rate", "wait", "attempts", "dead letters", ""]
+Gain: TypeAlias = Literal["rate", "wait", "time", "attempts", "dead letters", ""]
 
 
 class Advice(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,7 +18,8 @@ class Advice(msgspec.Struct, frozen=True, kw_only=True):
     - ``now`` and ``proposed``: the setting as code; ``proposed`` is ``None`` where the data is too little for a proposal, or
       where somebody has to decide
     - ``gain``: how many times better it becomes: the ``"rate"`` that passes, the 95th percentile of the ``"wait"`` at the
-      stage, the ``"attempts"`` for the same messages, the ``"dead letters"``, as ``of`` says; ``None`` where it is not known
+      stage, the ``"time"`` that a message takes, the ``"attempts"`` for the same messages, the ``"dead letters"``, as ``of``
+      says; ``None`` where it is not known
     - ``expected``: the gain in a sentence, with how it is computed; ``evidence``: what was recorded; ``risk``: what may go
       wrong with it
     """

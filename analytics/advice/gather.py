@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from warren.analytics.advice.contents import Advice
 from warren.analytics.advice.failures import failures
+from warren.analytics.advice.shadows import shadows
 from warren.analytics.advice.steps import LEAST, seen, steps
 from warren.analytics.flows import Flows
 from warren.analytics.loads import names
@@ -45,5 +46,5 @@ def advise(flows: Flows, pipeline: str | Pipeline | None = None, *, target: str 
             more = f"Too few to conclude anything: record {LEAST} messages and some minutes at least."
             found.append(Advice(pipeline=each, stage=each, setting="recording", expected=more, evidence=known.little))
             continue
-        found += [*steps(known, wanted), *failures(known)]
+        found += [*steps(known, wanted), *failures(known), *shadows(known)]
     return found

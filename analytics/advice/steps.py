@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from warren.analytics.advice.contents import Advice, part, times
+from warren.analytics.advice.twin import Twin
 from warren.analytics.bottlenecks import Bottleneck, bottleneck
 from warren.analytics.capacity import Workload, workloads
 from warren.analytics.flows import Flows
@@ -32,6 +33,7 @@ _SPAN = 10.0
 _MOST = 4.0
 """Where nobody knows how much would come, settings grow by so much at most."""
 _BLOCKED = 0.05
+_WORTH = 1.1
 _PLACE = re.compile(r"(?:\d+\.[^/]*/)*\d+:")
 
 
@@ -79,6 +81,13 @@ class Seen:
         )
         passes = self.messages / self.loads.seconds
         return min(self.limit.gain, max(1.0, self.credit / (time * passes)) if time > 0 else math.inf)
+
+    def played(self, stage: str, workers: int) -> float:
+        """How many times the rate passes with so many calls at once in a stage, where the source always has more."""
+        loose = [name for name, step in self.graph.items() if getattr(step, "ordered", True) is False]
+        loads = self.loads
+        unordered = [each for each in loads.stages if _bare(each) in loose]
+        return Twin(self.flows, self.name, loads, self.credit, unordered).gain(stage, workers)
 
     def comes(self) -> str:
         """What comes, in words."""
@@ -157,7 +166,7 @@ def steps(known: Seen, target: Target | None) -> Iterator[Advice]:
         others = sum(time for stage, time in p95.items() if stage != load.stage) / 1e3
         told = _workers(known, load, limits, target, others)
         # Where nothing keeps the target, that is said once.
-        if told is not None and (told.proposed is not None or told.stage == slowest):
+        if told is not None and (told.proposed is not None or told.stage == slowest or not known.known):
             found.append((not limits, told.of != "rate", told.stage, told))
     yield from (told for *_, told in sorted(found, key=lambda each: each[:3]))
 
@@ -180,8 +189,11 @@ def _workers(known: Seen, load: Load, limits: bool, target: Target | None, other
             return None
         gain = min(known.gain(), _MOST)
         proposed = math.ceil(load.workers * gain)
-        gain = min(proposed / load.workers, known.gain())
-        how = f"up to {times(gain)} the rate, if so much comes, {_until(known, gain)}"
+        gain = min(proposed / load.workers, known.gain(), known.played(load.stage, proposed))
+        if gain < _WORTH:
+            held = f"a credit of {known.credit:,} holds them up, as played in virtual time: raise it first"
+            return Advice(**about, expected=f"More calls at once gain {times(max(gain, 1.0))} the rate at most: {held}.")
+        how = f"{times(gain)} the rate, if so much comes, as played in virtual time with a credit of {known.credit:,}"
     else:
         cv2 = _variation(known, load)
         try:
@@ -195,7 +207,7 @@ def _workers(known: Seen, load: Load, limits: bool, target: Target | None, other
         if proposed <= load.workers:
             return None
         if use >= 1:
-            gain = min(use, known.gain(), proposed / load.workers)
+            gain = min(use, known.gain(), proposed / load.workers, known.played(load.stage, proposed))
             passes = load.workers / service
             until = f", {_until(known, gain)}" if gain < use else ""
             how = f"{times(gain)} the rate: {gain * passes:.3g} a second in place of {passes:.3g}, as {why}{until}"

@@ -201,7 +201,7 @@ def test_a_class_that_recovers_after_another_delay_waits_for_that(tmp_path: Path
     assert advice.gain is not None and advice.gain > 8 and advice.of == "wait"
 
 
-@pytest.mark.parametrize("seed", [101, 104, 118])
+@pytest.mark.parametrize("seed", [101, 104, 118, 15, 35, 53])
 def test_the_slow_step_of_a_random_pipeline_gains_what_is_promised(tmp_path: Path, seed: int) -> None:
     drawn = draw(seed, slow=True)
     run(drawn, seed, str(tmp_path / "before"))
@@ -212,6 +212,12 @@ def test_the_slow_step_of_a_random_pipeline_gains_what_is_promised(tmp_path: Pat
     stages = [wider if stage is drawn.slow else stage for stage in drawn.stages]
     run(replace(drawn, stages=stages), seed, str(tmp_path / "after"))
     gained(advice, *(middle(Flows(tmp_path / when)) for when in ("before", "after")))
+
+
+def test_more_calls_that_the_credit_holds_up_are_not_proposed(tmp_path: Path) -> None:
+    run(draw(28, slow=True), 28, str(tmp_path))
+    [advice] = advise(Flows(tmp_path))
+    assert advice.setting == "concurrency" and advice.proposed is None and "a credit of 128 holds them up" in advice.expected
 
 
 def middle(flows: Flows) -> float:
