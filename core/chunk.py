@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import compress
 from typing import Any
 
-from warren.core.handling import here
+from warren.core.handling import followed, here
 from warren.core.receipt import Token
 
 __all__ = ["Chunk", "Failure", "apply_each", "stopped"]
@@ -80,12 +80,14 @@ def apply_each(function: Callable[[Any], Any], values: Sequence[Any]) -> tuple[l
     errors: dict[int, Exception] = {}
     rest = iter(values)
     handling = here.get()
-    if handling is not None and handling.count == len(values):
-        function = handling.calling(function, rest)
+    around = None if handling is None else handling.beginning(rest, len(values))
     while True:
         try:
             # extend keeps what came before the exception, so no value is handled twice.
-            results.extend(map(function, rest))
+            if around:
+                followed(function, rest, len(values), around, results)
+            else:
+                results.extend(map(function, rest))
         except Exception as error:
             errors[len(results) + len(errors)] = error
         else:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from itertools import islice
 from operator import length_hint
 from typing import Any, TypeAlias, TypeVar
 
-__all__ = ["Around", "Handling", "beginnings", "handled", "here"]
+__all__ = ["Around", "Handling", "beginnings", "followed", "handled", "here"]
 
 T = TypeVar("T")
 Around: TypeAlias = "Mapping[int, Callable[[], AbstractContextManager[object]]]"
@@ -57,21 +58,13 @@ class Handling:
         around = self.around.get(self.place)
         return nullcontext() if around is None else around()
 
-    def calling(self, function: Callable[[Any], T], rest: Iterator[Any]) -> Callable[[Any], T]:
-        """The function to call with each of the values that are to come, in their order."""
+    def beginning(self, rest: Iterator[Any], count: int) -> Around | None:
+        """Say that a function is called with values that are to come; gives what is to be entered, the first time."""
+        if count != self.count or length_hint(rest, -1) != count:
+            return None
         self.rest = rest
         around, self.around = self.around, {}
-        if not around:
-            return function
-
-        def call(value: Any) -> T:
-            enter = around.get(self.place)
-            if enter is None:
-                return function(value)
-            with enter():
-                return function(value)
-
-        return call
+        return around
 
     async def answer(self, function: Callable[[Any], Awaitable[T]], value: Any) -> T:
         """What an ``async`` function answers that is called with them."""
@@ -92,3 +85,25 @@ def handled(handling: Handling | None) -> Iterator[None]:
         yield
     finally:
         here.reset(mark)
+
+
+def followed(function: Callable[[Any], T], rest: Iterator[Any], count: int, around: Around, results: list[T]) -> None:
+    """Add the answers of a function for the rest of so many values; only around some calls, by place, something is entered.
+
+    It ends early where the function raises `StopIteration`, which looks like the end of the values.
+    """
+    for place in sorted(around):
+        before = place - (count - length_hint(rest))
+        if before < 0:
+            continue
+        had = len(results)
+        results.extend(map(function, islice(rest, before)))
+        if len(results) < had + before:
+            return
+        try:
+            with around[place]():
+                answer = function(next(rest))
+        except StopIteration:
+            return
+        results.append(answer)
+    results.extend(map(function, rest))

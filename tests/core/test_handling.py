@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from warren import Pipeline
 from warren.connectors import memory
@@ -151,3 +154,50 @@ def test_errors_are_of_the_same_kind_whether_calls_are_followed_or_not() -> None
         yield
 
     assert kind(None) == kind({}) == kind({0: entered})
+
+
+@given(st.integers(0, 30).flatmap(lambda size: st.tuples(st.just(size), *[st.sets(st.integers(0, max(size - 1, 0)))] * 3)))
+def test_answers_and_errors_are_in_their_places_whatever_is_entered(drawn: tuple[int, set[int], set[int], set[int]]) -> None:
+    size, places, raises, stops = drawn
+    entered: list[int] = []
+
+    def function(number: int) -> int:
+        asked = here.get()
+        assert asked is not None and asked.asked() == str(number)
+        if number in stops:
+            raise StopIteration
+        if number in raises:
+            raise ValueError(number)
+        return -number
+
+    @contextmanager
+    def around(place: int) -> Iterator[None]:
+        entered.append(place)
+        yield
+
+    wanted = {place: functools.partial(around, place) for place in places if place < size}
+    with handled(Handling(size, str, wanted)):
+        results, errors = apply_each(function, list(range(size)))
+    bad = {number for number in raises | stops if number < size}
+    assert results == [-number for number in range(size) if number not in bad]
+    assert {place: type(error) for place, error in errors.items()} == {
+        number: RuntimeError if number in stops else ValueError for number in bad
+    }
+    assert entered == sorted(wanted)
+
+
+def test_values_whose_number_cannot_be_told_are_not_followed() -> None:
+    handling = Handling(2, str)
+    with handled(handling):
+        assert apply_each(lambda _: handling.asked(), Listed())[0] == [None, None]
+
+
+class Listed(Sequence[str]):
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: Any) -> Any:
+        return "ab"[index]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from "ab"
