@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from warren.apps.dashboard.controllers import Controllers
 from warren.apps.dashboard.figures import bottleneck_of, edges_of, nodes_of, quantile
 from warren.apps.dashboard.outlook import Unusual, expected
 from warren.apps.dashboard.snapshot import Snapshot
@@ -30,7 +31,6 @@ _FAILING = 0.05
 """The share of dead letters from which a pipeline counts as failing."""
 _LATE = 30.0
 """Seconds after which a report tells of the past, as it lay in a queue that nobody read."""
-_DECISIONS, _SHOWN = 200, 50
 _PIPELINES, _WORKERS, _NOTICES = 100, 200, 10
 
 
@@ -42,7 +42,7 @@ class Pipe:
         self.workers: dict[str, Worker] = {}
         self.points: deque[dict[str, Any]] = deque(maxlen=_POINTS)
         self.sparks: list[deque[float | None]] = []
-        self.decisions: deque[dict[str, Any]] = deque(maxlen=_DECISIONS)
+        self.controllers = Controllers()
         self.letters: Counter[str] = Counter()
         self.unusual = Unusual()
         self.view: dict[str, Any] = {"name": name, "state": "silent"}
@@ -54,7 +54,7 @@ class Pipe:
                 return
             self.workers[snapshot.worker] = Worker()
         self.workers[snapshot.worker].take(snapshot, now)
-        self.decisions.extend({**each, "worker": snapshot.worker} for each in snapshot.decisions)
+        self.controllers.take(snapshot.decided)
         self.letters.update(snapshot.letters)
 
     def tick(self, now: float) -> None:
@@ -101,6 +101,7 @@ class Pipe:
             "reasons": sorted({reason for each in health for reason in each.reasons}),
             "letters": dict(self.letters.most_common(20)),
             "point": point,
+            "controllers": self.controllers.shown(),
             "alarms": list(self.unusual.alarms),
             "ahead": expected(self.points),
         }
@@ -216,8 +217,7 @@ class Hub:
             self._watchers.discard(watcher)
 
     def _all(self, now: float) -> dict[str, Any]:
-        pipelines = [{**pipe.view, "decisions": list(pipe.decisions)[: -_SHOWN - 1 : -1]} for pipe in self.pipes.values()]
-        return {"now": now, "pipelines": pipelines, "notices": list(self.notices)}
+        return {"now": now, "pipelines": [pipe.view for pipe in self.pipes.values()], "notices": list(self.notices)}
 
 
 def _event(name: str, value: dict[str, Any]) -> bytes:

@@ -19,8 +19,8 @@ FIELDS = ("rate", "p95", "in_flight", "depth")
 _QUIET = 30
 _KEPT = 50
 _USUAL = 300
-_LEAST = 120
-"""Points before anything is expected."""
+_LEAST, _PAST = 120, 420
+"""Points before anything is expected, and how many of the last ones tell what is."""
 _LEVEL, _STEP, _STEPS = 10, 5, 12
 
 
@@ -60,13 +60,14 @@ def expected(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for field in FIELDS:
         known = np.array([np.nan if each.get(field) is None else each[field] for each in points], np.float64)
         if np.isfinite(known).sum() >= _LEAST and np.isfinite(known[-_LEVEL:]).any():
-            low, middle, high = _ahead(known)
+            most = points[-1].get("credit") or np.inf if field == "in_flight" else np.inf
+            low, middle, high = _ahead(known[-_PAST:], most)
             start = points[-1]["at"]
             found[field] = {"from": start, "every": _STEP, "values": middle, "low": low, "high": high}
     return found
 
 
-def _ahead(values: npt.NDArray[np.float64]) -> list[list[float]]:
+def _ahead(values: npt.NDArray[np.float64], most: float) -> list[list[float]]:
     windows = np.lib.stride_tricks.sliding_window_view(values, _LEVEL)
     with np.errstate(invalid="ignore"):
         levels = np.median(windows, 1)
@@ -78,5 +79,6 @@ def _ahead(values: npt.NDArray[np.float64]) -> list[list[float]]:
         came = values[_LEVEL - 1 + ahead :]
         changes = came - levels[: len(came)]
         changes = changes[np.isfinite(changes)]
-        rows.append(np.maximum(0.0, now + np.quantile(changes, (0.05, 0.5, 0.95))) if len(changes) else np.full(3, now))
+        moved = np.quantile(changes, (0.05, 0.5, 0.95)) if len(changes) else np.zeros(3)
+        rows.append(np.clip(now + moved, 0.0, most))
     return [column.tolist() for column in np.stack(rows).T]

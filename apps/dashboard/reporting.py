@@ -9,13 +9,12 @@ import secrets
 import socket
 import time
 from bisect import bisect_left
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Protocol
-
-import msgspec
+from typing import Protocol
 
 from warren.analytics.remedies import Remedies
+from warren.apps.dashboard.controllers import Decisions
 from warren.apps.dashboard.snapshot import KINDS, LATENCIES, Chunks, Graph, Snapshot, Work
 from warren.core.breaker import State
 from warren.core.clock import Duration, seconds
@@ -35,8 +34,7 @@ _WITHIN = 5.0
 """Seconds that one report may take to be sent."""
 _HEALTH_EVERY = 5.0
 _TURN = 0.01
-_INPUTS, _LONGEST = 20, 100
-_STAGES, _ERRORS, _DECISIONS = 500, 100, 50
+_STAGES, _ERRORS, _REMEDIES = 500, 100, 50
 """How many of each are told at most, so that a report stays small."""
 
 
@@ -78,6 +76,7 @@ class Reporting:
         self._breakers: dict[str, State] = {}
         self._present: dict[str, float] = {}
         self._depth: int | None = None
+        self._decisions = Decisions()
         self._remedies: dict[tuple[str, int, bool | None], None] = {}
         self._clear(0.0)
 
@@ -90,7 +89,6 @@ class Reporting:
         self._latencies: Counter[int] = Counter()
         self._letters: Counter[str] = Counter()
         self._dead: Counter[str] = Counter()
-        self._decisions: deque[dict[str, Any]] = deque(maxlen=_DECISIONS)
 
     def started(self, run: Status) -> None:
         """A pipeline begins to open its ends."""
@@ -174,15 +172,16 @@ class Reporting:
 
     def decided(self, stage: str, decisions: Sequence[Decision]) -> None:
         """Decisions of a stage's models are over."""
-        self._decisions.extend(_told(stage, each) for each in decisions[-_DECISIONS:])
+        self._decisions.take(stage, decisions)
 
-    def _remedied(self, run: Status) -> list[dict[str, Any]]:
+    def _remedied(self, run: Status) -> None:
         """What remedies decided since the last report: when it was done, and again when it is undone."""
-        newest = [
-            each for observer in run.observers if isinstance(observer, Remedies) for each in observer.decisions[-_DECISIONS:]
-        ]
-        known, self._remedies = self._remedies, {(each.policy, each.number, each.success): None for each in newest}
-        return [_told("", each) for each in newest if (each.policy, each.number, each.success) not in known]
+        known, self._remedies = self._remedies, {}
+        for observer in run.observers:
+            if isinstance(observer, Remedies):
+                newest = {(each.policy, each.number, each.success): each for each in observer.decisions[-_REMEDIES:]}
+                self._decisions.take("", [each for key, each in newest.items() if key not in known])
+                self._remedies |= dict.fromkeys(newest)
 
     def close(self) -> None:
         """The pipeline has ended: one more report says so."""
@@ -237,6 +236,7 @@ class Reporting:
     def _snapshot(self, run: Status, health: Health | None) -> Snapshot:
         now = run.clock()
         self._number += 1
+        self._remedied(run)
         snapshot = Snapshot(
             *(run.name, self._worker, self._number, now, max(now - self._since, 1e-3)),
             graph=self._graph,
@@ -251,17 +251,9 @@ class Reporting:
             credit=run.credit,
             depth=self._depth,
             breakers={stage: state for stage, state in self._breakers.items() if state != "closed"},
-            decisions=[*self._decisions, *self._remedied(run)],
+            decided=self._decisions.told(),
             health=health,
             last=self._ending.is_set(),
         )
         self._clear(now)
         return snapshot
-
-
-def _told(stage: str, decision: Decision) -> dict[str, Any]:
-    """A decision as it is shown; what was chosen may be of any type."""
-    told = msgspec.structs.asdict(decision)
-    shown = {name: str(told.pop(name)) for name in ("choice", "static", "done")}
-    inputs = {str(name): str(value)[:_LONGEST] for name, value in list(told.pop("inputs").items())[:_INPUTS]}
-    return {"stage": stage, **told, **shown, "inputs": inputs}

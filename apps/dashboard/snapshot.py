@@ -11,7 +11,7 @@ from warren.core.errors import DecodeError
 from warren.core.health import Health
 from warren.core.receipt import Kind
 
-__all__ = ["LATENCIES", "Chunks", "Edge", "Graph", "Node", "Snapshot", "Work", "read", "written"]
+__all__ = ["KINDS", "LATENCIES", "Chunks", "Decided", "Edge", "Graph", "Node", "Snapshot", "Work", "read", "written"]
 
 LATENCIES = tuple(0.0005 * 2 ** (step / 4) for step in range(92))
 """The upper bounds, in seconds, of the classes in which times to the end are counted: half a millisecond to an hour."""
@@ -81,6 +81,22 @@ class Work(msgspec.Struct):
     high: float = 0.0
 
 
+class Decided(msgspec.Struct):
+    """What one controller decided: how often, of how many the outcome is known, how many went well, how often what was done.
+
+    ``newest`` are the last ones, with all their fields.
+    """
+
+    policy: str
+    stage: str
+    mode: str = "shadow"
+    count: int = 0
+    known: int = 0
+    well: int = 0
+    choices: dict[str, int] = msgspec.field(default_factory=dict)
+    newest: list[dict[str, Any]] = msgspec.field(default_factory=list)
+
+
 class Snapshot(msgspec.Struct, omit_defaults=True):
     """One worker and its pipeline in the ``seconds`` until ``at`` (seconds since 1970).
 
@@ -88,7 +104,6 @@ class Snapshot(msgspec.Struct, omit_defaults=True):
       in the classes of `LATENCIES`, a last one for those beyond
     - ``letters``: dead letters by the class of error; ``dead``: by their queue
     - ``breakers``: circuit breakers that are not closed
-    - ``decisions``: what models decided, with their stage
     - ``last``: the worker ends
     """
 
@@ -110,7 +125,7 @@ class Snapshot(msgspec.Struct, omit_defaults=True):
     credit: int = 0
     depth: int | None = None
     breakers: dict[str, State] = {}
-    decisions: list[dict[str, Any]] = []
+    decided: list[Decided] = []
     health: Health | None = None
     last: bool = False
 

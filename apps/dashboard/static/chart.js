@@ -98,7 +98,7 @@ export class Chart {
       return `${clock(chosen.at)}  ${this.format(chosen[this.field])}${second}${alarm ? `, unusual${this.usual(alarm)}` : ""}`;
     }
     const newest = this.alarms.at(-1);
-    if (newest && this.points.at(-1)?.at - newest.at < 120) return `unusual at ${clock(newest.at)}: ${this.format(newest.value)}${this.usual(newest)}`;
+    if (newest && this.points.at(-1)?.at - newest.at < 120) return `${clock(newest.at)} unusual: ${this.format(newest.value)}${this.usual(newest)}`;
     if (this.ahead?.values?.length) return `in a minute: ${this.format(this.ahead.low.at(-1))} to ${this.format(this.ahead.high.at(-1))}`;
     return this.points.length ? `0 – ${this.format(top)}, last ${time(this.span())}` : "";
   }

@@ -52,8 +52,14 @@ export function time(seconds) {
 export const clock = (at) => new Date(at * 1000).toLocaleTimeString("en-GB");
 export const moment = (at) => (at ? new Date(at * 1000).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "medium" }) : "");
 
-export function shorten(text, most) {
-  return text.length <= most ? text : `${text.slice(0, most - 1)}…`;
+const canvas = document.createElement("canvas").getContext("2d");
+
+export function fitted(text, font, width) {
+  canvas.font = font;
+  let end = text.length;
+  const cut = () => (end < text.length ? `${text.slice(0, end)}…` : text);
+  while (end > 1 && canvas.measureText(cut()).width > width) end -= 1;
+  return cut();
 }
 
 export const STATES = { ok: "ok", strained: "strained", failing: "failing", silent: "silent", idle: "idle", ended: "ended" };

@@ -1,6 +1,6 @@
 // The live graph: drawn once for each graph, and brought up to date in place, so that the focus stays where it is.
 
-import { percent, rate, s, say, set, shorten, time } from "./dom.js";
+import { fitted, percent, rate, s, say, set, time } from "./dom.js";
 import { layout } from "./layout.js";
 
 const SIZES = {
@@ -8,6 +8,7 @@ const SIZES = {
   tall: { width: 152, height: 62, gap: 66, lane: 20 },
 };
 const LEAST = 0.72;
+const font = () => getComputedStyle(document.body).fontFamily;
 const SPARK = { width: 62, height: 15 };
 
 export class Graph {
@@ -57,7 +58,7 @@ export class Graph {
   }
 
   drawNode(node, at, { width, height }) {
-    const name = s("text", { class: "name", x: 14, y: 22 }, shorten(node.name, Math.floor((width - 24) / 6.9)));
+    const name = s("text", { class: "name", x: 14, y: 22 }, fitted(node.name, `580 13px ${font()}`, width - 22));
     const said = s("text", { class: "said", x: 14, y: 41 });
     const tag = s("text", { class: "tag", x: 4, y: -6 });
     const busy = s("rect", { class: "busy", x: 14, y: height - 12, width: 0, height: 3, rx: 1.5 });
@@ -112,7 +113,7 @@ function drawEdge(edge, places, wide, { width, height, gap }, meets) {
   const head = s("path", { class: "head", d: turned ? "M0 0l-7-4v8z" : "M0 0l-4-7h8z", transform: `translate(${label.endX} ${label.endY})` });
   const count = s("text", { class: "rate", x: label.x, y: label.y - 6, "text-anchor": label.anchor });
   const more = s("text", { class: "more", x: label.x, y: label.y + 33, "text-anchor": label.anchor });
-  const name = edge.label ? s("text", { x: label.x, y: label.y - 20, "text-anchor": label.anchor }, shorten(edge.label, 14)) : null;
+  const name = edge.label ? s("text", { x: label.x, y: label.y - 20, "text-anchor": label.anchor }, fitted(edge.label, `11.5px ${font()}`, gap - 8)) : null;
   const left = label.anchor === "middle" ? label.x - SPARK.width / 2 : label.x;
   const spark = s("path", { class: "spark", transform: `translate(${left} ${label.y + 5})` });
   const under = s("path", { class: "under", transform: `translate(${left} ${label.y + 5})` });
@@ -180,5 +181,6 @@ function besides(from, to, width, height, gap, meets, wide) {
     return [`M${x} ${from.y + height}V${endY - 6}`, { endX: x, endY, x: x + 9, y: endY - 22, anchor: "start" }];
   }
   const y = from.y + height / 2;
-  return [`M${from.x + width} ${y}H${to.x - 6}`, { endX: to.x, endY: y, x: to.x + 14, y: to.y + height + 22, anchor: "start" }];
+  // There is no room for figures: the step itself has them.
+  return [`M${from.x + width} ${y}H${to.x - 6}`, { endX: to.x, endY: y, x: -1e4, y, anchor: "start" }];
 }

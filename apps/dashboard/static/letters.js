@@ -5,7 +5,7 @@ import { h, moment, say, time } from "./dom.js";
 
 const FIRST = 100;
 
-export function letters() {
+export function letters(live) {
   const queue = h("select", { id: "queue", "aria-label": "Queue", onchange: () => { choose(queue.value); } });
   const where = h("input", {
     type: "search", placeholder: "error=TimeoutError age>1h reason~\"no answer\"", "aria-label": "Only those that fit",
@@ -38,6 +38,8 @@ export function letters() {
       tell(error.message, true);
     }
     // Dead letters first, then the fullest.
+    const dead = new Set([...live.pipelines.values()].flatMap((pipe) => pipe.graph?.nodes ?? []).filter((node) => node.kind === "letters").map((node) => node.queue));
+    const isDead = (each) => dead.has(each.name) || each.name.endsWith(".dead");
     found.sort((a, b) => Number(isDead(b)) - Number(isDead(a)) || (b.depth ?? 0) - (a.depth ?? 0));
     queue.replaceChildren(...found.map((each) => h("option", { value: JSON.stringify([each.place, each.name]) }, `${each.name} (${each.depth ?? "?"})`)));
     if (given && wanted) choose(JSON.stringify([given, wanted]));
@@ -179,8 +181,6 @@ export function letters() {
 
   return { element, enter };
 }
-
-const isDead = (each) => each.name.endsWith(".dead");
 
 function confirmed(question, text, what) {
   return new Promise((resolve) => {

@@ -71,7 +71,7 @@ async function begin() {
   }
   pages.set("flow", flow(live, () => place().rest[0]));
   pages.set("queues", queues(live));
-  pages.set("letters", letters());
+  pages.set("letters", letters(live));
   pages.set("decisions", decisions(live));
   addEventListener("hashchange", shown);
   addEventListener("resize", draw);
