@@ -16,6 +16,7 @@ import click
 
 from warren.apps.advise import advise
 from warren.apps.dashboard.command import dashboard
+from warren.apps.dev.command import dev
 from warren.apps.docs import docs
 from warren.apps.doctor import doctor
 from warren.apps.health import health
@@ -200,6 +201,7 @@ def demo(broker: str | None, folder: Path, limit: int | None, fresh: bool | None
 for _command in (
     advise,
     dashboard,
+    dev,
     dlq,
     docs,
     doctor,

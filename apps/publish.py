@@ -19,7 +19,7 @@ from warren.core.errors import DecodeError, GraphError, PartialWriteError
 from warren.core.graph import Outlet
 from warren.core.message import Metadata, Outgoing
 
-__all__ = ["publish"]
+__all__ = ["message", "publish"]
 
 _BYTES = 1 << 16
 
@@ -66,7 +66,7 @@ def publish(address: str, file: BinaryIO, records: bool, as_json: bool) -> None:
                 problem: Exception | None = None
                 for number, line in lines:
                     try:
-                        body, metadata = _message(line, records)
+                        body, metadata = message(line, records)
                     except (ValueError, msgspec.MsgspecError) as error:
                         problem = DecodeError(f"line {number} is no message: {error}; correct it and publish from there on")
                         break
@@ -103,7 +103,8 @@ async def _outlet(address: str) -> Outlet[Any]:
     return admin.outlet(queue)
 
 
-def _message(line: bytes, records: bool) -> tuple[bytes, Metadata]:
+def message(line: bytes, records: bool) -> tuple[bytes, Metadata]:
+    """A line as a message: its value, or a record of one. Raises `ValueError` and msgspec's errors where it is none."""
     if not records:
         _check(line)
         return line, Metadata(content_type=JSON)

@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
-from warren.core.codecs import BYTES, MSGPACK, decoder
+from warren.core.codecs import BYTES, MSGPACK, decoder, encode
 from warren.core.errors import MessageError
 from warren.core.message import Metadata
 
-__all__ = ["age", "as_json", "body_of", "cut", "lasting", "record", "say", "table", "when", "yes"]
+__all__ = ["age", "as_json", "body_of", "cut", "lasting", "record", "say", "shown", "table", "when", "yes"]
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
 yes = click.option("--yes", is_flag=True, help="Do not ask.")
@@ -68,6 +68,20 @@ def body_of(body: bytes, content_type: str) -> Mapping[str, Any]:
         return {"text": bytes(body).decode()} if content_type != BYTES else {"base64": base64.b64encode(body).decode()}
     except UnicodeDecodeError:
         return {"base64": base64.b64encode(body).decode()}
+
+
+def shown(value: Any) -> Any:
+    r"""A value as JSON can say it: as it is encoded, or in its own words.
+
+    >>> shown({"a": (1, 2)}), shown(b'{"a": 1}'), shown(object)
+    ({'a': [1, 2]}, {'a': 1}, "<class 'object'>")
+    """
+    try:
+        body, content_type = (value, "") if isinstance(value, bytes) else encode(value)
+        (held,) = body_of(body, content_type).values()
+    except Exception:
+        return repr(value)
+    return held
 
 
 def record(metadata: Metadata, body: bytes) -> dict[str, Any]:
