@@ -33,6 +33,24 @@ def run(page: Path, folder: Path, *broker: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_readme_begins_with_its_two_commands_and_shows_a_session() -> None:
+    found = blocks(ROOT / "README.md")
+    assert re.findall(r"^\$ (make \w+)", found[0].text, re.MULTILINE) == ["make demo", "make test"]
+    session = max(found[1:], key=lambda block: block.text.count("$ warren"))
+    shown = [part.partition("\n")[2].strip() for part in session.text.split("$ warren")[1:]]
+    assert len(shown) > 6 and all(shown)
+
+
+def test_the_comparison_has_a_cell_for_everyone() -> None:
+    text = (ROOT / "README.md").read_text("utf-8").partition("## Beside what else there is")[2]
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    peers = ["warren", "FastStream", "Bytewax", "Quix Streams", "Redpanda Connect", "MassTransit"]
+    assert [cell.strip() for cell in rows[0][1:]] == peers
+    assert all(len(row) == 7 and all(cell.strip() for cell in row) for row in rows[1:])
+    for name in peers[1:]:
+        assert re.search(rf"{name}\s+\d+\.\d+", text), f"the version of {name}"
+
+
 def test_no_fence_is_left_open() -> None:
     for page in PAGES:
         fences = re.findall(r"^ *```", page.read_text("utf-8"), re.MULTILINE)
