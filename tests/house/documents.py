@@ -32,7 +32,7 @@ BROKER = "amqp://app:secret@mq.example/shop"
 _FENCE = re.compile(
     r"^(?P<indent> *)(?P<fence>`{3,})(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=indent)(?P=fence)$", re.MULTILINE | re.DOTALL
 )
-_PATIENCE = 30.0
+_PATIENCE = 120.0
 
 
 class Block(NamedTuple):

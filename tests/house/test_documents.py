@@ -6,6 +6,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,21 +18,32 @@ from tests.house.tree import ROOT, relative
 CODE = [page for page in PAGES if blocks(page)]
 
 
+@pytest.fixture(scope="module")
+def begun(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Path, Future[str]]]:
+    """The pages run side by side, one for each processor; a test waits for its own."""
+    chosen = [each for each in request.session.items if isinstance(each, pytest.Function)]
+    pages = [each.callspec.params["page"] for each in chosen if each.function is test_the_blocks_run]
+    pool = ThreadPoolExecutor(os.cpu_count())
+    yield {page: pool.submit(run, page, tmp_path_factory.mktemp(page.stem)) for page in pages}
+    pool.shutdown(cancel_futures=True)
+
+
 @pytest.mark.parametrize("page", [page for page in CODE if not needs_broker(page)], ids=relative)
-def test_the_blocks_run(page: Path, tmp_path: Path) -> None:
-    run(page, tmp_path)
+def test_the_blocks_run(page: Path, begun: dict[Path, Future[str]]) -> None:
+    assert begun[page].result() == ""
 
 
 @pytest.mark.parametrize("page", [page for page in CODE if needs_broker(page)], ids=relative)
 def test_the_blocks_run_against_rabbitmq(page: Path, tmp_path: Path, vhost: str) -> None:
-    run(page, tmp_path, vhost)
+    assert run(page, tmp_path, vhost) == ""
 
 
-def run(page: Path, folder: Path, *broker: str) -> None:
+def run(page: Path, folder: Path, *broker: str) -> str:
+    """Run a page; returns what is wrong with it."""
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-W", "error", "-m", "tests.house.documents", str(page), *broker]
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    return done.stderr if done.returncode else ""
 
 
 def test_the_readme_begins_with_its_two_commands_and_shows_a_session() -> None:
