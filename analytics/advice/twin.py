@@ -15,6 +15,7 @@ from warren.analytics.loads import Load, Loads
 from warren.connectors import memory
 from warren.core.graph import Operator, SinkConnection
 from warren.core.message import Outgoing
+from warren.core.hooks import FlowObserver
 from warren.core.receipt import Delivery, Outcome
 from warren.operators import map
 from warren.pipelines.pipeline import Pipeline
@@ -127,20 +128,11 @@ class _Slow:
         await self.connection.close()
 
 
-class _Settled:
+class _Settled(FlowObserver):
     """An observer that notes when messages reach their ends."""
 
     def __init__(self) -> None:
         self.at: list[float] = []
 
-    def open(self, pipeline: str) -> None:
-        pass
-
     def settled(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome, at: float) -> None:
         self.at += [at] * len(tokens)
-
-    def handled(self, *args: Any) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
