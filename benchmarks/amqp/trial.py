@@ -19,7 +19,7 @@ from typing import Any, Literal, Protocol
 from benchmarks.amqp import orders
 from benchmarks.amqp.wire import ARROW, JSON, Wire
 
-__all__ = ["URL", "Job", "Setting", "consuming", "latency", "publishing", "relaying", "relaying_rows", "together"]
+__all__ = ["URL", "Job", "Setting", "consuming", "latency", "publishing", "relaying", "relaying_rows", "routing", "together"]
 
 URL = "WARREN_BENCH_URL"
 """The environment variable with the broker's address."""
@@ -148,6 +148,21 @@ def relaying_rows(module: str, setting: Setting) -> Run:
     return run
 
 
+def routing(function: str, count: int, *, processor: bool) -> Run:
+    """`relaying` to one of several queues; messages a second, or for each second of this process on the processor."""
+
+    def run(size: int) -> float:
+        work, setting = Side("with_routes", function).load(), Setting()
+        with _queues(setting, count) as (url, (source, *_), targets):
+            _fill(url, source, orders.messages(size, setting.length), setting)
+            seconds = _timed(work, url, source, targets, clock=time.process_time if processor else time.perf_counter)
+            _check_empty(url, source, setting)
+            orders.check(_drain(url, targets, size), size, setting.length)
+        return size / seconds
+
+    return run
+
+
 def consuming(module: str, setting: Setting) -> Run:
     """Consume, decode, acknowledge; messages a second."""
 
@@ -217,10 +232,10 @@ def latency(module: str, key: Literal["p50", "p99"], function: str = "relay") ->
     return run
 
 
-def _timed(work: Callable[..., None], *arguments: object) -> float:
-    start = time.perf_counter()
+def _timed(work: Callable[..., None], *arguments: object, clock: Callable[[], float] = time.perf_counter) -> float:
+    start = clock()
     work(*arguments)
-    return time.perf_counter() - start
+    return clock() - start
 
 
 @contextmanager
