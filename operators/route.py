@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import repeat
 from typing import Any, TypeVar, overload
 
 from warren.core.chunk import Chunk, apply_each
 from warren.core.errors import GraphError, HandlerError, UnroutableError, shorten
 from warren.core.graph import Operator, Sink, Step, name_of
-from warren.core.journal import Journal
-from warren.core.policies import Chooser, Decision, Reading
+from warren.core.policies import Chooser, Reading
 from warren.core.shares import dealt
 from warren.core.stage import Handler, Stage
-from warren.core.tokens import Kind, Outcome, Part, Token
 from warren.operators.branches import Branching, Entry, checked, ended_if_closed
 from warren.operators.dead_letter import DeadLetter
+from warren.operators.sent import Asked
 
 __all__ = ["route"]
 
@@ -122,8 +119,8 @@ class Route(Branching):
         default = None if self.default is None else entries[-1]
         named = dict(zip(self.named, entries, strict=False))
         choose, names = self.choose, ", ".join(map(repr, named))
-        ask = _asking(self.choose, list(self.named), stage) if isinstance(self.choose, Chooser) else None
         chooser: object = choose
+        ask = Asked(chooser, list(self.named), stage) if isinstance(chooser, Chooser) else None
         if isinstance(chooser, Reading) and chooser.every is not None:
             for label, branch in self.named.items():
                 stage.run.on_depth(branch, chooser.every, partial(chooser.reading, label))
@@ -149,82 +146,22 @@ class Route(Branching):
                 ways = {label: target(label) for label in set(labels)}
             except Exception:
                 # Some lead nowhere; only those fail.
+                if ask is not None:
+                    ask.scatter()
                 found, errors = apply_each(lambda pair: target(*pair), list(zip(labels, chunk.values, strict=True)))
                 labels = [label for i, label in enumerate(labels) if i not in errors]
                 chunk = stage.without(chunk, errors)
                 failures = [*failures, *chunk.failures]
                 ways = dict(zip(labels, found, strict=True))
-            _deal(chunk, labels, ways, entries)
+            _deal(chunk, labels, ways, entries, ask)
             return Chunk([], (), failures) if failures else None
 
         return handle
 
 
-class _Sent:
-    """The values of one decision: how many are on their way, and what became of the others."""
-
-    __slots__ = ("count", "decision", "good", "left", "seconds")
-
-    def __init__(self, decision: Decision, count: int) -> None:
-        self.decision = decision
-        self.count = self.left = count
-        self.good = 0
-        self.seconds = 0.0
-
-
-def _asking(
-    chooser: Chooser, labels: Sequence[Hashable], stage: Stage
-) -> Callable[[Chunk], tuple[list[Any], dict[int, Exception]]]:
-    """What asks a model where the values of a chunk go, and tells it what becomes of them."""
-    clock, ledger = stage.run.clock, stage.ledger
-    chooser.open(labels, clock)
-    stage.learned("route", [chooser])
-    journal = Journal(stage, [chooser])
-    sent: dict[Token, _Sent] = {}
-
-    def over(tokens: Iterable[Token], success: bool) -> None:
-        now = clock()
-        for each, count in Counter(map(sent.pop, tokens, repeat(None))).items():
-            if each is not None:
-                each.left -= count
-                each.good += count * success
-                each.seconds += count * (now - each.decision.at)
-                if not each.left:
-                    chooser.ended(each.decision, each.seconds / each.count, each.good / each.count)
-        journal.tick(now)
-
-    def settled(tokens: Sequence[Token], outcome: Outcome) -> None:
-        # What goes back to its source as the run ends says nothing of where it was sent.
-        if sent and outcome.kind is not Kind.RELEASED:
-            over(tokens, outcome.kind <= Kind.DELIVERED)
-
-    def ask(chunk: Chunk) -> tuple[list[Any], dict[int, Exception]]:
-        dealt, errors = chooser.deal(chunk.values)
-        tokens = chunk.tokens if type(chunk.tokens) is range else list(chunk.tokens)
-        # A message that comes again was not done where it went before.
-        if not sent.keys().isdisjoint(tokens):
-            over([token for token in tokens if token in sent], False)
-        answers: list[Any] = [None] * len(tokens)
-        for decision, places in dealt:
-            if type(places) is range:
-                mine: Sequence[Token] = tokens[places.start : places.stop]
-                answers[places.start : places.stop] = [decision.done] * len(mine)
-            else:
-                mine = [tokens[place] for place in places]
-                for place in places:
-                    answers[place] = decision.done
-            sent.update(dict.fromkeys(mine, _Sent(decision, len(mine))))
-        if type(tokens) is not range:
-            for token in tokens:
-                if isinstance(token, Part) and token in sent:
-                    ledger.follow(token, partial(settled, [token]))
-        return [answer for i, answer in enumerate(answers) if i not in errors] if errors else answers, errors
-
-    ledger.watch(settled)
-    return ask
-
-
-def _deal(chunk: Chunk, labels: Sequence[Hashable], ways: Mapping[Hashable, Entry], entries: Sequence[Entry]) -> None:
+def _deal(
+    chunk: Chunk, labels: Sequence[Hashable], ways: Mapping[Hashable, Entry], entries: Sequence[Entry], asked: Asked | None
+) -> None:
     """Give each way, in the order of the branches, the values whose labels lead there."""
     taken = set(ways.values())
     hands: dict[Entry, list[Any]] = {way: [] for way in entries if way in taken}
@@ -232,8 +169,15 @@ def _deal(chunk: Chunk, labels: Sequence[Hashable], ways: Mapping[Hashable, Entr
         hands = dict.fromkeys(hands, chunk.values)
     else:
         hand_of = {label: hands[way] for label, way in ways.items()}
-        for label, value in zip(labels, chunk.values, strict=False):
-            hand_of[label].append(value)
+        if asked is not None and (pieces := asked.pieces):
+            for label, places in pieces:
+                hand_of[label] += chunk.values[places.start : places.stop]
+        else:
+            for label, value in zip(labels, chunk.values, strict=False):
+                hand_of[label].append(value)
     for way, values in hands.items():
         mine = {label for label, each in ways.items() if each == way}
-        way(Chunk(values, dealt(chunk.tokens, labels, mine, len(values)), (), chunk.attempt))
+        tokens = dealt(chunk.tokens, labels, mine, len(values))
+        if asked is not None:
+            asked.went(tokens, mine)
+        way(Chunk(values, tokens, (), chunk.attempt))

@@ -9,7 +9,7 @@ from math import isfinite
 from typing import Any, NamedTuple
 
 from warren.analytics.gains import Gain
-from warren.analytics.retries.pace import Rate
+from warren.analytics.retries.pace import Rates
 from warren.analytics.routing.effects import Effects
 from warren.analytics.routing.lines import Line, QueueLine
 from warren.analytics.routing.replay import replay
@@ -151,7 +151,7 @@ class EarliestFinish:
         self._guard = Guard("EarliestFinish", self.mode, self._places.__contains__)
         self._turns = cycle(self.labels)
         self._number = 0
-        self._rate = Rate()
+        self._rates = Rates()
         self._usual = 1.0
         self._effects = Effects(len(self.labels), self.hope)
         if self._state is not None:
@@ -177,8 +177,9 @@ class EarliestFinish:
         Where more than 800 come in a second those that are alike share decisions, as if they were one message.
         """
         now = self._now()
-        self._rate.add(len(values), now)
-        run = int(self._rate.now(now) / _DECISIONS)
+        self._rates.fade(now)
+        self._rates.tried(len(values))
+        run = int(self._rates.fresh / _DECISIONS)
         if run > 1:
             try:
                 loads = together(values, run, self.static, self.kind, self.size)

@@ -20,7 +20,7 @@ class Line:
     no more. Beside other senders' messages one seems to be served for longer, which is what it is to this sender.
     """
 
-    __slots__ = ("_before", "_begun", "_ends", "_most", "_running", "_starts", "_waiting", "_work")
+    __slots__ = ("_before", "_begun", "_ends", "_most", "_running", "_starts", "_waiting", "_work", "workers")
 
     def __init__(self) -> None:
         # By number the work and when it was begun; of those that wait the work.
@@ -30,11 +30,8 @@ class Line:
         self._work = self._begun = self._starts = 0.0
         self._most = self._before = 1
         self._ends = 0
-
-    @property
-    def workers(self) -> int:
+        self.workers = 1
         """How many messages are served at once."""
-        return max(self._most, self._before)
 
     def __len__(self) -> int:
         return len(self._running) + len(self._waiting)
@@ -56,9 +53,11 @@ class Line:
         elif number in self._waiting:
             self._work -= self._waiting.pop(number)
             self._most = min(_MOST, max(self._most, len(self._running) + 1))
+            self.workers = max(self._most, self._before)
         self._ends += 1
         if self._ends >= _EPOCH:
             self._before, self._most, self._ends = self._most, 1, 0
+            self.workers = self._before
         self._fill(now)
         return took
 
@@ -88,10 +87,12 @@ class Line:
         work, start = next(iter(running.values()))
         passed, expected = now - start, work * each
         slow = passed / expected if passed > expected > 0 else 1.0
-        if len(running) < self.workers:
+        busy = len(running)
+        if busy < self.workers:
             return 0.0, slow
-        left = max(0.0, self._begun * each * slow - (len(running) * now - self._starts))
-        return (self._work * each * slow + left) / len(running), slow
+        each *= slow
+        left = self._begun * each - (busy * now - self._starts)
+        return (self._work * each + (left if left > 0 else 0.0)) / busy, slow
 
 
 class Drained(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from math import ceil
 from typing import Any, NamedTuple
@@ -35,9 +36,9 @@ def together(
     if static or kind:
         statics = list(map(static, values)) if static else [None] * count
         kinds = list(map(kind, values)) if kind else [""] * count
-        listed: dict[tuple[Any, Any], list[int]] = {}
-        for place, key in zip(range(count), zip(statics, kinds, strict=True), strict=True):
-            listed.setdefault(key, []).append(place)
+        listed: defaultdict[tuple[Any, Any], list[int]] = defaultdict(list)
+        for place, key in enumerate(zip(statics, kinds, strict=True)):
+            listed[key].append(place)
         alike = dict(listed)
     sizes = list(map(size, values)) if size else None
     loads = []
@@ -45,5 +46,5 @@ def together(
         each = ceil(len(places) / ceil(len(places) / most))
         for start in range(0, len(places), each):
             mine = places[start : start + each]
-            loads.append(Load(*key, float(len(mine) if sizes is None else sum(sizes[place] for place in mine)), mine))
+            loads.append(Load(*key, float(len(mine) if sizes is None else sum(map(sizes.__getitem__, mine))), mine))
     return loads
