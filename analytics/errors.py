@@ -83,10 +83,10 @@ class ErrorClasses:
     or *poison* (the message itself is bad). Words make the first guess, which counts as four attempts; what became of
     retries decides with it.
 
-    - ``alike``: from which similarity on, 0 to 1, groups are one
+    - ``alike``: from which similarity on, 0 to 1, groups are one; with ``None`` each template is a class
 
-    Grouping takes the 3,000 most frequent templates; others stay by themselves. Needs ``warren[ml]``. Raises
-    `GraphError` where ``alike`` is no such number, or scikit-learn is missing.
+    Grouping takes the 3,000 most frequent templates; others stay by themselves. Needs ``warren[ml]``, but for ``None``.
+    Raises `GraphError` where ``alike`` is no such number, or scikit-learn is missing.
 
     >>> classes = ErrorClasses()
     >>> for i in range(5):
@@ -96,8 +96,8 @@ class ErrorClasses:
     [(5, 'transient', 'TimeoutError: no answer from 10.0.0.0 in 0 s'), (5, 'poison', 'ValueError: order 0 has no customer')]
     """
 
-    def __init__(self, alike: float = 0.5) -> None:
-        if not 0 < alike < 1:
+    def __init__(self, alike: float | None = 0.5) -> None:
+        if alike is not None and not 0 < alike < 1:
             raise GraphError(f"ErrorClasses(alike={alike}): a similarity is above 0 and below 1, such as 0.5")
         self.alike = alike
         self._templates: dict[tuple[str, str, str, str], _Template] = {}
@@ -118,10 +118,7 @@ class ErrorClasses:
     ) -> None:
         """Take in a failure: how often it was tried again, whether that helped, and after how many seconds."""
         key = (type, masked(text), stage, fingerprint)
-        found = self._templates.get(key)
-        if found is None:
-            found = self._templates[key] = _Template(*key, example=f"{type}: {text}" if text else type)
-            self._grouped = None
+        found = self._template(key, text)
         found.messages += messages
         found.tries += messages * max(0, retried)
         found.good += messages * (recovered and retried > 0)
@@ -129,6 +126,13 @@ class ErrorClasses:
             found.first, found.last = min(found.first, at), max(found.last, at)
         if delay is not None and isfinite(delay) and delay >= 0 and retried:
             found.delays[floor(log2(max(delay, 1e-3))), recovered] += messages
+
+    def _template(self, key: tuple[str, str, str, str], text: str) -> _Template:
+        found = self._templates.get(key)
+        if found is None:
+            found = self._templates[key] = _Template(*key, example=f"{key[0]}: {text}" if text else key[0])
+            self._grouped = None
+        return found
 
     def add_letters(self, letters: Iterable[Mapping[str, str]]) -> None:
         """Take in dead letters, by their headers."""
@@ -175,6 +179,29 @@ class ErrorClasses:
                 delay=(row["next_received"] - row["settled"]).total_seconds() if known else None,
             )
 
+    def add_decisions(self, flows: Flows) -> None:
+        """Take in the decisions of retries that learn: which error was tried again after which delay, and whether it helped.
+
+        The letters of these messages are to be taken in apart.
+        """
+        kind = pl.col("inputs").str.json_path_match("$.kind")
+        rows = (
+            flows.decisions.filter(pl.col("success").is_not_null())
+            .select("success", "messages", delay=pl.col("done").cast(pl.String).cast(pl.Float64, strict=False), kind=kind)
+            .drop_nulls()
+            .filter(pl.col("delay") >= 0)
+            .group_by("kind", "success", bucket=pl.col("delay").clip(1e-3).log(2).floor())
+            .agg(pl.col("messages").sum())
+            .sort("kind", "success", "bucket")
+            .collect()
+        )
+        for row in rows.iter_rows(named=True):
+            type, _, text = row["kind"].partition(": ")
+            found = self._template((type, masked(text), "", ""), text)
+            found.tries += row["messages"]
+            found.good += row["messages"] * row["success"]
+            found.delays[int(row["bucket"]), row["success"]] += row["messages"]
+
     def classes(self) -> list[list[_Template]]:
         """The templates of each class, the most frequent class first."""
         if self._grouped is None:
@@ -197,6 +224,7 @@ class ErrorClasses:
             rows.append(
                 {
                     "class": i,
+                    "name": f"{example.type}: {example.text}" if example.text else example.type,
                     "messages": sum(each.messages for each in some),
                     "retried": tries,
                     "recovered": good,
@@ -210,6 +238,7 @@ class ErrorClasses:
                 }
             )
         schema: dict[str, Any] = dict.fromkeys(("class", "messages", "retried", "recovered"), pl.Int64)
+        schema = {"class": pl.Int64, "name": pl.String} | schema
         schema |= dict.fromkeys(("suggestion", "reason"), pl.String) | dict.fromkeys(("first", "last"), pl.Float64)
         frame = pl.DataFrame(rows, schema | {"stage": pl.String, "fingerprints": pl.List(pl.String), "example": pl.String})
         times = pl.col("first", "last") * 1e6
@@ -248,8 +277,8 @@ class ErrorClasses:
         return groups + list(bare.values())
 
     def _cluster(self, templates: list[_Template]) -> list[int]:
-        if len(templates) < 2:
-            return [0] * len(templates)
+        if self.alike is None or len(templates) < 2:
+            return list(range(len(templates)))
         try:
             from sklearn.cluster import AgglomerativeClustering
             from sklearn.feature_extraction.text import TfidfVectorizer

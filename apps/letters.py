@@ -6,10 +6,12 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import aclosing
+from pathlib import Path
 from typing import Any
 
 import click
 
+from warren.apps.classes import classified, counted
 from warren.apps.peek import careful, peeked
 from warren.apps.queues import confirmed, named
 from warren.apps.showing import age, as_json, body_of, cut, record, say, table, when, yes
@@ -42,7 +44,7 @@ def dlq() -> None:
 @yes
 @as_json
 def ls(address: str, limit: int, where: Chosen, yes: bool, as_json: bool) -> None:
-    """List dead letters: id, age, where they came from, what happened."""
+    """List dead letters: id, age, where they came from, the kind of error, what happened."""
     admin, queue = named(address)
     careful(admin, queue, yes)
 
@@ -51,16 +53,19 @@ def ls(address: str, limit: int, where: Chosen, yes: bool, as_json: bool) -> Non
             return [metadata async for metadata, _ in letters]
 
     found = asyncio.run(look())
+    classes = classified([each.headers for each in found])
     if as_json:
-        for each in found:
-            say({"id": each.id, "key": each.key, "headers": dict(each.headers), "timestamp": each.timestamp})
+        for each, whose in zip(found, classes, strict=True):
+            known = {"id": each.id, "key": each.key, "headers": dict(each.headers), "timestamp": each.timestamp}
+            say({**known, "class": whose["class"], "kind": whose["kind"]})
     elif found:
-        table(("id", "age", "from", "stage", "error"), [_row(each) for each in found])
+        lines = [_row(each, whose["kind"]) for each, whose in zip(found, classes, strict=True)]
+        table(("id", "age", "from", "stage", "kind", "error"), lines)
     else:
         click.echo("There are no such letters.", err=True)
 
 
-def _row(letter: Metadata) -> tuple[str, ...]:
+def _row(letter: Metadata, kind: str | None) -> tuple[str, ...]:
     headers = letter.headers
     error = f"{headers.get(ERROR, '?')}: {headers.get('warren-reason', '')}"
     return (
@@ -68,6 +73,7 @@ def _row(letter: Metadata) -> tuple[str, ...]:
         age(_failed(letter)),
         cut(headers.get(SOURCE, "?"), 40),
         cut(headers.get("warren-stage", ""), 40),
+        kind or "",
         cut(error, _REASON),
     )
 
@@ -97,11 +103,13 @@ def show(address: str, letter: str, yes: bool, as_json: bool) -> None:
     if found is None:
         raise AddressError(f"there is no letter {letter!r} in {queue!r}; warren dlq ls shows which there are")
     metadata, body = found
+    (known,) = classified([metadata.headers])
     if as_json:
-        say(record(metadata, body))
+        say({**record(metadata, body), "class": known["class"], "kind": known["kind"]})
         return
     rows = [("id", metadata.id), ("key", metadata.key or ""), ("enqueued", when(metadata.timestamp))]
     rows += [("failed", when(_failed(metadata))), ("content type", metadata.content_type)]
+    rows += [(name, known[name] or "") for name in ("class", "kind", "suggestion")]
     rows += sorted(metadata.headers.items())
     (held,) = body_of(body, metadata.content_type).values()
     for name, value in [*rows, ("body", held if isinstance(held, str) else repr(held))]:
@@ -112,13 +120,19 @@ def show(address: str, letter: str, yes: bool, as_json: bool) -> None:
 @dlq.command()
 @click.argument("address")
 @click.option("--limit", type=click.IntRange(min=1), default=100_000, show_default=True, help="Look at so many at most.")
+@click.option(
+    "--flows",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="A folder that the pipeline was recorded to: how often retries helped is seen there.",
+)
 @where
 @yes
 @as_json
-def stats(address: str, limit: int, where: Chosen, yes: bool, as_json: bool) -> None:
+def stats(address: str, limit: int, flows: Path | None, where: Chosen, yes: bool, as_json: bool) -> None:
     """Count letters by class of error, with what to do about each.
 
-    Without scikit-learn (the extra warren[ml]), by error and fingerprint.
+    Errors are of one class if they say much the same; without scikit-learn (the extra warren[ml]), if they are the same but
+    for numbers, names and ids. A class is transient, overload, permanent or poison.
     """
     admin, queue = named(address)
     careful(admin, queue, yes)
@@ -127,34 +141,22 @@ def stats(address: str, limit: int, where: Chosen, yes: bool, as_json: bool) -> 
         async with aclosing(peeked(admin, queue, where, limit)) as letters:
             return [metadata.headers async for metadata, _ in letters if ERROR in metadata.headers]
 
-    rows = _classes(asyncio.run(look()))
+    rows = counted(asyncio.run(look()), flows)
     if as_json:
         for row in rows:
             say(row)
     elif rows:
-        titles = tuple(rows[0])
-        table(titles, [tuple(cut(str(row[title]), _REASON) for title in titles) for row in rows])
+        titles = ("class", "kind", "count", "retries helped", "by delay", "suggestion")
+        table(titles if flows is not None else (*titles[:4], titles[5]), [_counted(row, flows is not None) for row in rows])
     else:
         click.echo("There are no such letters.", err=True)
 
 
-def _classes(letters: list[Mapping[str, str]]) -> list[dict[str, Any]]:
-    if not letters:
-        return []
-    try:
-        from warren.analytics import ErrorClasses
-
-        classes = ErrorClasses()
-        classes.add_letters(letters)
-        found = classes.table().select("messages", "suggestion", "example")
-        return [{**row} for row in found.iter_rows(named=True)]
-    except (GraphError, ImportError):
-        kinds = Counter((each[ERROR], each.get("warren-fingerprint", "")) for each in letters)
-        examples = {(each[ERROR], each.get("warren-fingerprint", "")): each.get("warren-reason", "") for each in letters}
-        return [
-            {"messages": count, "error": kind[0], "fingerprint": kind[1], "example": examples[kind]}
-            for kind, count in kinds.most_common()
-        ]
+def _counted(row: Mapping[str, Any], curves: bool) -> tuple[str, ...]:
+    helped = f"{row['recovered']:,} of {row['retried']:,}" if row.get("retried") else ""
+    curve = ", ".join(f"{each['delay_s']:.3g}s {each['success']:.0%}" for each in row["curve"])
+    cells = (cut(row["class"], _REASON), row["kind"] or "", f"{row['count']:,}", helped, curve, row["suggestion"] or "")
+    return cells if curves else (*cells[:4], cells[5])
 
 
 @dlq.command()

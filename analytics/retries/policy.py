@@ -101,7 +101,9 @@ class AdaptiveBackoff:
         self._pulse = Pulse()
         self._probes = Pace(1 / self.maximum)
         self._number = 0
-        self._open: dict[tuple[str, int, float], Decision] = {}
+        # Those with one delay of one class cannot be told apart, nor need they be.
+        self._open: dict[tuple[str, int, float], list[Decision]] = {}
+        self._pending = 0
 
     def __call__(self, failed: int) -> float | None:
         """What the usual policy says, for whoever knows no more than how many attempts have failed."""
@@ -128,9 +130,10 @@ class AdaptiveBackoff:
             return usual
         delay: float | None = decision.done
         if delay is not None:
-            while len(self._open) >= _KEPT:
-                self.decisions.append(self._open.pop(next(iter(self._open))))
-            self._open[decision.inputs["kind"], failed + 1, delay] = decision
+            if self._pending >= _KEPT:
+                self.decisions.append(self._close(next(iter(self._open))))  # type: ignore[arg-type]  # there is one
+            self._open.setdefault((decision.inputs["kind"], failed + 1, delay), []).append(decision)
+            self._pending += 1
         else:
             self.decisions.append(decision)
         return delay
@@ -147,7 +150,7 @@ class AdaptiveBackoff:
                 rates.succeeded(1, again=True)
                 self._pulse.good(now)
             trust = 1.0 if ok else min(1.0, rates.good / rates.fresh) if rates.fresh else 0.0
-            curve, decision = self._curves[kind], self._open.pop((kind, attempts, delay), None)
+            curve, decision = self._curves[kind], self._close((kind, attempts, delay))
             queued = False
             if decision is not None and decision.mode == "act":
                 queued = decision.inputs["queued"]
@@ -228,6 +231,16 @@ class AdaptiveBackoff:
         inputs = {"kind": kind, "failed": failed, "hope": self._curves[kind].hope, "queued": queued, "gap": gap}
         done = choice if self.mode == "act" else usual
         return Decision(self.__name__, self._number, now, choice, usual, done, propensity, self.mode, reason, inputs)
+
+    def _close(self, key: tuple[str, int, float]) -> Decision | None:
+        """The oldest open decision of a class, attempt and delay."""
+        if (some := self._open.get(key)) is None:
+            return None
+        self._pending -= 1
+        decision = some.pop(0)
+        if not some:
+            del self._open[key]
+        return decision
 
     def _known(self, kind: str) -> str:
         if kind not in self._curves:

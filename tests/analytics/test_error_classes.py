@@ -11,7 +11,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from tests.analytics.said import SAID, said
 from warren import Pipeline
-from warren.analytics import Flows, Recorder
+from warren.analytics import AdaptiveBackoff, Flows, Recorder
 from warren.analytics.errors import ErrorClasses
 from warren.analytics.masking import masked, template
 from warren.connectors import memory
@@ -191,3 +191,34 @@ def test_a_similarity_that_is_none_and_a_missing_library_are_refused(monkeypatch
     classes.add("A", "two")
     with pytest.raises(GraphError, match=r"warren\[ml\]"):
         classes.table()
+
+
+def test_without_similarity_each_template_is_a_class() -> None:
+    classes = ErrorClasses(alike=None)
+    for i in range(3):
+        classes.add("OSError", f"connect to 10.0.0.{i}:5432 timed out after {i} s")
+        classes.add("OSError", f"connect to 10.0.0.{i}:5432 timed out after {i} seconds")
+    assert classes.table()["name"].to_list() == [
+        "OSError: connect to <host> timed out after <n> s",
+        "OSError: connect to <host> timed out after <n> seconds",
+    ]
+
+
+def test_decisions_of_retries_that_learn_make_its_curve(tmp_path: Path) -> None:
+    seen: set[int] = set()
+
+    def ask(n: int) -> int:
+        if n % 4 == 3 or n not in seen:
+            seen.add(n)
+            raise TimeoutError(f"no answer to {n}")
+        return n
+
+    policy = AdaptiveBackoff("1ms", attempts=2, usual=constant("3s", attempts=2))
+    flow = memory.items([]) | map(ask) | retry(policy) | memory.into([])
+    Pipeline("asked", flow, observers=[Recorder(tmp_path)]).test(range(8))
+    classes = ErrorClasses()
+    classes.add_decisions(Flows(tmp_path))
+    assert classes.curve(0).rows() == [(2.0, 8, 6, 0.75)]
+    assert classes.table().select("name", "messages", "retried", "recovered", "suggestion").rows() == [
+        ("TimeoutError: no answer to <n>", 0, 8, 6, "transient")
+    ]

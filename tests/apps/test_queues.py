@@ -15,9 +15,10 @@ import pytest
 from click.testing import CliRunner
 
 from warren import Pipeline
+from warren.analytics import AdaptiveBackoff, Recorder
 from warren.apps.cli import main
 from warren.connectors import memory, sqlite
-from warren.operators import map
+from warren.operators import constant, map, retry
 
 PROGRAM = [sys.executable, "-c", "from warren.apps.cli import main; main()"]
 DEAD, ORDERS = "sqlite:q.db?queue=shop.dead", "sqlite:q.db?queue=orders"
@@ -112,15 +113,64 @@ def test_letters_are_listed_shown_and_counted() -> None:
     shown = warren("dlq", "show", DEAD, chosen[0]["id"])
     assert "TimeoutError" in shown and "{'n': 1}" in shown and "sqlite:orders" in shown
     assert lines(warren("dlq", "show", DEAD, chosen[0]["id"], "--json"))[0]["body"] == {"n": 1}
-    assert sorted(each["messages"] for each in lines(warren("dlq", "stats", DEAD, "--json"))) == [3, 3]
-    assert "ValueError" in warren("dlq", "stats", DEAD)
+    assert "transient" in shown and "TimeoutError: no answer to <n> within a second" in shown
+    assert chosen[0]["class"] == "TimeoutError: no answer to <n> within a second" and chosen[0]["kind"] == "transient"
+    assert [line.split()[4] for line in warren("dlq", "ls", DEAD).splitlines()[1:]] == ["poison", "transient"] * 3
 
 
 @pytest.mark.usefixtures("letters")
-def test_without_scikit_learn_letters_are_counted_by_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "warren.analytics", None)
+def test_letters_are_counted_by_class() -> None:
+    found = {each["class"]: each for each in lines(warren("dlq", "stats", DEAD, "--json"))}
+    late = found["TimeoutError: no answer to <n> within a second"]
+    assert late["count"] == 3 and late["kind"] == "transient" and late["suggestion"] == "replay them"
+    assert late["reason"] == "never tried again; it reads as transient" and late["curve"] == []
+    assert found["ValueError: customer <n> is unknown"]["kind"] == "poison"
+    said = warren("dlq", "stats", DEAD).splitlines()
+    assert said[0].split() == ["class", "kind", "count", "retries", "helped", "suggestion"]
+    assert "ValueError: customer <n> is unknown" in said[1] and "mend them or the step that refuses them" in said[1]
+
+
+@pytest.mark.usefixtures("letters")
+def test_with_recordings_it_is_said_how_often_retries_helped_after_which_delay(folder: Path) -> None:
+    seen: set[int] = set()
+
+    def ask(n: int) -> int:
+        if n % 10 == 9 or n not in seen:
+            seen.add(n)
+            raise TimeoutError(f"no answer to {n} within a second")
+        return n
+
+    policy = AdaptiveBackoff("1ms", attempts=2, usual=constant("4ms", attempts=2))
+    flow = memory.items(range(100)) | map(ask) | retry(policy) | memory.into([])
+    Pipeline("asked", flow, observers=[Recorder(folder / "flows")]).run()
+    found = {each["class"]: each for each in lines(warren("dlq", "stats", DEAD, "--flows", "flows", "--json"))}
+    late = found["TimeoutError: no answer to <n> within a second"]
+    assert (late["count"], late["kind"]) == (3, "transient")
+    [point] = [each for each in late["curve"] if each["retried"] >= 100]
+    assert point == {"delay_s": 2**-8, "retried": 100, "recovered": 90, "success": 0.9}, late["curve"]
+    said = warren("dlq", "stats", DEAD, "--flows", "flows")
+    assert "by delay" in said and "0.00391s 90%" in said
+    assert "'nowhere' does not exist" in warren("dlq", "stats", DEAD, "--flows", "nowhere", code=2)
+
+
+def test_messages_that_are_no_letters_are_of_no_class() -> None:
+    warren("queues", "create", ORDERS)
+    warren("publish", ORDERS, input="1\n")
+    [found] = lines(warren("dlq", "ls", ORDERS, "--json"))
+    assert (found["class"], found["kind"]) == (None, None)
+    assert lines(warren("dlq", "stats", ORDERS, "--json")) == []
+    assert "poison" not in warren("dlq", "show", ORDERS, found["id"])
+
+
+@pytest.mark.usefixtures("letters")
+@pytest.mark.parametrize("missing", ["sklearn.cluster", "warren.analytics"])
+def test_without_what_groups_them_letters_are_counted_all_the_same(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
     found = lines(warren("dlq", "stats", DEAD, "--json"))
-    assert [(each["messages"], len(each["fingerprint"])) for each in found] == [(3, 12), (3, 12)]
+    assert [each["count"] for each in found] == [3, 3]
+    kinds = {each["kind"] for each in found}
+    assert kinds == ({"transient", "poison"} if missing == "sklearn.cluster" else {None})
+    assert len(warren("dlq", "stats", DEAD).splitlines()) == len(warren("dlq", "ls", DEAD).splitlines()) - 4 == 3
 
 
 @pytest.mark.usefixtures("letters")
