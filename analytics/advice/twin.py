@@ -14,8 +14,8 @@ from warren.analytics.flows import Flows
 from warren.analytics.loads import Load, Loads
 from warren.connectors import memory
 from warren.core.graph import Operator, SinkConnection
-from warren.core.message import Outgoing
 from warren.core.hooks import FlowObserver
+from warren.core.message import Outgoing
 from warren.core.receipt import Delivery, Outcome
 from warren.operators import map
 from warren.pipelines.pipeline import Pipeline
