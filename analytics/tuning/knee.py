@@ -16,7 +16,9 @@ from warren.core.policies import Proposal
 __all__ = ["KneeSearch"]
 
 _VERSION = 1
-_POINTS = 64
+_POINTS = 128
+# Where calls are few, a measurement counts half after as many of them, if that is later.
+_ENOUGH = 400
 # Of the logarithm of throughput by that of the knob: slope and curvature before anything is known, and their deviations.
 _UP, _DOWN = 0.2, -0.3
 _THROUGHPUT = (0.6, -0.15, 0.3)
@@ -29,6 +31,8 @@ _FAR = 0.35
 _LEAST, _SLOWLY = 0.25, 0.3
 _SURE, _LIKELY = 4.5, 2.7
 _COSTLY = 0.04
+# Of what chance does not explain: how much of the newest is taken over, and the most, as a variance.
+_LEARN, _NOISIEST = 0.1, 0.03
 _SAFE, _NEAR, _HELPS = 0.03, 0.05, 0.25
 _FULL, _DRAINED = 0.85, 1.3
 _SHORTEST = 1e-9
@@ -52,7 +56,7 @@ class KneeSearch:
     - ``latency``: the longest that the quantile of the tuner may be; without one, only throughput counts
     - ``tolerance``: the share of throughput given up for a lower value
     - ``step``: by how much it may change at once, as a factor; ``probe``: by how much it tries, as a share
-    - ``half_life``: after which a measurement counts half
+    - ``half_life``: after which a measurement counts half; later where calls are few, so that 400 of them count more
 
     Raises `GraphError` where a setting cannot work.
 
@@ -93,6 +97,8 @@ class KneeSearch:
         self.changes = 0
         self._points: deque[_Point] = deque(maxlen=_POINTS)
         self._odd = 0.0
+        self._noise = 0.0
+        self._memory = self.half_life
         self._slope = _UP
         self._turn = 0
         self._still = 0
@@ -148,6 +154,7 @@ class KneeSearch:
         rate = log(max(m.done, 0.5) / m.seconds)
         tail = log(m.tail) if m.tail > 0 and isfinite(m.tail) else -inf
         place = log(max(m.value, m.in_flight))
+        self._memory = max(self.half_life, _ENOUGH * m.seconds / max(m.calls, 1))
         point = _Point(place, rate, tail, _variance(m), m.at)
         changed = False
         if self._points:
@@ -160,13 +167,17 @@ class KneeSearch:
         return changed
 
     def _surprised(self, point: _Point) -> bool:
-        fit = _Fit(self._points, point.place, point.at, self.half_life, (self._slope, *_THROUGHPUT))
+        fit = _Fit(self._points, point.place, point.at, self._memory, (self._slope, *_THROUGHPUT), self._noise)
         far = min(abs(each.place - point.place) for each in self._points)
-        deviation = (fit.variance + point.variance + _MODEL**2 + (_FAR * far) ** 2) ** 0.5
-        odd = (point.rate - fit.level) / deviation
+        expected = fit.variance + point.variance + _MODEL**2 + (_FAR * far) ** 2
+        off = point.rate - fit.level
+        odd = off / (expected + self._noise) ** 0.5
         twice = abs(odd) > _LIKELY and odd * self._odd > 0
         self._odd = odd if abs(odd) > _LIKELY else 0.0
         if abs(odd) <= _SURE and not twice:
+            # What chance does not explain at all is what else the machine does.
+            more = min(off * off, _LIKELY**2 * (expected + self._noise)) - 2 * expected
+            self._noise = min(max(self._noise + _LEARN * (more - self._noise), 0.0), _NOISIEST)
             return False
         # The one before was the first of the new ones.
         last = self._points[-1] if twice else None
@@ -183,7 +194,7 @@ class KneeSearch:
 
     def _fit(self, at: float, *, tail: bool = False) -> _Fit:
         prior = (_LATER, *_LATENCY) if tail else (self._slope, *_THROUGHPUT)
-        return _Fit(self._points, log(self.centre), at, self.half_life, prior, tail=tail)
+        return _Fit(self._points, log(self.centre), at, self._memory, prior, self._noise, tail=tail)
 
     def _best(self, m: Measurement, fit: _Fit, late: bool) -> int:
         centre, step = self.knob.clip(self.centre), exp(self._trust)
@@ -226,6 +237,7 @@ class KneeSearch:
             "turn": self._turn,
             "still": self._still,
             "odd": self._odd,
+            "noise": self._noise,
             "slope": self._slope,
             "trust": self._trust,
             "ahead": self._ahead,
@@ -241,8 +253,9 @@ class KneeSearch:
             points = [_Point(*map(float, point)) for point in state["points"]]
             centre, odd, slope = float(state["centre"]), float(state["odd"]), float(state["slope"])
             trust, ahead = float(state["trust"]), float(state["ahead"])
+            noise = float(state["noise"])
             turn, still, changes = int(state["turn"]), int(state["still"]), int(state["changes"])
-            if not all(isfinite(number) for point in points for number in point[:2] + point[3:]):
+            if not all(isfinite(number) for point in points for number in (noise, *point[:2], *point[3:])):
                 raise ValueError("a measurement is no number")
         except (LookupError, TypeError, ValueError) as error:
             raise DataError(f"the state of KneeSearch is damaged ({error!r}); start without it") from error
@@ -251,6 +264,7 @@ class KneeSearch:
         self.centre = (
             min(max(centre, float(self.knob.low)), float(self.knob.high)) if isfinite(centre) else float(self.knob.start)
         )
+        self._noise = min(max(noise, 0.0), _NOISIEST)
         self._trust, self._ahead = min(max(trust, _LEAST), log(self.step)), ahead
         self._turn, self._still, self._odd, self._slope, self.changes = turn, still, odd, slope, changes
 
@@ -271,6 +285,7 @@ class _Fit:
         now: float,
         half_life: float,
         prior: tuple[float, float, float, float],
+        noise: float,
         *,
         tail: bool = False,
     ) -> None:
@@ -284,7 +299,7 @@ class _Fit:
                 continue
             x = point.place - place
             # The tail of few is known worse than their rate; what is far off is no parabola.
-            variance = point.variance * (_TAIL if tail else 1.0) + _MODEL**2 + (_BENT * x * x) ** 2
+            variance = point.variance * (_TAIL if tail else 1.0) + noise + _MODEL**2 + (_BENT * x * x) ** 2
             weight = 0.5 ** ((now - point.at) / half_life) / variance
             row = (1.0, x, x * x)
             for i in range(3):

@@ -206,4 +206,12 @@ async def _measured(case: Case, url: str, spans: Spans) -> Found:
 
 def measure(case: Case, url: str, spans: Spans = WHOLE) -> Found:
     """The truth by a grid search, and what came of each subject, on the broker at an address."""
-    return asyncio.run(_measured(case, url, spans))
+    try:
+        import uvloop
+    except ImportError:
+        loop = asyncio.new_event_loop
+    else:
+        loop = uvloop.new_event_loop
+    # The loop that `Pipeline.run` would take: what the loop itself needs is time that calls seem to take.
+    with asyncio.Runner(loop_factory=loop) as runner:
+        return runner.run(_measured(case, url, spans))

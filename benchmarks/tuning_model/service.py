@@ -7,7 +7,7 @@ import heapq
 from dataclasses import dataclass
 from random import Random
 from struct import Struct
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from benchmarks.tuning_model.plant import Regime, work_of
 
@@ -46,8 +46,7 @@ class _Frames(asyncio.Protocol):
         self._rest = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         data, start = self._rest + data, 0

@@ -153,7 +153,7 @@ def test_saved_and_restored_it_goes_on_as_if_nothing_had_been():
     assert [first.propose(each) for each in measured] == [second.propose(each) for each in measured]
 
 
-@pytest.mark.parametrize("change", [{"version": 0}, {"points": [[1]]}, {"points": None}, {"centre": "x"}, {"turn": None}])
+@pytest.mark.parametrize("change", [{"version": 0}, {"points": [[1]]}, {"points": None}, {"centre": "x"}, {"turn": None}, {"noise": nan}])
 def test_a_damaged_state_is_refused(change):
     search = KneeSearch(Knob("n", 1, 256, 16))
     drive(search, Plant(40), 10)
@@ -175,7 +175,7 @@ def test_settings_that_cannot_work_are_refused(options):
 plants = st.builds(
     Plant,
     workers=st.floats(1, 400),
-    work=st.floats(0.001, 0.05),
+    work=st.floats(-7, 0).map(exp),
     contention=st.sampled_from([0.0, 0.02, 0.05]),
     coherency=st.sampled_from([0.0, 1e-5, 1e-4, 1e-3]),
     delay=st.sampled_from([0.0, 0.005, 0.1]),
@@ -191,11 +191,51 @@ def test_on_any_plant_it_settles_within_bounds_and_does_not_swing(plant, high, w
     knob = Knob("n", 1, high, start=max(1, round(where * high)))
     values = drive(KneeSearch(knob), plant, 160)
     assert all(knob.low <= value <= knob.high for value in values)
-    # The amplitude: nine tenths of the values within a factor of eight, and never far from the best for long.
+    # The amplitude: nine tenths of the values within a factor, and never far from the best for long. Where but a few calls end
+    # in a second, there are a few hundred of them in all.
+    swing, least, mean = (8, 0.3, 0.7) if plant.best(knob) > 20 else (16, 0.2, 0.5)
     last = sorted(values[80:])
-    assert last[-5] <= 8 * last[4]
+    assert last[-5] <= swing * last[4]
     shares = sorted(plant.throughput(value) / plant.best(knob) for value in values[80:])
-    assert shares[4] > 0.3 and sum(shares) / len(shares) > 0.7
+    assert shares[4] > least and sum(shares) / len(shares) > mean
+
+
+def test_readings_that_are_missing_now_and_then_are_survived():
+    plant, random = Plant(24, coherency=0.0003), Random(5)
+    search, values = KneeSearch(Knob("concurrency", 1, 256, 16)), [16]
+    for _ in range(120):
+        found = plant.measure(values[-1])
+        for name in random.choice([(), (), ("tail",), ("mean", "deviation"), ("seconds",), ("at",), ("in_flight",)]):
+            setattr(found, name, nan)
+        values.append(search.propose(found).choice)
+    assert plant.throughput(search.centre) > 0.95 * plant.best(search.knob)
+    shares = [plant.throughput(value) / plant.best(search.knob) for value in values[40:]]
+    assert sum(shares) / len(shares) > 0.93
+
+
+@pytest.mark.parametrize("slow", [0.5, 5.0, 30.0])
+def test_slow_calls_are_remembered_for_longer_and_forgotten_with_their_regime(slow):
+    search = KneeSearch(Knob("concurrency", 1, 256, 16))
+    plant = Plant(32, work=slow, spread=1.0)
+    shares = [plant.throughput(value) / plant.best(search.knob) for value in drive(search, plant, 300)[150:]]
+    assert sum(shares) / len(shares) > 0.85
+    quick = Plant(64, work=0.02, seed=3)
+    quick.at = plant.at
+    values = drive(search, quick, 40, search.knob.clip(search.centre))[20:]
+    assert sum(quick.throughput(value) for value in values) / len(values) > 0.9 * quick.best(search.knob)
+
+
+@pytest.mark.parametrize("noise", [0.1, 0.2])
+def test_what_else_the_machine_does_moves_it_little(noise):
+    plant, random = Plant(24, coherency=0.0003, spread=0.3), Random(7)
+    search, values = KneeSearch(Knob("concurrency", 1, 256, 16)), [16]
+    for _ in range(240):
+        found = plant.measure(values[-1])
+        found.done = max(round(found.done * exp(random.gauss(0, noise))), 1)
+        values.append(search.propose(found).choice)
+    shares = sorted(plant.throughput(value) / plant.best(search.knob) for value in values[40:])
+    assert sum(shares) / len(shares) > 0.93 and shares[10] > 0.75
+    assert search.changes <= 4
 
 
 numbers = st.floats(allow_nan=True, allow_infinity=True)
