@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from warren.analytics.errors import ErrorClasses
     from warren.analytics.flows import Flows
     from warren.analytics.intervals import incidents, measured
+    from warren.analytics.logs import Logs
     from warren.analytics.marking import Marked, anomalies
     from warren.analytics.metrics import Metrics
     from warren.analytics.novelty import Novelty
@@ -44,6 +45,7 @@ __all__ = [
     "Deviation",
     "ErrorClasses",
     "Flows",
+    "Logs",
     "Marked",
     "Metrics",
     "Novelty",
@@ -74,6 +76,7 @@ _HOMES = {
     "Deviation": "warren.analytics.deviation",
     "ErrorClasses": "warren.analytics.errors",
     "Flows": "warren.analytics.flows",
+    "Logs": "warren.analytics.logs",
     "Marked": "warren.analytics.marking",
     "Metrics": "warren.analytics.metrics",
     "Novelty": "warren.analytics.novelty",

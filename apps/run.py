@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -27,6 +27,7 @@ __all__ = ["run"]
 @click.option("--alerts", metavar="FILE", help="Alerts, from a TOML file or module:attribute: who is told of what.")
 @click.option("--traces", metavar="ENDPOINT", help="Send traces here, by OTLP over HTTP, such as http://localhost:4318.")
 @click.option("--sample", type=click.FloatRange(0, 1), help="The share of messages that traces follow; 0.001 unless given.")
+@click.option("--log", type=click.Choice(["json", "console"]), help="Write log lines so, with the ids of messages.")
 @shown
 def run(
     pipeline: str,
@@ -39,6 +40,7 @@ def run(
     alerts: str | None,
     traces: str | None,
     sample: float | None,
+    log: Literal["json", "console"] | None,
     **seen: Any,
 ) -> None:
     """Run PIPELINE until its source ends or Ctrl-C.
@@ -82,8 +84,13 @@ def run(
         loaded = loaded.observed(Traces(traces) if sample is None else Traces(traces, sample=sample))
     elif sample is not None:
         raise AddressError("--sample says which messages --traces follows; give both")
+    if log is not None:
+        from warren.analytics import Logs
+
+        loaded = loaded.observed(Logs(log))
     with shown_while(loaded, **seen) as observed:
-        click.echo(f"{loaded.name} runs; Ctrl-C stops it once what is in flight is safe.", err=True)
+        if log is None:
+            click.echo(f"{loaded.name} runs; Ctrl-C stops it once what is in flight is safe.", err=True)
         observed.run(until_empty=until_empty)
     if record is not None:
         click.echo(f"The flow is recorded in {record}; see it with: warren flows {record}", err=True)

@@ -7,9 +7,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from itertools import islice
 from operator import length_hint
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
-__all__ = ["Around", "Handling", "beginnings", "followed", "handled", "here"]
+if TYPE_CHECKING:
+    from warren.core.message import Metadata
+
+__all__ = ["Around", "Handling", "Told", "beginnings", "followed", "handled", "here"]
 
 T = TypeVar("T")
 Around: TypeAlias = "Mapping[int, Callable[[], AbstractContextManager[object]]]"
@@ -21,10 +24,19 @@ beginnings: list[Callable[[], object]] = []
 here: ContextVar[Handling | None] = ContextVar("warren-handling", default=None)
 
 
+class Told(NamedTuple):
+    """What there is to say of a call: by which pipeline, in which stage, with which message, where it is one."""
+
+    pipeline: str
+    stage: str
+    metadata: Metadata | None
+
+
 class Handling:
     """So many messages that a step handles. Which one a handler is called with, is found out when somebody asks.
 
-    ``told`` gives what there is to say of one, by its place. ``rest`` iterates over those that are still to come.
+    ``told`` gives what there is to say of one, by its place, or of none where that is -1. ``rest`` iterates over those that
+    are still to come.
 
     >>> handling = Handling(2, ["a", "b"].__getitem__)
     >>> with handled(handling):
@@ -49,9 +61,8 @@ class Handling:
         return -1 if self.rest is None else self.count - length_hint(self.rest) - 1
 
     def asked(self) -> Any:
-        """What there is to say of the message that is handled now; ``None`` where several are at once."""
-        place = self.place
-        return None if place < 0 else self.told(place)
+        """What there is to say of the message that is handled now."""
+        return self.told(self.place)
 
     def entered(self) -> AbstractContextManager[object]:
         """What is to be entered around a call with the message that is handled now."""

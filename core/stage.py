@@ -10,7 +10,7 @@ from reactivex import Observable, abc
 from warren.core.chunk import Chunk, Failure
 from warren.core.clock import Clock
 from warren.core.errors import RejectedError
-from warren.core.handling import Handling, handled, here
+from warren.core.handling import Handling, Told, handled, here
 from warren.core.hooks import CallObserver, FlowObserver
 from warren.core.meter import Meter, metered
 from warren.core.policies import Restorable
@@ -84,6 +84,7 @@ class Feed(Protocol):
 class Run(Protocol):
     """One running pipeline, as its operators see it."""
 
+    name: str
     ledger: Ledger
     clock: Clock
     observers: Sequence[FlowObserver]
@@ -211,7 +212,11 @@ class Stage:
         around: dict[int, Any] = {}
         for observer in self._callers:
             around.update(observer.around(self.name, tokens))
-        return Handling(len(tokens), lambda place: (self.name, self.ledger.metadata(tokens[place])), around)
+
+        def told(place: int) -> Told:
+            return Told(self.run.name, self.name, self.ledger.metadata(tokens[place]) if place >= 0 else None)
+
+        return Handling(len(tokens), told, around)
 
     def calling(self, function: Callable[[Any], Awaitable[T]], value: Any, tokens: Sequence[Token]) -> Awaitable[T]:
         """A call of an ``async`` function, which is to know which messages it is called with where anybody asks."""

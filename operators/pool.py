@@ -75,7 +75,7 @@ class _Processes:
         self.function = function
 
     def task(self, values: Sequence[Any], handling: Handling | None) -> Callable[[], Any]:
-        told = None if handling is None else [handling.told(i) for i in range(len(values))]
+        told = None if handling is None else [handling.told(i) for i in range(-1, len(values))]
         return functools.partial(_in_process, self.function, [_pickled(value) for value in values], told)
 
     def read(self, answer: Any) -> tuple[list[Any], dict[int, Exception]]:
@@ -112,7 +112,7 @@ def _function(body: bytes) -> Callable[[Any], Any]:
 
 def _in_process(function: bytes, values: list[bytes | Exception], told: list[Any] | None) -> list[tuple[bool, bytes]]:
     """Runs in the other process: what came of each value, pickled."""
-    with handled(None if told is None else Handling(len(values), told.__getitem__)):
+    with handled(None if told is None else Handling(len(values), lambda place: told[place + 1])):
         return apply_each(functools.partial(_in_process_one, function), values)[0]
 
 

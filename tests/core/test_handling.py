@@ -30,7 +30,7 @@ class Asks:
 
 def ask(value: Any) -> Any:
     handling = here.get()
-    stage, metadata = handling.asked() if handling is not None else ("", None)
+    stage, metadata = handling.asked()[1:] if handling is not None else ("", None)
     return value, stage, metadata and metadata.id
 
 
@@ -75,10 +75,10 @@ def test_a_lookup_knows_the_message_where_it_is_one() -> None:
         return keys
 
     asked(enrich(look, key=lambda n: n, into=lambda value, _: value, batch=1))
-    assert [metadata.id for _, (_, metadata) in seen] == ["0", "1", "2", "3", "4"]
+    assert [told.metadata.id for _, told in seen] == ["0", "1", "2", "3", "4"]
     seen.clear()
     asked(enrich(look, key=lambda n: n, into=lambda value, _: value))
-    assert seen == [(5, None)]
+    assert seen == [(5, ("p", "1:enrich(look)", None))]
 
 
 def test_parts_batches_and_what_is_left_of_a_chunk_are_known() -> None:
@@ -189,7 +189,7 @@ def test_answers_and_errors_are_in_their_places_whatever_is_entered(drawn: tuple
 def test_values_whose_number_cannot_be_told_are_not_followed() -> None:
     handling = Handling(2, str)
     with handled(handling):
-        assert apply_each(lambda _: handling.asked(), Listed())[0] == [None, None]
+        assert apply_each(lambda _: handling.asked(), Listed())[0] == ["-1", "-1"]
 
 
 class Listed(Sequence[str]):
