@@ -27,6 +27,7 @@ class _Meant(msgspec.Struct, forbid_unknown_fields=True):
     ids: list[str] | None = None
     rate: float | None = None
     rehearse: bool = False
+    aware: bool = False
 
 
 def asked(app: web.Application, queues: Queues) -> None:
@@ -51,13 +52,12 @@ def asked(app: web.Application, queues: Queues) -> None:
 
     async def replay(request: web.Request) -> Any:
         meant = await read(request, _Meant)
-        return await queues.replay(
-            meant.place, meant.queue, meant.where, meant.ids, rate=meant.rate, rehearse=meant.rehearse
-        )
+        chosen = meant.place, meant.queue, meant.where, meant.ids
+        return await queues.replay(*chosen, rate=meant.rate, rehearse=meant.rehearse, aware=meant.aware)
 
     async def drop(request: web.Request) -> Any:
         meant = await read(request, _Meant)
-        return await queues.drop(meant.place, meant.queue, meant.where, meant.ids)
+        return await queues.drop(meant.place, meant.queue, meant.where, meant.ids, aware=meant.aware)
 
     for path, call in {"queues": all, "letters": letters, "letter": letter}.items():
         app.router.add_get(f"/api/{path}", _answered(call))

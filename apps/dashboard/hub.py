@@ -53,9 +53,9 @@ class Pipe:
             if len(self.workers) >= _WORKERS:
                 return
             self.workers[snapshot.worker] = Worker()
-        self.workers[snapshot.worker].take(snapshot, now)
-        self.controllers.take(snapshot.decided)
-        self.letters.update(snapshot.letters)
+        if self.workers[snapshot.worker].take(snapshot, now):
+            self.controllers.take(snapshot.decided)
+            self.letters.update(snapshot.letters)
 
     def tick(self, now: float) -> None:
         """A second has passed: what is to be seen now."""
@@ -114,12 +114,13 @@ class Worker:
         self.snapshots: deque[Snapshot] = deque(maxlen=_RECENT)
         self.seen = 0.0
 
-    def take(self, snapshot: Snapshot, now: float) -> None:
-        """A report has come; one that came before, or is older, tells nothing new."""
+    def take(self, snapshot: Snapshot, now: float) -> bool:
+        """A report has come; returns whether it is new, as one may come again."""
         if self.snapshots and snapshot.number <= self.snapshots[-1].number:
-            return
+            return False
         self.snapshots.append(snapshot)
         self.seen = now
+        return True
 
     def speaks(self, now: float) -> bool:
         """Whether it is there."""

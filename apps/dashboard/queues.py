@@ -101,11 +101,20 @@ class Queues:
         raise AddressError(f"there is no message {id!r} in {queue!r} any more")
 
     async def replay(
-        self, place: str, queue: str, where: str, ids: Collection[str] | None, *, rate: float | None, rehearse: bool
+        self,
+        place: str,
+        queue: str,
+        where: str,
+        ids: Collection[str] | None,
+        *,
+        rate: float | None,
+        rehearse: bool,
+        aware: bool,
     ) -> dict[str, Any]:
         """Send letters back to where they came from; with ``rehearse`` only say how many would go where."""
         admin, chosen = self._at(place), _chosen(where, ids)
         Pace(rate)
+        await self._careful(admin, queue, aware)
         if rehearse:
             would: Counter[str] = Counter()
             async with aclosing(peeked(admin, queue, lambda each: ERROR in each.headers and chosen(each), None)) as letters:
@@ -115,9 +124,11 @@ class Queues:
         done = await admin.replay(queue, chosen, limit=None, rate=rate)
         return {"moved": done.moved, "left": dict(done.left), "repeated": done.repeated}
 
-    async def drop(self, place: str, queue: str, where: str, ids: Collection[str] | None) -> dict[str, Any]:
+    async def drop(self, place: str, queue: str, where: str, ids: Collection[str] | None, *, aware: bool) -> dict[str, Any]:
         """Remove messages for good."""
-        return {"dropped": await self._at(place).drop(queue, _chosen(where, ids))}
+        admin, chosen = self._at(place), _chosen(where, ids)
+        await self._careful(admin, queue, aware)
+        return {"dropped": await admin.drop(queue, chosen)}
 
     def _at(self, place: str) -> Admin:
         if place not in self.admins:

@@ -67,6 +67,7 @@ class Reporting:
         self._run: Status | None = None
         self._task: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
+        self._refused = 0
         self._worker = ""
         self._number = 0
         self._health: Health | None = None
@@ -93,6 +94,7 @@ class Reporting:
     def started(self, run: Status) -> None:
         """A pipeline begins to open its ends."""
         if self._run is not None:
+            self._refused += 1
             raise GraphError(f"pipeline {run.name!r} reports already, from a run that has not ended; start it once")
         self._run = run
         self._worker = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(2)}"
@@ -185,6 +187,9 @@ class Reporting:
 
     def close(self) -> None:
         """The pipeline has ended: one more report says so."""
+        if self._refused:
+            self._refused -= 1
+            return
         self._ending.set()
         self._run = None
 

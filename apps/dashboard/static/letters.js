@@ -163,7 +163,7 @@ export function letters(live) {
   }
 
   async function change(what, ids = null) {
-    const meant = { place, queue: name, where: ids ? "" : where.value, ids: ids ?? (chosen.size ? [...chosen] : null) };
+    const meant = { place, queue: name, aware, where: ids ? "" : where.value, ids: ids ?? (chosen.size ? [...chosen] : null) };
     try {
       const words = meant.ids ? `${meant.ids.length} message(s)` : where.value ? `all messages that fit ${where.value}` : "all messages";
       const would = what === "replay" ? await api.send("/api/replay", { ...meant, rehearse: true }) : null;
