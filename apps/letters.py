@@ -17,7 +17,7 @@ from warren.apps.queues import confirmed, named
 from warren.apps.showing import age, as_json, body_of, cut, record, say, table, when, yes
 from warren.apps.where import where
 from warren.core.admin import ERROR, SOURCE, Admin, Chosen, Pace, Replayed
-from warren.core.errors import AddressError, GraphError
+from warren.core.errors import AddressError
 from warren.core.message import Metadata
 
 __all__ = ["dlq"]
