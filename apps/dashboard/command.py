@@ -71,8 +71,9 @@ def shown_while(pipeline: Pipeline, dashboard: str | None, report_to: str | None
 @click.argument("address")
 @click.option("--listen", metavar="HOST:PORT", default=":8080", show_default=True, help="Without HOST this machine only.")
 @click.option("--queues", metavar="ADDRESS", multiple=True, help="Show the queues here too, beside those at ADDRESS.")
+@click.option("--flows", metavar="FOLDER", help="Show the hours of the recordings in this folder, and the next day.")
 @allow_changes
-def dashboard(address: str, listen: str, queues: tuple[str, ...], allow_changes: bool) -> None:
+def dashboard(address: str, listen: str, queues: tuple[str, ...], flows: str | None, allow_changes: bool) -> None:
     """Show the pipelines that report to ADDRESS on a page, until Ctrl-C.
 
     Workers report with warren run --report-to ADDRESS. Beyond this machine a token is needed: WARREN_DASHBOARD_TOKEN, or one
@@ -91,7 +92,12 @@ def dashboard(address: str, listen: str, queues: tuple[str, ...], allow_changes:
     with contextlib.suppress(AddressError):
         queues = (_broker_of(address), *queues)
     hub = Hub()
-    server = Server(hub, Queues(admins_at(queues), hub.queues), at, access)
+    recorded = None
+    if flows is not None:
+        from warren.apps.dashboard.recorded import Recorded
+
+        recorded = Recorded(flows)
+    server = Server(hub, Queues(admins_at(queues), hub.queues), at, access, recorded)
 
     async def serve() -> None:
         await server.start()

@@ -20,6 +20,8 @@ from warren.core.errors import AddressError, GraphError
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from warren.apps.dashboard.recorded import Recorded
+
 __all__ = ["Server"]
 
 _log = logging.getLogger("warren.dashboard")
@@ -40,7 +42,7 @@ class Server:
     Raises `GraphError` where aiohttp is missing, and `AddressError` where the place is taken or none of this machine.
     """
 
-    def __init__(self, hub: Hub, queues: Queues, at: Place, access: Access) -> None:
+    def __init__(self, hub: Hub, queues: Queues, at: Place, access: Access, recorded: Recorded | None = None) -> None:
         try:
             import aiohttp  # noqa: F401 - it is to be missed here, not when somebody asks
         except ImportError as error:
@@ -49,7 +51,8 @@ class Server:
         self.access = access
         self._queues = queues
         self._at = at
-        self._ticking: asyncio.Task[None] | None = None
+        self._recorded = recorded
+        self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.AppRunner | None = None
         self.address = ""
         self._files = {path.name: path.read_bytes() for path in sorted(_STATIC.iterdir()) if path.suffix in _KINDS}
@@ -65,6 +68,7 @@ class Server:
         app.router.add_post("/session", self._sign_in)
         app.router.add_get("/api/session", self._session)
         app.router.add_get("/api/events", self._events)
+        app.router.add_get("/api/hours", self._hours)
         asked(app, self._queues)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.2)
         await self._runner.setup()
@@ -79,14 +83,15 @@ class Server:
             ) from error
         port = self._runner.addresses[0][1]
         self.address = f"http://{Place(self._at.host, port)}"
-        self._ticking = asyncio.get_running_loop().create_task(self._tick())
+        works = [self._tick()] + ([] if self._recorded is None else [self._recorded.watch(self.hub.notice)])
+        self._tasks = [asyncio.get_running_loop().create_task(work) for work in works]
 
     async def close(self) -> None:
         """Stop listening."""
-        if self._ticking is not None:
-            self._ticking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._ticking
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -123,6 +128,9 @@ class Server:
 
     async def _session(self, request: web.Request) -> web.Response:
         return answer({"changes": self.access.changes, "change": self.access.change if self.access.changes else None})
+
+    async def _hours(self, request: web.Request) -> web.Response:
+        return answer({} if self._recorded is None else self._recorded.hours)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         from aiohttp import web

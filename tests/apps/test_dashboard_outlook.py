@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pytest
 
 from tests.apps.browser import chromium, page
 from tests.apps.dashboards import HERE, on_a_page
 from warren import Pipeline
+from warren.analytics import Flows, Recorder
 from warren.analytics.remedies import Remedies, Remedy, pause
 from warren.analytics.routing import EarliestFinish
 from warren.apps.dashboard.access import Access
@@ -18,9 +23,11 @@ from warren.apps.dashboard.beside import served
 from warren.apps.dashboard.hub import Hub
 from warren.apps.dashboard.outlook import Unusual, expected
 from warren.apps.dashboard.queues import Queues
+from warren.apps.dashboard.recorded import Recorded, hours
 from warren.apps.dashboard.server import Server
 from warren.apps.dashboard.snapshot import Snapshot
 from warren.connectors import memory
+from warren.core.errors import StorageError
 from warren.operators import map, route
 
 if TYPE_CHECKING:
@@ -97,6 +104,45 @@ def test_plots_mark_what_is_unusual_and_show_what_is_expected(page: Page) -> Non
         plot.get_by_role("img").focus()
         page.keyboard.press("Home")
         expect(plot.locator(".said")).to_have_text(re.compile(r"\d\d:\d\d:\d\d  101/s"))
+
+
+def recorded(folder: Path, days: int) -> None:
+    """Flows of so many days, with an hour on the last but one that is unlike others."""
+    at: list[float] = []
+    for hour in range(24 * days):
+        count = 12 + round(8 * math.sin(hour * math.pi / 12)) + hour % 5
+        count *= 6 if hour == 24 * (days - 2) else 1
+        at += [3600 * (hour + each / count) for each in range(count)]
+    pipeline = Pipeline("shop", memory.items([]) | memory.into([]), observers=[Recorder(folder)])
+    pipeline.test(range(len(at)), at=at, start=1_790_000_000 // 3600 * 3600.0)
+
+
+def test_the_next_day_comes_from_what_was_recorded(tmp_path: Path, page: Page) -> None:
+    from playwright.sync_api import expect
+
+    recorded(tmp_path, 8)
+    found = hours(Flows(tmp_path))["shop"]
+    assert len(found["points"]) == 168 and not found["why"]
+    assert 1_790_000_000 // 3600 * 3600 + 6 * 86_400 in [alarm["at"] for alarm in found["alarms"]]
+    ahead = found["ahead"]["rate"]
+    assert len(ahead["values"]) == 24
+    assert all(low <= middle <= high for low, middle, high in zip(ahead["low"], ahead["values"], ahead["high"], strict=True))
+    hub = Hub()
+    server = Server(hub, Queues({}, hub.queues), HERE, Access(HERE, None, changes=False), Recorded(tmp_path))
+    with served(server) as loop:
+        loop.call_soon_threadsafe(hub.take, Snapshot("shop", "w", 1, time.time(), 1.0))
+        page.goto(server.address)
+        plot = page.locator(".plot").filter(has_text="Received by hour")
+        expect(plot.locator(".band")).to_have_count(1)
+        expect(plot.locator(".alarm")).not_to_have_count(0)
+
+
+def test_a_day_is_too_short_to_tell_of_the_next(tmp_path: Path) -> None:
+    recorded(tmp_path, 1)
+    found = hours(Flows(tmp_path))["shop"]
+    assert found["ahead"] == {} and "record for longer" in found["why"]
+    with pytest.raises(StorageError, match="does not exist"):
+        Recorded(tmp_path / "none")
 
 
 def test_decisions_are_shown_with_their_reasons(page: Page) -> None:

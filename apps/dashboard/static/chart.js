@@ -9,7 +9,8 @@ const FOOT = 92;
 const LEFT = 2;
 
 export class Chart {
-  constructor({ title, field, second, secondTitle, format }) {
+  constructor({ title, field, second, secondTitle, format, when = clock, next = "in a minute", recent = 120 }) {
+    Object.assign(this, { when, next, recent });
     this.title = title;
     this.field = field;
     this.second = second;
@@ -87,7 +88,7 @@ export class Chart {
     if (chosen) parts.push(s("line", { class: "cross", x1: x(chosen.at), x2: x(chosen.at), y1: TOP, y2: FOOT, "vector-effect": "non-scaling-stroke" }));
     this.svg.replaceChildren(...parts.filter(Boolean));
     say(this.said, this.words(chosen, top));
-    const unusual = this.alarms.length ? `; unusual at ${this.alarms.map((alarm) => clock(alarm.at)).join(", ")}` : "";
+    const unusual = this.alarms.length ? `; unusual at ${this.alarms.map((alarm) => this.when(alarm.at)).join(", ")}` : "";
     set(this.svg, { "aria-label": `${this.title}: now ${this.format(newest?.[this.field] ?? null)}, at most ${this.format(top)}${unusual}. Arrow keys read values.` });
   }
 
@@ -95,11 +96,11 @@ export class Chart {
     if (chosen) {
       const alarm = this.alarms.find((each) => Math.abs(each.at - chosen.at) < 2);
       const second = this.second ? `, ${this.secondTitle} ${this.format(chosen[this.second])}` : "";
-      return `${clock(chosen.at)}  ${this.format(chosen[this.field])}${second}${alarm ? `, unusual${this.usual(alarm)}` : ""}`;
+      return `${this.when(chosen.at)}  ${this.format(chosen[this.field])}${second}${alarm ? `, unusual${this.usual(alarm)}` : ""}`;
     }
     const newest = this.alarms.at(-1);
-    if (newest && this.points.at(-1)?.at - newest.at < 120) return `${clock(newest.at)} unusual: ${this.format(newest.value)}${this.usual(newest)}`;
-    if (this.ahead?.values?.length) return `in a minute: ${this.format(this.ahead.low.at(-1))} to ${this.format(this.ahead.high.at(-1))}`;
+    if (newest && this.points.at(-1)?.at - newest.at < this.recent) return `${this.when(newest.at)} unusual: ${this.format(newest.value)}${this.usual(newest)}`;
+    if (this.ahead?.values?.length) return `${this.next}: ${this.format(this.ahead.low.at(-1))} to ${this.format(this.ahead.high.at(-1))}`;
     return this.points.length ? `0 – ${this.format(top)}, last ${time(this.span())}` : "";
   }
 

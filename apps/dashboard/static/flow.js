@@ -1,7 +1,8 @@
 // The page of a pipeline: how it stands, its graph, the last minutes, its workers.
 
+import { ask } from "./api.js";
 import { Chart } from "./chart.js";
-import { clock, h, number, percent, pill, rate, say, table, time } from "./dom.js";
+import { clock, h, moment, number, percent, pill, rate, say, table, time } from "./dom.js";
 import { Graph } from "./graph.js";
 
 export function flow(live, name) {
@@ -23,11 +24,15 @@ export function flow(live, name) {
     new Chart({ title: "Waiting at the source", field: "depth", format: number }),
   ];
   charts[2].second = null;
+  const day = new Chart({ title: "Received by hour, as recorded", field: "rate", format: rate, when: moment, next: "by this time tomorrow", recent: 86_400 });
+  const days = h("div", { hidden: true });
+  let hours = {};
+  let asked = -Infinity;
   const content = h("div", { class: "stack", "data-page": "flow" },
     h("div", { class: "title" }, heading, state, workersSaid), banners, figures,
     h("section", { class: "card", "aria-label": "Graph" }, place, detail,
       h("details", { class: "more" }, h("summary", {}, "The graph as a table"), steps)),
-    h("div", { class: "plots" }, charts.map((chart) => chart.element)),
+    h("div", { class: "plots" }, charts.map((chart) => chart.element)), days,
     h("section", { class: "card", "aria-label": "Workers" }, h("h2", {}, "Workers"), workers));
   content.style.gap = "16px";
   const empty = h("div", { class: "card empty" },
@@ -57,7 +62,21 @@ export function flow(live, name) {
     steps.replaceChildren(drawSteps(pipe));
     workers.replaceChildren(drawWorkers(pipe, live.now));
     const points = live.points.get(pipe.name) ?? [];
+    drawDay(pipe);
     for (const chart of charts) chart.show(points, { alarms: pipe.alarms, ahead: pipe.ahead });
+  }
+
+  // Recordings are looked at now and then: they change by the hour.
+  function drawDay(pipe) {
+    if (live.now - asked > 60) {
+      asked = live.now;
+      ask("/api/hours").then((found) => { hours = found; }, () => {});
+    }
+    const mine = hours[pipe.name];
+    days.hidden = !mine;
+    if (!mine) return;
+    if (!days.firstChild) days.append(day.element);
+    day.show(mine.points, mine);
   }
 
   function drawPipes(all, chosen) {
