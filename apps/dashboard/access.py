@@ -94,6 +94,9 @@ class Access:
         if self.token is None and not is_loopback(urlsplit(f"//{request.host}").hostname or ""):
             # A name that leads here but is not ours: a page elsewhere would read what only this machine may.
             return 421, "ask for it by localhost or 127.0.0.1"
+        if request.path.startswith("/api/") and request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
+            # A look into a queue may cost messages, and a picture on a page elsewhere could ask for one.
+            return 403, "a page of another place is told nothing here"
         if request.method in ("GET", "HEAD"):
             return None
         origin = request.headers.get("Origin")

@@ -161,6 +161,8 @@ def edges_of(graph: Graph, nodes: Mapping[str, Mapping[str, Any]]) -> list[dict[
         rate = target["rate"] if into[edge.target] == 1 else source["given"] if out[edge.source] == 1 else None
         if not rate and out[edge.source] == 1 and not edge.failures:
             rate = source["given"]
-        failed = target["rate"] if edge.failures else target["failed"]
-        found.append({"rate": rate, "took": target["took"], "waiting": target["waiting"], "failed": failed})
+        # What waits and fails where streams meet is told by the step: it is no edge's own.
+        mine = target if into[edge.target] == 1 else {"waiting": 0, "failed": 0.0}
+        failed = target["rate"] if edge.failures else mine["failed"]
+        found.append({"rate": rate, "took": target["took"], "waiting": mine["waiting"], "failed": failed})
     return found

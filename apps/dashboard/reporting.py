@@ -233,7 +233,9 @@ class Reporting:
             try:
                 async with asyncio.timeout(_HEALTH_EVERY / 2):
                     self._health = await run.health(PATIENCE)
-            except (Exception, asyncio.CancelledError) as error:
+            except asyncio.CancelledError:
+                self._ending.set()
+            except Exception as error:
                 reason = f"its health cannot be told: {type(error).__name__}: {error}"
                 self._health = Health(name=run.name, ready=False, reasons=(reason,))
         return self._health

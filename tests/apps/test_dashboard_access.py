@@ -125,6 +125,8 @@ def test_a_page_of_another_place_changes_nothing(open_one: str, tmp_path: Path) 
     assert ask(open_one, drop, what, **JSON, X_Warren_Change="wrong").status == 403
     assert ask(open_one, drop, what, **JSON, **change, Origin="https://evil.example").status == 403
     assert ask(open_one, drop, what, Content_Type="text/plain", **change).status == 415
+    assert ask(open_one, "/api/queues", Sec_Fetch_Site="cross-site").status == 403, "as a picture on a page elsewhere"
+    assert ask(open_one, "/api/queues", Sec_Fetch_Site="same-origin").status == 200
     assert ask(open_one, "/api/queues", Host="evil.example").status == 421, "a name that leads to this machine"
     depths(tmp_path / "q.db", {"shop.dead": 2})
     assert ask(open_one, drop, what, **JSON, **change, Origin=open_one).value == {"dropped": 2}

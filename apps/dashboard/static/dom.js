@@ -37,7 +37,11 @@ export function number(value) {
   return `${(value / 1e6).toFixed(1)}M`;
 }
 
-export const rate = (value) => (value === null || value === undefined ? "–" : `${number(value)}/s`);
+export function rate(value) {
+  if (value === null || value === undefined) return "–";
+  return value > 0 && value < 0.1 ? `${number(value * 3600)}/h` : `${number(value)}/s`;
+}
+
 export const percent = (share) => `${Math.round(100 * share)} %`;
 
 export function time(seconds) {

@@ -123,7 +123,7 @@ function drawFigures(pipe, points) {
   bar.style.width = percent(Math.min(1, used)).replace(" ", "");
   return [
     figure("Received", rate(point.rate), `${rate(point.done)} finished`),
-    figure("Latency", time(point.p95), point.p50 === null ? "95th percentile" : `95 %, median ${time(point.p50)}`),
+    figure("Latency, 95 %", time(point.p95), point.p50 === null ? "" : `median ${time(point.p50)}`),
     figure("In flight", number(point.in_flight), `of ${number(point.credit)} credit`, h("div", { class: `meter${used > 0.9 ? " strained" : ""}` }, bar)),
     figure("Waiting at the source", number(point.depth), empty ? `empty in ${time(empty)}` : ""),
     figure("Dead letters", number(dead), point.letters ? `${rate(point.letters)} now` : "since the dashboard began", null, point.letters > 0),
