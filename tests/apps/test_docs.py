@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from click.testing import CliRunner
 
 from tests.apps.asyncapi import parsed, schema
 from tests.house.tree import ROOT
+from tests.pipelines.graphs import Story
 from warren import Pipeline, exponential
 from warren.apps.cli import main
 from warren.apps.demo.flights import flights
@@ -127,6 +129,12 @@ def test_asyncapi_finds_nothing_wrong_with_pipelines_of_all_kinds(tmp_path: Path
     made = {name: document(contents(each)) for name, each in OTHERS.items()}
     made["demo"] = document(contents(flights(sqlite.queue("f.db", "flights"), None, tmp_path)))  # type: ignore[arg-type]
     check(made)
+
+
+def test_asyncapi_finds_nothing_wrong_with_random_pipelines() -> None:
+    told = {str(seed): contents(Story(random.Random(seed)).pipeline()) for seed in range(60)}
+    assert all(page(each) for each in told.values())
+    check({seed: document(each) for seed, each in told.items()})
 
 
 @pytest.mark.slow

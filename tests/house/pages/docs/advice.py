@@ -21,7 +21,7 @@ async def ask(value):
 
 orders = Pipeline("orders", memory.items([]) | map(ask, concurrency=2) | memory.into([]))
 """)
-sys.path.insert(0, ".")
+sys.path.insert(0, str(Path.cwd()))
 from shop.flows import orders  # noqa: E402  # it has just been written
 
 orders.observed(Recorder("recordings")).test(range(1800), at=[number / 30 for number in range(1800)])
