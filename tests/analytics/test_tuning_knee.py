@@ -153,7 +153,9 @@ def test_saved_and_restored_it_goes_on_as_if_nothing_had_been():
     assert [first.propose(each) for each in measured] == [second.propose(each) for each in measured]
 
 
-@pytest.mark.parametrize("change", [{"version": 0}, {"points": [[1]]}, {"points": None}, {"centre": "x"}, {"turn": None}, {"noise": nan}])
+@pytest.mark.parametrize(
+    "change", [{"version": 0}, {"points": [[1]]}, {"points": None}, {"centre": "x"}, {"turn": None}, {"noise": nan}]
+)
 def test_a_damaged_state_is_refused(change):
     search = KneeSearch(Knob("n", 1, 256, 16))
     drive(search, Plant(40), 10)
@@ -191,8 +193,8 @@ def test_on_any_plant_it_settles_within_bounds_and_does_not_swing(plant, high, w
     knob = Knob("n", 1, high, start=max(1, round(where * high)))
     values = drive(KneeSearch(knob), plant, 160)
     assert all(knob.low <= value <= knob.high for value in values)
-    # The amplitude: nine tenths of the values within a factor, and never far from the best for long. Where but a few calls end
-    # in a second, there are a few hundred of them in all.
+    # The amplitude: nine tenths of the values within a factor, and never far from the best for long. Where but a few calls
+    # end in a second, there are a few hundred of them in all.
     swing, least, mean = (8, 0.3, 0.7) if plant.best(knob) > 20 else (16, 0.2, 0.5)
     last = sorted(values[80:])
     assert last[-5] <= swing * last[4]
