@@ -60,9 +60,13 @@ class Outbox:
         return len(self._waiting)
 
     def put(self, receiver: str, notification: Notification) -> None:
-        """Have a receiver told, and return at once."""
+        """Have a receiver told, with the next `wake` at the latest."""
         with self._moved:
             self._add(Waiting(receiver, notification))
+
+    def wake(self) -> None:
+        """Tell what is due; returns at once."""
+        with self._moved:
             self._moved.notify()
 
     def _add(self, more: Waiting) -> None:

@@ -169,6 +169,7 @@ class Alerts(Watching):
         with self._lock:
             self._look(figures)
             self._save()
+        self._outbox.wake()
 
     def _look(self, figures: Figures) -> None:
         over = [each for alert in self._alerts.values() if (each := self._judge(alert, figures)) is not None]
@@ -230,8 +231,10 @@ class Alerts(Watching):
             group.changed = at if group.changed is None else min(group.changed, at)
             if at - group.changed < self.wait:
                 return []
-        elif not going or at - group.sent < self.repeat:
-            return []
+        else:
+            group.changed = None
+            if not going or at - group.sent < self.repeat:
+                return []
         group.told = {key: each for key, each in group.told.items() if key in now} | going
         group.changed, group.sent = None, at
         over = [each if each.ended is not None else msgspec.structs.replace(each, ended=at) for each in ended]
@@ -263,6 +266,9 @@ class Alerts(Watching):
             self._outbox.restore(found.waiting)
         except (OSError, msgspec.MsgspecError, DataError) as error:
             raise DataError(f"Alerts(file={str(file)!r}): it holds no alerts ({error}); name another file") from error
-        self._states |= {name: state for name, state in found.states.items() if name in self._states}
+        for name, state in found.states.items():
+            if name in self._states:
+                # How long a rule has said so is not known of the time between.
+                self._states[name] = _State(firing=state.firing)
         self._groups = {(name, tuple(key)): group for name, key, group in found.groups}
         self._incidents += self.firing

@@ -206,6 +206,13 @@ def test_a_restart_goes_on_where_it_was(tmp_path: Path) -> None:
     assert Bench(file=file).at(40) == []
 
 
+def test_how_long_a_rule_has_said_so_begins_anew_after_a_restart(tmp_path: Path) -> None:
+    alert = Alert("Dead", dead, lasting="10s")
+    assert Bench(alert, file=tmp_path / "a").at(0, 1) == []
+    again = Bench(alert, file=tmp_path / "a")
+    assert again.at(100, 1) == [] and again.at(109, 1) == [] and again.at(110, 1) == FIRING
+
+
 def test_an_alert_that_is_no_longer_asked_for_is_over_after_a_restart(tmp_path: Path) -> None:
     assert Bench(file=tmp_path / "a").at(0, 1) == FIRING
     assert Bench(Alert("Other", dead), file=tmp_path / "a").at(5) == RESOLVED

@@ -7,13 +7,15 @@ import asyncio
 import pytest
 
 from warren import Pipeline
-from warren.analytics.remedies import Remedies, Remedy, scale, shift
+from warren.analytics import Metrics
+from warren.analytics.remedies import Remedies, Remedy, open_circuit, scale, shift
 from warren.analytics.routing import EarliestFinish
 from warren.connectors import memory
+from warren.core.breaker import Switch
 from warren.core.errors import GraphError
 from warren.core.knobs import Dial, Knob
 from warren.core.weights import Weights
-from warren.operators import map, route
+from warren.operators import circuit_breaker, map, route
 
 
 @pytest.mark.parametrize("learned", [True, False], ids=["policy", "function"])
@@ -69,3 +71,23 @@ def test_a_step_makes_more_calls_at_once_for_a_while() -> None:
     with pytest.raises(GraphError, match="no whole number from 1 to 8"):
         scale(dial, 9)
     assert dial.value == 1
+
+
+def test_metrics_show_a_circuit_that_was_opened_by_hand() -> None:
+    switch, metrics = Switch(), Metrics()
+    remedies = Remedies([Remedy(lambda figures: figures.at > 1003, open_circuit(switch), hold="1h")], mode="act", every="1s")
+    shown: list[float] = []
+
+    def ask(value: int) -> int:
+        return value
+
+    def look(value: int) -> int:
+        states = next(each for each in metrics.collect() if each.name == "warren_circuit_breaker_state")
+        opened = [each for each in states.samples if each.labels["state"] == "open" and "circuit" in each.labels["breaker"]]
+        shown.extend(each.value for each in opened)
+        return value
+
+    flow = memory.queue("in") | map(look) | circuit_breaker(map(ask), switch=switch) | memory.queue("out")
+    orders = Pipeline("orders", flow, observers=[remedies, metrics])
+    orders.test(range(10), at=range(10), start=1000.0)
+    assert shown == [0.0] * 4 + [1.0] * 6 and not switch.open
