@@ -261,6 +261,16 @@ async def test_what_ends_checkpoints_and_recorders_tell_becomes_metrics(tmp_path
     assert recorder.behind == 0
 
 
+@on_a_loop
+async def test_a_thousand_queues_stay_bounded() -> None:
+    queues = tuple(QueueHealth(name=f"q{number}", depth=1) for number in range(1000))
+    metrics = Metrics(values=10)
+    metrics.started(Told(Health(name="p", queues=queues)))
+    await asyncio.to_thread(metrics.health, 10.0)
+    assert len(await asyncio.to_thread(values, metrics, "warren_queue_depth_messages")) == 10
+    metrics.close()
+
+
 def test_of_several_connections_the_worst_breaker_is_told() -> None:
     parts = [Health(name="a"), Health(name="b", breaker="open"), Health(name="c", breaker="half-open")]
     assert Health.joined("p", parts).breaker == "open"
