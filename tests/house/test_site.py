@@ -58,6 +58,12 @@ def test_functions_that_modules_of_their_name_hide_are_told(site: Path) -> None:
     assert "A durable queue in a SQLite file; a source and a sink in one." in section
 
 
+def test_links_to_what_is_not_on_the_site_are_words(site: Path) -> None:
+    page = (site / "plugins.html").read_text("utf-8")
+    assert "is what CONTRIBUTING.md says of one" in page
+    assert 'href="plugin-template/warren_shout.py"' in page and (site / "plugin-template/warren_shout.py").exists()
+
+
 def test_nothing_is_fetched_from_elsewhere(site: Path) -> None:
     for page in site.rglob("*.html"):
         assert re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?://', page.read_text("utf-8")) == []
