@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import importlib
+import posixpath
 import re
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,14 @@ import griffe
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
     from mkdocs.structure.files import Files
+    from mkdocs.structure.pages import Page
 
 __all__ = ["Docstrings", "fenced", "on_files", "on_page_markdown"]
 
-_OUTSIDE = re.compile(r"\[([^\]]*)\]\((?:\.\./)+(?!\w[\w/-]*\.md)[^)]*\)|\[([^\]]*)\]\(\.\./(?:[A-Z]+|benchmarks/\w+)\.md\)")
+_LINK = re.compile(r"\[([^\]]*)\]\(([^)#:]+)(?:#[^)]*)?\)")
 _HIDDEN = "()"
 _ALL = re.compile(r"^::: ([\w.]+)\.\*$", re.MULTILINE)
-_DOCTEST = re.compile(r"^( *)>>> .*(?:\n\1(?=\S).*)*", re.MULTILINE)
+_DOCTEST = re.compile(r"^( *)>>> .*(?:\n.*\S.*)*", re.MULTILINE)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -50,9 +52,14 @@ def _filled(nav: Any, left: list[str]) -> Any:
     return filled
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
     """Name what ``::: module.*`` stands for; links to files that are not part of the site are words there."""
-    return _ALL.sub(_members, _OUTSIDE.sub(lambda match: match[1] or match[2], markdown))
+    folder = posixpath.dirname(page.file.src_uri)
+
+    def linked(match: re.Match[str]) -> str:
+        return match[1] if posixpath.normpath(posixpath.join(folder, match[2])).startswith("..") else match[0]
+
+    return _ALL.sub(_members, _LINK.sub(linked, markdown))
 
 
 def _members(match: re.Match[str]) -> str:
