@@ -12,6 +12,7 @@ _TARGET = 0.35
 _CROWDED = 0.2
 _SPAN, _SHORT = 2.0, 0.1
 _KNOWN, _BEATS, _ROW, _MANY = 8, 10, 30, 100
+_MOMENT = 0.1
 
 
 class Rate:
@@ -107,6 +108,7 @@ class Pulse:
         self._last = 0.0
         self._pause = 0.0
         self._seen = 0.0
+        self._begun = 0.0
         self._beats = 0
         self._row = 0
         self._first = 0.0
@@ -115,10 +117,10 @@ class Pulse:
         """Something succeeded."""
         self._row = 0
         if not self._beats:
-            self._beats, self._last = 1, now
+            self._beats, self._last, self._begun = 1, now, now
         elif (pause := now - self._last) > 0:
             if self._beats > _KNOWN:  # one stop does not make long pauses usual
-                pause = min(pause, 5 * self._pause)
+                pause = min(pause, max(5 * self._pause, self._seen))
             # Weighed by how long it is: of messages that come together, the pauses between them say nothing.
             self._seen += pause
             self._pause += (pause - self._pause) * pause / max(pause, min(self._seen, _MANY * self._pause))
@@ -133,16 +135,20 @@ class Pulse:
 
     def stopped(self, now: float) -> bool:
         """Whether nothing succeeds any more."""
-        return self._row >= _ROW and self._beats >= _KNOWN and now - self._first > _BEATS * self._pause
+        if self._row < _ROW or self._beats < _KNOWN:
+            return False
+        # What is known since a moment ago may be of one chunk.
+        least = min((now - self._begun) / 10, _MOMENT)
+        return now - self._first > max(_BEATS * self._pause, least)
 
     def state(self) -> list[float]:
         """What `restore` takes over."""
-        return [self._last, self._pause, self._seen, self._first, self._beats, self._row]
+        return [self._last, self._pause, self._seen, self._begun, self._first, self._beats, self._row]
 
     def restore(self, state: Sequence[float]) -> None:
         """Take over what `state` gave."""
-        self._last, self._pause, self._seen, self._first = map(float, state[:4])
-        self._beats, self._row = map(int, state[4:])
+        self._last, self._pause, self._seen, self._begun, self._first = map(float, state[:5])
+        self._beats, self._row = map(int, state[5:])
 
 
 class Pace:
