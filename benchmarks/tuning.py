@@ -19,6 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.tuning_model import live
+from benchmarks.tuning_model.cost import costs
 from benchmarks.tuning_model.plant import Regime, simulate
 from benchmarks.tuning_model.scoring import OURS, Case, Fixed, Tried, part, shares, subjects, summary, tables
 from warren.core.knobs import Knob
@@ -103,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [*CASES, *live.CASES]
     parser.add_argument("--case", action="append", choices=names, help="all that are simulated unless given")
     parser.add_argument("--live", action="store_true", help="the cases on a broker, which take 15 minutes each")
+    parser.add_argument("--cost", action="store_true", help="only what a tuner that acts costs the processor")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--tune", action="store_true", help="the seeds that ours was tuned on")
     parser.add_argument("--quick", action="store_true", help="one seed; two regimes and three values on a broker")
@@ -111,6 +113,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     first, count = 1 if options.tune else 101, 1 if options.quick else options.seeds
     console = Console(width=125)
+    if options.cost:
+        for place, (usual, more) in (costs(1_000, 3) if options.quick else costs()).items():
+            console.print(f"{place}: {usual:.1f} µs for a message, with a tuner {usual * more:+.2f} µs ({more:+.1%})")
+        return 0
     console.print("Shares of the throughput of the best fixed value of each regime. Settled: from 10 s after a change on.")
     rows, missed = [], False
     for name in options.case or (live.CASES if options.live else CASES):

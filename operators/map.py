@@ -274,7 +274,8 @@ class _Workers:
                     now = clock()
                     setting.ended(now - since, slot.failure is None, in_flight=self.active)
                     self.journal.tick(now)
-                    self.fill()
+                    if queue and self.active < setting.value:
+                        self.fill()
                 if not self.operator.ordered:
                     self.slots.slots.append(slot)
                 self.slots.ready()

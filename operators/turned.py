@@ -41,14 +41,19 @@ class Turned:
 
     def sent(self, first: Token, began: float, count: int, full: bool) -> None:
         """A batch is closed, as it was ``full`` or as its time was up. It is over when its first message is."""
-        origin = next(iter(self._ledger.origins(first)), None)
+        origin = first if isinstance(first, int) else next(iter(self._ledger.origins(first)), None)
         if origin is not None:
             self._flying.setdefault(origin, []).append(_Batch(began, count, full))
 
     def _settled(self, tokens: Sequence[int], outcome: Outcome) -> None:
         if not self._flying or outcome.kind is Kind.RELEASED:
             return
-        over = [origin for origin in tokens if origin in self._flying]
+        if isinstance(tokens, range):
+            over = [origin for origin in self._flying if origin in tokens]
+        else:
+            over = sorted(self._flying.keys() & tokens)
+        if not over:
+            return
         now = self._clock()
         for batch in (batch for origin in over for batch in self._flying.pop(origin)):
             took, well = now - batch.began, outcome.kind <= Kind.DELIVERED
@@ -59,5 +64,4 @@ class Turned:
             if self.wait is not None:
                 in_flight = 0 if batch.full else self.wait.value
                 self.wait.ended(took, well, in_flight=in_flight, count=batch.values)
-        if over:
-            self._journal.tick(now)
+        self._journal.tick(now)

@@ -55,22 +55,15 @@ class Controller(Protocol):
 
 
 class Interval:
-    """Adds up the calls of one interval."""
+    """The calls of one interval, added up by who is told of each; ``flying`` is how many there were at the end of each."""
+
+    __slots__ = ("done", "failed", "flying", "start", "took")
 
     def __init__(self, start: float) -> None:
         self.start = start
         self.took: list[float] = []
         self.done = self.failed = 0
-        self._flying = 0.0
-
-    def add(self, seconds: float, success: bool, in_flight: float, count: int) -> None:
-        """One call has ended."""
-        self._flying += in_flight
-        if success:
-            self.took.append(seconds)
-            self.done += count
-        else:
-            self.failed += 1
+        self.flying = 0.0
 
     def __len__(self) -> int:
         return len(self.took) + self.failed
@@ -78,7 +71,7 @@ class Interval:
     def measured(self, at: float, value: int, quantile: float) -> Measurement:
         """What there was until now."""
         took, count = self.took, len(self.took)
-        found = Measurement(at, at - self.start, value, self.done, count, self.failed, self._flying / max(len(self), 1))
+        found = Measurement(at, at - self.start, value, self.done, count, self.failed, self.flying / max(len(self), 1))
         if count:
             found.mean = sum(took) / count
             found.deviation = sqrt(sum((each - found.mean) ** 2 for each in took) / count)

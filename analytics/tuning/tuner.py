@@ -119,9 +119,13 @@ class Tuner:
             return
         if not 0 <= seconds <= _LONGEST:
             return
-        interval.add(seconds, success, in_flight, count)
-        passed = now - interval.start
-        if passed >= self._long and (len(interval) >= self.least or passed >= 4 * self.interval):
+        interval.flying += in_flight
+        if success:
+            interval.took.append(seconds)
+            interval.done += count
+        else:
+            interval.failed += 1
+        if now >= self._due and (len(interval) >= self.least or now >= interval.start + 4 * self.interval):
             self._decide(now)
 
     def _decide(self, now: float) -> None:
@@ -169,7 +173,7 @@ class Tuner:
 
     def _begin(self, start: float) -> None:
         self._interval = Interval(start)
-        self._long = min(max(self.interval, 4 * self._mean), 4 * self.interval)
+        self._due = start + min(max(self.interval, 4 * self._mean), 4 * self.interval)
 
     def state(self) -> dict[str, Any]:
         """What was learned, as plain values: save it, and give it to `restore`."""

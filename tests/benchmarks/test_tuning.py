@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.tuning import CASES
+from benchmarks.tuning import CASES, main
 from benchmarks.tuning_model import live
 from benchmarks.tuning_model.plant import Call, Regime, Run, simulate
 from benchmarks.tuning_model.rivals import RIVALS
@@ -58,6 +58,12 @@ def test_the_shares_are_those_of_the_best_value():
     settled, whole, default, late, time, value = shares(case, Run(calls, [(0.0, 8), (12.0, 9)]), 0, 20.0, tried)
     assert (settled, whole, default) == pytest.approx((1.0, 0.995, 0.995))
     assert (late, time, value) == pytest.approx((0.1, 0.0, 9.0))
+
+
+def test_what_it_costs_is_measured_for_each_place(capsys):
+    assert main(["--cost", "--quick"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4 and all("µs for a message, with a tuner" in line for line in lines)
 
 
 @pytest.mark.filterwarnings("default")
