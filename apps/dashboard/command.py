@@ -101,11 +101,11 @@ def dashboard(address: str, listen: str, queues: tuple[str, ...], flows: str | N
 
     async def serve() -> None:
         await server.start()
-        click.echo(f"The dashboard is at {server.address}{told}", err=True)
         ending = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(NotImplementedError):
                 asyncio.get_running_loop().add_signal_handler(number, ending.set)
+        click.echo(f"The dashboard is at {server.address}{told}", err=True)
         reading = asyncio.ensure_future(listening(address, hub))
         await asyncio.wait((reading, asyncio.ensure_future(ending.wait())), return_when=asyncio.FIRST_COMPLETED)
         reading.cancel()
