@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from warren.apps.showing import screen
+
 __all__ = ["advise"]
 
 
@@ -28,8 +30,6 @@ def advise(pipeline: str | None, flows: Path, target: str | None, as_json: bool)
 
     Nothing is changed. With PIPELINE, as module:attribute, the settings of that pipeline are looked at, and it alone.
     """
-    from rich.console import Console
-
     from warren.analytics.advice import advise as advised
     from warren.analytics.advice import render_advice
     from warren.analytics.flows import Flows
@@ -41,4 +41,4 @@ def advise(pipeline: str | None, flows: Path, target: str | None, as_json: bool)
 
         click.echo(msgspec.json.format(msgspec.json.encode(found)))
     else:
-        Console().print(render_advice(found))
+        screen().print(render_advice(found))

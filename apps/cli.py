@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from warren.apps.advise import advise
+from warren.apps.completion import completion
 from warren.apps.dashboard.command import dashboard
 from warren.apps.dev.command import dev
 from warren.apps.docs import docs
@@ -29,8 +30,10 @@ from warren.apps.queues import queues
 from warren.apps.replay import replay
 from warren.apps.report import report
 from warren.apps.run import run
+from warren.apps.showing import as_json, say
 from warren.apps.state import state
 from warren.core.errors import AddressError, GraphError, WarrenError
+from warren.pipelines.plan import outlets
 
 __all__ = ["main"]
 
@@ -61,6 +64,13 @@ class _Commands(click.Group):
             raise _Sentence(AddressError(f"there is no command {args[0]!r}; {hint}"))
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *args: Any, **options: Any) -> click.Context:
+        try:
+            return super().make_context(*args, **options)
+        except BrokenPipeError:
+            # The help is printed here.
+            raise SystemExit(_cut_off().exit_code) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -71,15 +81,19 @@ class _Commands(click.Group):
             where = error.ctx.command_path if error.ctx is not None else ctx.command_path
             raise _Sentence(AddressError(f"{error.format_message().rstrip('.')}; see {where} --help")) from error
         except BrokenPipeError:
-            # Whoever reads has gone, as head does; what is still to be written at exit would be an error again.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            raise click.exceptions.Exit(CUT_OFF) from None
+            raise _cut_off() from None
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except Exception as error:
             if ctx.params.get("debug") or os.environ.get(DEBUG):
                 raise
             raise _Sentence(error) from error
+
+
+def _cut_off() -> click.exceptions.Exit:
+    """Whoever reads has gone, as head does; what is still to be written at exit would be an error again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return click.exceptions.Exit(CUT_OFF)
 
 
 def _examples(*lines: str) -> str:
@@ -114,15 +128,30 @@ def main(debug: bool) -> None:
 )
 @click.argument("pipeline")
 @click.option("--mermaid", is_flag=True, help="Draw it as a Mermaid flowchart.")
-def explain(pipeline: str, mermaid: bool) -> None:
+@as_json
+def explain(pipeline: str, mermaid: bool, as_json: bool) -> None:
     """Show what PIPELINE does and guarantees.
 
     Its steps, its credit, and what each step does to the delivery guarantee.
     """
     from warren.apps.load import load_pipeline
 
-    explanation = load_pipeline(pipeline).explain()
-    click.echo(explanation.mermaid if mermaid else explanation)
+    loaded = load_pipeline(pipeline)
+    explanation = loaded.explain()
+    if as_json:
+        say(
+            {
+                "name": loaded.name,
+                "credit": loaded.credit,
+                "dead_letters": loaded.dead_letters,
+                "sources": [inlet.name for inlet in loaded.flow.source.inlets()],
+                "sinks": [outlet.name for outlet in outlets(loaded.flow)],
+                "text": str(explanation),
+                "mermaid": explanation.mermaid,
+            }
+        )
+    else:
+        click.echo(explanation.mermaid if mermaid else explanation)
 
 
 @main.command(
@@ -137,29 +166,17 @@ def explain(pipeline: str, mermaid: bool) -> None:
 @click.option("--compact", is_flag=True, help="Put the small files of past days together instead.")
 @click.option("--keep", metavar="TIME", help="Remove days that ended longer ago than this instead, such as 90d.")
 @click.option("--bottleneck", is_flag=True, help="Say what limits each pipeline instead.")
-def flows(path: Path, compact: bool, keep: str | None, bottleneck: bool) -> None:
+@as_json
+def flows(path: Path, compact: bool, keep: str | None, bottleneck: bool, as_json: bool) -> None:
     """Summarise the recordings in the folder PATH, or put them in order.
 
     Messages by outcome, latency, errors and stages.
     """
     if not path.exists():
         raise AddressError(f"there is no folder {str(path)!r}; give the one that warren run --record wrote to")
-    from rich.console import Console
+    from warren.apps import recordings
 
-    from warren import analytics
-
-    if keep is not None:
-        click.echo(f"{analytics.expire(path, keep):,} row(s) of days that ended longer than {keep} ago are removed.")
-    if compact:
-        done = analytics.compact(path)
-        click.echo(
-            f"{done.before:,} file(s) of past days became {done.after:,}: {done.bytes_before / 1e6:,.1f} MB are now "
-            f"{done.bytes_after / 1e6:,.1f} MB."
-        )
-    if bottleneck:
-        Console().print(analytics.render_bottlenecks(analytics.Flows(path)))
-    elif keep is None and not compact:
-        Console().print(analytics.render(analytics.Flows(path)))
+    recordings.show(path, compact, keep, bottleneck, as_json)
 
 
 @main.command(
@@ -186,20 +203,28 @@ def flows(path: Path, compact: bool, keep: str | None, bottleneck: bool) -> None
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many flights of the year.")
 @click.option("--fresh/--resume", "fresh", default=None, help="Start again, or insist on going on with an unfinished run.")
 @click.option("--no-open", is_flag=True, help="Do not open the page with the plots in a browser.")
-def demo(broker: str | None, folder: Path, limit: int | None, fresh: bool | None, no_open: bool) -> None:
+@as_json
+def demo(broker: str | None, folder: Path, limit: int | None, fresh: bool | None, no_open: bool, as_json: bool) -> None:
     """Send a year of departures through a pipeline.
 
     Publishes the 336,776 departures from New York in 2013 to a broker, decodes them, joins the weather from a service that
     sometimes fails, counts departures and delays by airport and hour, writes Parquet, records its own flow, and accounts
     for every message. Killed at any moment, it goes on where it was.
     """
+    from rich.console import Console
+
     from warren.apps.demo.run import demo as run_demo
 
-    run_demo(broker, folder, limit, None if fresh is None else not fresh, not no_open)
+    resume = None if fresh is None else not fresh
+    if not as_json:
+        run_demo(broker, folder, limit, resume, not no_open)
+    elif (totals := run_demo(broker, folder, limit, resume, False, Console(stderr=True))) is not None:
+        say({"folder": str(folder), "messages": totals.messages, "out": totals.out, "dead": totals.dead})
 
 
 for _command in (
     advise,
+    completion,
     dashboard,
     dev,
     dlq,

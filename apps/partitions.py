@@ -6,6 +6,8 @@ import asyncio
 
 import click
 
+from warren.apps.showing import as_json, say
+
 __all__ = ["partitions"]
 
 
@@ -16,7 +18,8 @@ __all__ = ["partitions"]
 @click.option("--to", type=click.IntRange(min=1), required=True, help="How many partitions there shall be.")
 @click.option("--broker", metavar="URL", help="amqp://user:password@host:port/vhost; WARREN_AMQP_URL unless given.")
 @click.option("--deadline", default="10m", show_default=True, help="How long to wait for the workers.")
-def partitions(name: str, to: int, broker: str | None, deadline: str) -> None:
+@as_json
+def partitions(name: str, to: int, broker: str | None, deadline: str, as_json: bool) -> None:
     """Change how many partitions NAME has, while messages flow.
 
     New messages go to the new partitions at once. The workers, which have to run, read the old ones to their end, and only
@@ -34,3 +37,5 @@ def partitions(name: str, to: int, broker: str | None, deadline: str) -> None:
             progress=lambda state: click.echo(state, err=True),
         )
     )
+    if as_json:
+        say({"name": name, "partitions": to})

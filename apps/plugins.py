@@ -7,6 +7,7 @@ from importlib.metadata import version
 
 import click
 
+from warren.apps.showing import as_json, say, table
 from warren.core import codecs
 from warren.core.errors import PluginError
 from warren.core.plugins import OWN, Plugin, choose, installed
@@ -18,19 +19,23 @@ _TITLES = ("kind", "name", "from", "version", "state")
 
 @click.command(epilog="\b\nExamples:\n  warren plugins\n  warren plugins --all")
 @click.option("--all", "everything", is_flag=True, help="Also show what warren brings itself.")
-def plugins(everything: bool) -> None:
+@as_json
+def plugins(everything: bool, as_json: bool) -> None:
     """List the plugins that are installed.
 
     Operators, connectors, codecs and detectors of other packages: where each is from, and whether it loads.
     """
     known = [*_built_in(), *installed()]
     shown = [plugin for plugin in known if everything or plugin.distribution != OWN]
+    shown.sort(key=lambda plugin: (plugin.kind, plugin.name))
+    if as_json:
+        for plugin in shown:
+            say(dict(zip(_TITLES, _row(plugin, known), strict=True)))
+        return
     if not shown:
         click.echo("No package adds anything to warren here; warren plugins --all shows what it brings itself.")
         return
-    shown.sort(key=lambda plugin: (plugin.kind, plugin.name))
-    for line in _table(_TITLES, [_row(plugin, known) for plugin in shown]):
-        click.echo(line)
+    table(_TITLES, [_row(plugin, known) for plugin in shown])
 
 
 def _built_in() -> Iterator[Plugin]:
@@ -69,9 +74,3 @@ def _purposes(plugin: Plugin) -> list[str]:
     if plugin.kind != "codec":
         return [plugin.name]
     return [] if plugin.fault else list(plugin.load().content_types)
-
-
-def _table(titles: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(len(row[i]) for row in (titles, *rows)) for i in range(len(titles))]
-    for row in (titles, *rows):
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

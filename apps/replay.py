@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
+from warren.apps.showing import as_json, say, screen, shown
 from warren.core.errors import AddressError, GraphError, shorten
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ class _Instant(click.ParamType[float]):
 @click.option("--until", type=_Instant(), help="Only messages before this time.")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many messages.")
 @click.option("--record", type=click.Path(file_okay=False, path_type=Path), help="Record the flow to this folder.")
+@as_json
 def replay(
     recording: Path,
     pipeline: str,
@@ -79,6 +82,7 @@ def replay(
     until: float | None,
     limit: int | None,
     record: Path | None,
+    as_json: bool,
 ) -> None:
     """Replay the messages of RECORDING through PIPELINE.
 
@@ -119,7 +123,12 @@ def replay(
 
             observers.append(Recorder(record))
         done = replay_live(loaded, found, speed=speed, to=sink, observers=observers)
-    Console().print(*_tables(done, found.count), sep="\n")
+    if as_json:
+        failures = [{"error": error, "stage": stage, "messages": n} for (error, stage), n in done.failures.most_common()]
+        samples = {name: list(map(shown, values)) for name, values in done.samples.items()}
+        say({**msgspec.structs.asdict(done), "rate": done.rate, "failures": failures, "samples": samples})
+    else:
+        screen().print(*_tables(done, found.count), sep="\n")
 
 
 def _plan(recording: Path, found: Stored, pipeline: Pipeline, speed: float, to: object) -> str:

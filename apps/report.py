@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from warren.apps.showing import screen
 from warren.core.clock import seconds
 from warren.core.errors import ConnectorError, GraphError, WarrenError
 
@@ -254,14 +255,12 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 
 
 def _show(made: Report, job: _Job) -> None:
-    from rich.console import Console
-
     from warren.analytics.report.files import render
 
     if job.as_json:
         click.echo(render(made, ".json"), nl=False)
         return
-    Console().print(_table(made))
+    screen().print(_table(made))
     for each in [*made.problems, *(f"{queue.pipeline}: {each}" for queue in made.queues for each in queue.problems)]:
         click.echo(f"Note: {each}")
     for out in job.outs:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +11,9 @@ from typing import Any, Literal
 import click
 
 from warren.apps.dashboard.command import shown, shown_while
+from warren.apps.showing import as_json, say
 from warren.core.errors import AddressError
+from warren.core.receipt import Delivery, Kind, Outcome
 
 __all__ = ["run"]
 
@@ -28,6 +32,7 @@ __all__ = ["run"]
 @click.option("--traces", metavar="ENDPOINT", help="Send traces here, by OTLP over HTTP, such as http://localhost:4318.")
 @click.option("--sample", type=click.FloatRange(0, 1), help="The share of messages that traces follow; 0.001 unless given.")
 @click.option("--log", type=click.Choice(["json", "console"]), help="Write log lines so, with the ids of messages.")
+@as_json
 @shown
 def run(
     pipeline: str,
@@ -41,6 +46,7 @@ def run(
     traces: str | None,
     sample: float | None,
     log: Literal["json", "console"] | None,
+    as_json: bool,
     **seen: Any,
 ) -> None:
     """Run PIPELINE until its source ends or Ctrl-C.
@@ -88,11 +94,35 @@ def run(
         from warren.analytics import Logs
 
         loaded = loaded.observed(Logs(log))
+    counted = Outcomes()
+    if as_json:
+        loaded = loaded.observed(counted)
     with shown_while(loaded, **seen) as observed:
         if log is None:
             click.echo(f"{loaded.name} runs; Ctrl-C stops it once what is in flight is safe.", err=True)
         observed.run(until_empty=until_empty)
+    if as_json:
+        say({"pipeline": loaded.name, "outcomes": counted.found})
     if record is not None:
         click.echo(f"The flow is recorded in {record}; see it with: warren flows {record}", err=True)
     if tape is not None:
         click.echo(f"The messages are in {tape}; replay them with: warren replay {tape} {pipeline}", err=True)
+
+
+class Outcomes:
+    """Counts how messages end."""
+
+    def __init__(self) -> None:
+        self.found: Counter[str] = Counter()
+
+    def open(self, pipeline: str) -> None:
+        pass
+
+    def settled(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome, at: float) -> None:
+        self.found[Kind(outcome.kind).name.lower().replace("_", "-")] += len(tokens)
+
+    def handled(self, *_: Any) -> None:
+        pass
+
+    def close(self) -> None:
+        pass

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,10 +15,24 @@ from warren.core.codecs import BYTES, MSGPACK, decoder, encode
 from warren.core.errors import MessageError
 from warren.core.message import Metadata
 
-__all__ = ["age", "as_json", "body_of", "cut", "lasting", "record", "say", "shown", "table", "when", "yes"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["age", "as_json", "body_of", "cut", "lasting", "record", "say", "screen", "shown", "table", "when", "yes"]
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
 yes = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+def screen() -> Console:
+    """A console that leaves it to the command what happens where nobody reads any more."""
+    from rich.console import Console
+
+    class Screen(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return Screen()
 
 
 def table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

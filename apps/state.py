@@ -12,7 +12,8 @@ from typing import Any
 
 import click
 
-from warren.apps.showing import table
+from warren.apps.queues import confirmed
+from warren.apps.showing import as_json, say, table, yes
 from warren.connectors.sqlite.state import About, StateFile
 from warren.core.errors import StateError, shorten
 from warren.core.frozen import freeze_key, thaw, thaw_key
@@ -40,10 +41,15 @@ def state() -> None:
 
 @state.command(epilog="\b\nExample:\n  warren state ls orders.state")
 @click.argument("file", type=click.Path(path_type=Path))
-def ls(file: Path) -> None:
+@as_json
+def ls(file: Path, as_json: bool) -> None:
     """List the steps that have state in FILE: version, keys and bytes."""
     found = StateFile(file)
     about, steps = found.about(), found.summary()
+    if as_json:
+        for each in steps:
+            say({"step": each.step, "version": each.version, "keys": each.keys, "bytes": each.size})
+        return
     click.echo(f"pipeline {about.pipeline}, {about.checkpoints:,} checkpoints")
     rows = [(each.step, str(each.version), f"{each.keys:,}", f"{each.size:,}") for each in steps]
     table(("step", "version", "keys", "bytes"), rows)
@@ -57,7 +63,8 @@ def ls(file: Path) -> None:
 @click.argument("step")
 @click.option("--key", help="Show this key alone: a text, a number, or a tuple as Python writes it.")
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Show so many keys at most.")
-def show(file: Path, step: str, key: str | None, limit: int) -> None:
+@as_json
+def show(file: Path, step: str, key: str | None, limit: int, as_json: bool) -> None:
     """Show keys and values of STEP.
 
     Reading them runs code that the file names, so do this only with files of your own. Classes are looked for in the
@@ -73,6 +80,10 @@ def show(file: Path, step: str, key: str | None, limit: int) -> None:
     for each, part, value in found.rows(step, chosen[:limit]):
         text = _shown(partial(thaw, value), _timed if part == TIMED else repr)
         rows.append((_shown(partial(thaw_key, each)), str(part) if part > 0 else "", text))
+    if as_json:
+        for name, number, text in rows:
+            say({"key": name, "part": number, "value": text})
+        return
     if any(part for _, part, _ in rows):
         table(("key", "part", "value"), rows)
     else:
@@ -84,22 +95,30 @@ def show(file: Path, step: str, key: str | None, limit: int) -> None:
 @state.command(epilog="\b\nExample:\n  warren state drop orders.state 1:scan")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("step")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-def drop(file: Path, step: str, yes: bool) -> None:
+@yes
+@as_json
+def drop(file: Path, step: str, yes: bool, as_json: bool) -> None:
     """Forget what STEP remembers, and which messages it has counted."""
     found = StateFile(file)
     count = len(found.keys(step))
-    if not yes:
-        click.confirm(f"Forget the {count:,} keys of {step} in {file}? They cannot be brought back", abort=True)
-    click.echo(f"{step} has forgotten {found.drop(step):,} keys.")
+    confirmed(f"Forget the {count:,} keys of {step} in {file}, which cannot be brought back", yes)
+    dropped = found.drop(step)
+    if as_json:
+        say({"step": step, "dropped": dropped})
+    else:
+        click.echo(f"{step} has forgotten {dropped:,} keys.")
 
 
 @state.command(epilog="\b\nExample:\n  warren state snapshot orders.state monday.state")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.argument("copy", type=click.Path(path_type=Path))
-def snapshot(file: Path, copy: Path) -> None:
+@as_json
+def snapshot(file: Path, copy: Path, as_json: bool) -> None:
     """Copy FILE, as it is now, to the new file COPY."""
     about = StateFile(file).copy_to(copy)
+    if as_json:
+        say({"file": str(copy), "pipeline": about.pipeline, "checkpoints": about.checkpoints})
+        return
     click.echo(f"{copy} is the state of {_of(about)}. Go back to it with: warren state restore {copy} {file}")
 
 
@@ -107,7 +126,8 @@ def snapshot(file: Path, copy: Path) -> None:
 @click.argument("copy", type=click.Path(path_type=Path))
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Overwrite FILE where it is there.")
-def restore(copy: Path, file: Path, force: bool) -> None:
+@as_json
+def restore(copy: Path, file: Path, force: bool, as_json: bool) -> None:
     """Make FILE what COPY is.
 
     Messages that were acknowledged after the copy was made do not come again, so what they changed in the state is lost.
@@ -115,7 +135,10 @@ def restore(copy: Path, file: Path, force: bool) -> None:
     if file.exists() and not force:
         raise StateError(f"{file} is there already; --force overwrites it, or move it away")
     about, before = StateFile(file).restore(copy, force=force)
-    click.echo(f"{file} is the state of {_of(about)}." + (f" It was of {_of(before)}." if before is not None else ""))
+    if as_json:
+        say({"file": str(file), "pipeline": about.pipeline, "checkpoints": about.checkpoints})
+    else:
+        click.echo(f"{file} is the state of {_of(about)}." + (f" It was of {_of(before)}." if before is not None else ""))
     click.echo(_LOST, err=True)
 
 

@@ -25,6 +25,7 @@ from warren.apps.demo.totals import Totals, reconcile
 from warren.apps.demo.traffic import traffic
 from warren.apps.demo.unusual import unusual
 from warren.apps.demo.weather import WeatherService
+from warren.apps.showing import screen
 from warren.connectors import memory
 from warren.core.errors import AddressError, StorageError, WarrenError
 from warren.pipelines import Pipeline
@@ -46,7 +47,7 @@ def demo(
     the account does not add up.
     """
     started = time.monotonic()
-    console = console or Console()
+    console = console or screen()
     data.require("plotly")
     run, server = _begin(broker, folder, limit, resume, console)
     stopped = _STOPPED_SECRET if server.secret else _STOPPED

@@ -103,9 +103,11 @@ def test_the_time_of_the_last_change_is_shown(folder: Path) -> None:
     assert "'eu'  1 (changed 20" in warren("show", "orders.state", "1:scan")
 
 
-def test_drop_asks_first(orders: StateFile) -> None:
+def test_drop_asks_first(orders: StateFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "this is no terminal" in warren("drop", "orders.state", "1:scan", fails=True, input="y\n")
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _: True, raising=False)
     asked = warren("drop", "orders.state", "1:scan", fails=True, input="n\n")
-    assert "Forget the 2 keys of 1:scan in orders.state?" in asked
+    assert "Forget the 2 keys of 1:scan in orders.state, which cannot be brought back [y/N]" in asked
     assert orders.summary()[0].keys == 2
     assert warren("drop", "orders.state", "1:scan", input="y\n").endswith("1:scan has forgotten 2 keys.\n")
     assert orders.summary() == []
