@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.brokers.installation import Unavailable, inside, unpacked
+from tests.brokers.plugin import refuse
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -15,16 +20,27 @@ if TYPE_CHECKING:
 PATIENCE = 20.0
 
 
+def installed(folder: Path) -> str:
+    """Debian's, as installed, or else as unpacked into a folder of our own, where a script in `folder` runs it."""
+    if os.environ.get("WARREN_UNPACK") is None and (found := shutil.which("chromium")) is not None:
+        return found
+    try:
+        root = unpacked("Chromium", "bookworm", "chromium", "fonts-dejavu-core")
+    except Unavailable as reason:
+        refuse(reason)
+    script = folder / "chromium"
+    # What Playwright writes for it is in /tmp.
+    command = shlex.join(inside(root, Path("/tmp"), "sh", "-c", 'mount --bind /node /tmp; exec chromium "$@"', "chromium"))
+    script.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
+    script.chmod(0o755)
+    return str(script)
+
+
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """Debian's, as installed; nothing is downloaded."""
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Debian's; Playwright downloads nothing."""
     sync_api = pytest.importorskip("playwright.sync_api")
-    path = shutil.which("chromium")
-    if path is None:
-        reason = "there is no chromium; install Debian's package of that name"
-        if os.environ.get("CI"):
-            pytest.fail(reason)
-        pytest.skip(reason)
+    path = installed(tmp_path_factory.mktemp("browser"))
     sync_api.expect.set_options(timeout=PATIENCE * 1000)
     with sync_api.sync_playwright() as playwright:
         # Its sandbox needs rights that a container seldom gives; the pages are our own.

@@ -48,7 +48,7 @@ class Installation:
 
     def command(self, home: Path, *arguments: str) -> list[str]:
         """The command line that runs `arguments` in the chroot, with `home` as its folder; all ends with it."""
-        return [*_namespaces(), "sh", "-c", ENTER, "enter", str(self.root), str(home), *arguments]
+        return inside(self.root, home, *arguments)
 
     def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
         """Nothing of the caller's environment but what is named."""
@@ -66,21 +66,26 @@ def ensure(series: str) -> Installation:
     if series not in SUITES:
         raise ValueError(f"No RabbitMQ {series!r} is known here; choose one of {', '.join(VERSIONS)}.")
     _may_chroot()
-    root = cache_folder() / f"rabbitmq-{SUITES[series]}"
-    if not root.is_dir():
-        _unpack(series, root)
+    root = unpacked(f"RabbitMQ {series}", SUITES[series], f"rabbitmq-server={series}.")
     (found,) = root.glob("usr/lib/rabbitmq/lib/rabbitmq_server-*")
     return Installation(series, found.name.removeprefix("rabbitmq_server-"), root)
 
 
-def _unpack(series: str, root: Path) -> None:
+def inside(root: Path, home: Path, *arguments: str) -> list[str]:
+    """The command line that runs `arguments` in the chroot, with `home` as its folder; all ends with it."""
+    return [*_namespaces(), "sh", "-c", ENTER, "enter", str(root), str(home), *arguments]
+
+
+def unpacked(what: str, suite: str, *packages: str) -> Path:
+    """The folder with Debian's packages and all that they need, unpacked where that has not been done."""
+    root = cache_folder() / f"{packages[0].partition('=')[0].removesuffix('-server')}-{suite}"
+    if root.is_dir():
+        return root
     if missing := [name for name in ("apt-get", "dpkg-deb", "flock") if shutil.which(name) is None]:
-        raise Unavailable(
-            f"RabbitMQ {series} is unpacked from Debian's packages, and there is no {missing[0]} here. {_REMEDY}"
-        )
+        raise Unavailable(f"{what} is unpacked from Debian's packages, and there is no {missing[0]} here. {_REMEDY}")
     script = Path(__file__).with_name("debian_root.sh")
     done = subprocess.run(
-        [str(script), SUITES[series], str(root), f"rabbitmq-server={series}."],
+        [str(script), suite, str(root), *packages],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -89,9 +94,9 @@ def _unpack(series: str, root: Path) -> None:
     if done.returncode:
         said = done.stderr.strip() or done.stdout.strip()
         raise Unavailable(
-            f"RabbitMQ {series} could not be unpacked from Debian's suite '{SUITES[series]}': {said} {_REMEDY}",
-            gone=done.returncode == 3,
+            f"{what} could not be unpacked from Debian's suite '{suite}': {said} {_REMEDY}", gone=done.returncode == 3
         )
+    return root
 
 
 _REMEDY = (
