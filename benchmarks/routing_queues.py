@@ -44,9 +44,8 @@ PATIENCE = 300.0
 class Rival:
     """One of the other policies, as a function for `route` that is told depths."""
 
-    every = EVERY
-
     def __init__(self, name: str, plant: Plant, now: Callable[[], float]) -> None:
+        self.every = EVERY if "depth" in name else None
         self.policy = RIVALS[name](plant, 1)
         self.messages = plant.messages
         self.now = now
@@ -65,6 +64,7 @@ class Lane:
         self.plant, self.now = plant, now
         self.took: dict[int, float] = {}
         self.done = asyncio.Event()
+        self.late: list[float] = []
         self.put = memory.queue(f"in.{place}", int, broker=memory.Broker())
         count = 1 if name == QUEUE else len(plant.targets)
         queues = [
@@ -86,7 +86,9 @@ class Lane:
     def _work(self, target: Target) -> Callable[[int], Any]:
         async def work(number: int) -> int:
             message, now = self.plant.messages[number], self.now()
-            await asyncio.sleep(target.end(now, target.effort(message)) - now)
+            end = target.end(now, target.effort(message))
+            await asyncio.sleep(end - now)
+            self.late.append(self.now() - end)
             self.took.setdefault(number, self.now() - message.at)
             if len(self.took) == len(self.plant.messages):
                 self.done.set()
@@ -95,8 +97,8 @@ class Lane:
         return work
 
 
-async def measure(plant: Plant, url: str, names: Sequence[str]) -> dict[str, list[float]]:
-    """Send all messages at their times to each policy; gives how long each took."""
+async def measure(plant: Plant, url: str, names: Sequence[str]) -> tuple[dict[str, list[float]], list[float]]:
+    """Send all messages at their times to each policy; gives how long each took, and how late workers woke up."""
     loop = asyncio.get_running_loop()
     start = loop.time()
 
@@ -115,7 +117,8 @@ async def measure(plant: Plant, url: str, names: Sequence[str]) -> dict[str, lis
     for one in running:
         one.stop()
     await asyncio.gather(*(one for one in running))
-    return {name: list(lane.took.values()) for name, lane in zip(names, lanes, strict=True)}
+    took = {name: list(lane.took.values()) for name, lane in zip(names, lanes, strict=True)}
+    return took, [late for lane in lanes for late in lane.late]
 
 
 async def _send(messages: Sequence[Message], puts: Sequence[Any], now: Callable[[], float]) -> None:
@@ -142,6 +145,12 @@ def broker(url: str | None) -> Iterator[str]:
     with Node(newest_of_ours()) as node:
         print(f"RabbitMQ {node.version}")
         yield node.url
+
+
+def _speed(plant: Plant) -> float:
+    """The work that a worker does in a second, in the mean."""
+    ends = [(target.capacity(end := plant.messages[-1].at), end, target.workers) for target in plant.targets]
+    return sum(done * workers for done, _, workers in ends) / sum(end * workers for _, end, workers in ends)
 
 
 def _table(title: str, shown: dict[str, list[float]]) -> Table:
@@ -171,11 +180,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with broker(options.url) as url:
         for load in options.load or LOADS:
             plant = build(trace, load, options.seed)
-            took = asyncio.run(measure(plant, url, names))
+            took, late = asyncio.run(measure(plant, url, names))
             took[BEST] = simulate(plant, [RIVALS[BEST](plant, 1)])
             shown = {name: np.percentile(seconds, (50, 95, 99)).tolist() for name, seconds in took.items()}
             title = f"{len(trace.at)} messages in {trace.at[-1]:.0f} s, load {load}: seconds from arrival to the end"
             console.print(_table(title, shown))
+            console.print(
+                f"Workers woke up {1000 * np.mean(late):.0f} ms late in the mean: where that is much of a message's"
+            )
+            console.print(
+                f"{np.mean([message.work for message in plant.messages]) / _speed(plant):.2f} s, the machine was too busy."
+            )
             rows += [
                 {
                     "benchmark": "routing_queues",

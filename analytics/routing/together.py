@@ -26,7 +26,7 @@ def together(
     kind: Callable[[Any], Any] | None,
     size: Callable[[Any], float] | None,
 ) -> list[Load]:
-    """Values in loads of at most so many, about as many in each. Raises what the functions raise.
+    """Values in loads of about so many each. Raises what the functions raise.
 
     >>> [(load.kind, load.size, list(load.places)) for load in together("abABa", 2, None, str.isupper, None)]
     [(False, 2.0, [0, 1]), (False, 1.0, [4]), (True, 2.0, [2, 3])]
@@ -43,7 +43,7 @@ def together(
     sizes = list(map(size, values)) if size else None
     loads = []
     for key, places in alike.items():
-        each = ceil(len(places) / ceil(len(places) / most))
+        each = ceil(len(places) / max(1, round(len(places) / most)))
         for start in range(0, len(places), each):
             mine = places[start : start + each]
             loads.append(Load(*key, float(len(mine) if sizes is None else sum(map(sizes.__getitem__, mine))), mine))
