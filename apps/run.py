@@ -121,7 +121,9 @@ class Outcomes:
     def settled(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome, at: float) -> None:
         self.found[Kind(outcome.kind).name.lower().replace("_", "-")] += len(tokens)
 
-    def handled(self, *_: Any) -> None:
+    def handled(
+        self, stage: str, taken: int, given: int, failed: int, start: float, end: float, credit: int, depth: int | None
+    ) -> None:
         pass
 
     def close(self) -> None:
