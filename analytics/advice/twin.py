@@ -14,7 +14,6 @@ from warren.analytics.flows import Flows
 from warren.analytics.loads import Load, Loads
 from warren.connectors import memory
 from warren.core.graph import Operator, SinkConnection
-from warren.core.hooks import FlowObserver
 from warren.core.message import Outgoing
 from warren.core.receipt import Delivery, Outcome
 from warren.operators import map
@@ -128,11 +127,19 @@ class _Slow:
         await self.connection.close()
 
 
-class _Settled(FlowObserver):
+class _Settled:
     """An observer that notes when messages reach their ends."""
 
     def __init__(self) -> None:
         self.at: list[float] = []
 
+    def open(self, pipeline: str) -> None: ...
+
     def settled(self, delivery: Delivery, tokens: Sequence[int], outcome: Outcome, at: float) -> None:
         self.at += [at] * len(tokens)
+
+    def handled(
+        self, stage: str, taken: int, given: int, failed: int, start: float, end: float, credit: int, depth: int | None
+    ) -> None: ...
+
+    def close(self) -> None: ...
