@@ -46,6 +46,7 @@ bench: $(VENV)/.bench  ## Measure warren beside what else there is
 	$(BIN)/python -m benchmarks.sqlite
 	$(BIN)/python -m benchmarks.recording
 	$(BIN)/python -m benchmarks.metrics
+	$(BIN)/python -m benchmarks.traces
 	$(BIN)/python -m benchmarks.dashboard
 	$(BIN)/python -m benchmarks.rabbitmq
 
