@@ -184,3 +184,30 @@ def test_letters_go_back_at_a_rate_and_a_second_replay_finds_nothing(rabbitmq_43
             assert [got.body for got in await drain(rabbitmq.queue("orders", broker=at))] == BODIES[:15]
 
     run(main)
+
+
+def test_letters_are_named_and_counted_by_class(rabbitmq_43: Node) -> None:
+    with rabbitmq_43.vhost() as url:
+        address = f"{url}?queue=orders.dead"
+
+        async def main() -> None:
+            letters = await rabbitmq.queue("orders.dead", broker=broker(url)).open()
+            reasons = ("TimeoutError", "no answer from 10.0.0.{}"), ("ValueError", "order {} has no customer")
+            headers = [
+                {ERROR: error, "warren-reason": reason.format(i), SOURCE: "rabbitmq:orders"}
+                for i in range(3)
+                for error, reason in reasons
+            ]
+            known: list[Any] = [Metadata(id=str(i), headers=each) for i, each in enumerate(headers)]
+            await letters.write(Outgoing(BODIES[:6], known.__getitem__))
+            await letters.close()
+
+        run(main)
+        for command, times in (("stats", 1), ("ls", 3)):
+            said = CliRunner().invoke(warren, ["dlq", command, address, "--yes", "--json"]).stdout.splitlines()
+            found = [(each["class"], each["kind"]) for each in map(json.loads, said)]
+            expected = (
+                ("TimeoutError: no answer from <host>", "transient"),
+                ("ValueError: order <n> has no customer", "poison"),
+            )
+            assert sorted(found) == sorted(expected * times)
