@@ -100,6 +100,16 @@ class Presence:
                 if tag is not None:
                     await channel.basic_cancel(tag)
 
+    async def empty(self) -> bool:
+        """Whether nothing is ready, for one who consumes: the queue itself then counts a consumer at least.
+
+        For a quorum queue that takes longer than 0.25 s the broker answers in its place: no messages, no consumers. Raises
+        `ConnectionError` where the connection is lost meanwhile.
+        """
+        async with self._asking() as channel:
+            told = await channel.queue_declare(self.queue, passive=True)
+            return bool(told.consumer_count) and not told.message_count
+
     async def rest(self, holds: bool, came: object, back: float) -> Rest:
         """Whether there is more to come for one who holds messages or not.
 

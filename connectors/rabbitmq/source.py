@@ -383,18 +383,17 @@ class RabbitSource(Receiver):
 
     async def _exhausted(self) -> bool:
         """Whether nothing waits, is delayed, or is held by others. While it looks, it consumes nothing."""
-        await self._work(self._rest())
-        if self._tags:
-            return False
         assert self._presence is not None
-        while self._closing is None:
-            if self._port is None or self._port.lost is not None or self._port.arrivals.tags or self._held.returned:
-                return False
-            try:
+        try:
+            empty = await self._presence.empty()
+            await self._work(self._rest())
+            while empty and not self._tags and self._closing is None:
+                if self._port is None or self._port.lost is not None or self._port.arrivals.tags or self._held.returned:
+                    break
                 rest = await self._presence.rest(bool(self.unsettled), self._held.mark, self._parking.back)
-            except ConnectionError:
-                return False
-            if rest != "elsewhere":
-                return rest == "none" and not self._port.arrivals.tags
-            await self._change(PATIENCE)
+                if rest != "elsewhere":
+                    return rest == "none" and not self._port.arrivals.tags
+                await self._change(PATIENCE)
+        except ConnectionError:
+            pass
         return False
