@@ -1,9 +1,8 @@
 """A pipeline whose credit tunes itself, in virtual time and on queues."""
 
-import asyncio
-
 import pytest
 
+from tests.analytics.contending import Contended
 from warren import Pipeline
 from warren.analytics import Flows, Recorder
 from warren.analytics.tuning import Tuner
@@ -15,34 +14,14 @@ from warren.operators import batch, discard, map
 CREDIT = Knob("credit", 8, 400, start=16)
 
 
-class Contended:
-    """A call takes 20 ms, and longer the more there are beyond 60 at once."""
-
-    def __init__(self, fails=False):
-        self.flying = self.most = 0
-        self.fails = fails
-
-    async def __call__(self, value):
-        self.flying += 1
-        self.most = max(self.most, self.flying)
-        try:
-            over = self.flying / 60
-            await asyncio.sleep(0.02 * max(1.0, over * over))
-            if self.fails:
-                raise ConnectionError("away")
-        finally:
-            self.flying -= 1
-        return value
-
-
 def trial(credit, calls=None, values=20_000, *observers, at=None):
-    flow = memory.items([]) | map(calls or Contended(), concurrency=1_000) | memory.into([])
+    flow = memory.items([]) | map(calls or Contended(60), concurrency=1_000) | memory.into([])
     return Pipeline("p", flow, credit=credit).observed(*observers).test(range(values), at=at)
 
 
 def test_in_act_mode_it_finds_the_credit_and_loses_nothing():
     tuner = Tuner(CREDIT, mode="act")
-    tuned, calls = trial(tuner), Contended()
+    tuned, calls = trial(tuner), Contended(60)
     assert tuned.values == list(range(20_000))
     assert 40 <= tuner.controller.centre <= 90
     assert tuned.elapsed < 0.5 * trial(16).elapsed
@@ -51,7 +30,7 @@ def test_in_act_mode_it_finds_the_credit_and_loses_nothing():
 
 
 def test_in_shadow_nothing_changes_and_decisions_are_recorded(tmp_path):
-    tuner, calls = Tuner(CREDIT, least=10), Contended()
+    tuner, calls = Tuner(CREDIT, least=10), Contended(60)
     result = trial(tuner, calls, 4_000, Recorder(tmp_path))
     assert result.values == list(range(4_000)) and calls.most == 16
     assert result.elapsed == pytest.approx(trial(16, None, 4_000).elapsed)
@@ -67,7 +46,7 @@ def test_messages_that_come_slowly_teach_nothing():
 
 
 def test_failures_leave_it_within_its_bounds():
-    tuner, calls = Tuner(CREDIT, mode="act"), Contended(fails=True)
+    tuner, calls = Tuner(CREDIT, mode="act"), Contended(60, fails=True)
     assert trial(tuner, calls, 3_000).outcomes == {"dead-lettered": 3_000}
     assert 8 <= tuner.value <= 400 and calls.most <= 400
 
@@ -86,7 +65,7 @@ class Wild:
 
 
 def test_whatever_a_setting_says_its_bounds_hold():
-    calls = Contended()
+    calls = Contended(60)
     assert trial(Wild(), calls, 3_000).values == list(range(3_000))
     assert calls.most <= 400
 
@@ -102,7 +81,7 @@ def test_the_least_must_fill_every_batch():
 
 def test_one_tuner_is_not_for_credit_and_a_step():
     tuner = Tuner(CREDIT)
-    flow = memory.items([]) | map(Contended(), concurrency=tuner) | discard()
+    flow = memory.items([]) | map(Contended(60), concurrency=tuner) | discard()
     with pytest.raises(GraphError, match=r"the credit and map\(Contended\) have one setting"):
         Pipeline("p", flow, credit=tuner)
 
