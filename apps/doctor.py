@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -14,6 +13,7 @@ import msgspec
 from warren.apps.showing import as_json, cut, say
 from warren.connectors import address as addresses
 from warren.core.checkup import Finding
+from warren.core.wakeful import run
 
 __all__ = ["doctor"]
 
@@ -35,7 +35,7 @@ def doctor(places: tuple[str, ...], as_json: bool) -> None:
     Reach, permissions, versions, alarms, limits, certificates, disk and clock; with a queue in ADDRESS, that queue too.
     Exit code 1 where there is a problem; warnings are none.
     """
-    problems = asyncio.run(_show(places, as_json))
+    problems = run(_show(places, as_json))
     if problems:
         raise click.exceptions.Exit(1)
 

@@ -17,6 +17,7 @@ from warren.core.admin import Admin
 from warren.core.clock import seconds
 from warren.core.errors import BrokerError, GraphError
 from warren.core.health import Health, QueueHealth, Rates
+from warren.core.wakeful import run
 
 __all__ = ["health"]
 
@@ -48,7 +49,7 @@ def health(target: str, during: str, as_json: bool) -> None:
         found = _asked(f"http://{'127.0.0.1' if target.startswith(':') else ''}{target}")
     else:
         admin, queue = addresses.admin(target)
-        found = asyncio.run(_watched(addresses.parse(target).text, admin, queue, watched))
+        found = run(_watched(addresses.parse(target).text, admin, queue, watched))
     if as_json:
         say(msgspec.to_builtins(found))
     else:

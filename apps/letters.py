@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import aclosing
@@ -19,6 +18,7 @@ from warren.apps.where import where
 from warren.core.admin import ERROR, SOURCE, Admin, Chosen, Pace, Replayed
 from warren.core.errors import AddressError
 from warren.core.message import Metadata
+from warren.core.wakeful import run
 
 __all__ = ["dlq"]
 
@@ -52,7 +52,7 @@ def ls(address: str, limit: int, where: Chosen, yes: bool, as_json: bool) -> Non
         async with aclosing(peeked(admin, queue, where, limit)) as letters:
             return [metadata async for metadata, _ in letters]
 
-    found = asyncio.run(look())
+    found = run(look())
     classes = classified([each.headers for each in found])
     if as_json:
         for each, whose in zip(found, classes, strict=True):
@@ -99,7 +99,7 @@ def show(address: str, letter: str, yes: bool, as_json: bool) -> None:
         async with aclosing(peeked(admin, queue, lambda each: each.id == letter, 1)) as letters:
             return await anext(letters, None)
 
-    found = asyncio.run(find())
+    found = run(find())
     if found is None:
         raise AddressError(f"there is no letter {letter!r} in {queue!r}; warren dlq ls shows which there are")
     metadata, body = found
@@ -141,7 +141,7 @@ def stats(address: str, limit: int, flows: Path | None, where: Chosen, yes: bool
         async with aclosing(peeked(admin, queue, where, limit)) as letters:
             return [metadata.headers async for metadata, _ in letters if ERROR in metadata.headers]
 
-    rows = counted(asyncio.run(look()), flows)
+    rows = counted(run(look()), flows)
     if as_json:
         for row in rows:
             say(row)
@@ -182,10 +182,10 @@ def replay(
     if dry_run:
         _rehearse(admin, queue, where, limit, as_json)
         return
-    waiting = asyncio.run(admin.queue(queue)).depth
+    waiting = run(admin.queue(queue)).depth
     if waiting:
         confirmed(f"Send letters of the {waiting:,} in {queue!r} back to where they came from", yes)
-    done = asyncio.run(admin.replay(queue, where, limit=limit, rate=rate, progress=_Twice()))
+    done = run(admin.replay(queue, where, limit=limit, rate=rate, progress=_Twice()))
     if as_json:
         say({"moved": done.moved, "left": dict(done.left), "repeated": done.repeated})
         return
@@ -217,7 +217,7 @@ def _rehearse(admin: Admin, queue: str, chosen: Chosen, limit: int | None, as_js
         async with aclosing(peeked(admin, queue, letter, limit)) as letters:
             return Counter([each.headers.get(SOURCE, "") async for each, _ in letters])
 
-    found = asyncio.run(look())
+    found = run(look())
     if as_json:
         say({"would_move": dict(found)})
         return
@@ -242,8 +242,8 @@ def drop(address: str, where: Chosen, yes: bool, as_json: bool) -> None:
             return sum([1 async for _ in letters])
 
     if not yes:
-        confirmed(f"Remove {asyncio.run(count()):,} letters in {queue!r}; they cannot be brought back", yes)
-    dropped = asyncio.run(admin.drop(queue, where))
+        confirmed(f"Remove {run(count()):,} letters in {queue!r}; they cannot be brought back", yes)
+    dropped = run(admin.drop(queue, where))
     if as_json:
         say({"dropped": dropped})
     else:

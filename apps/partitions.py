@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import click
 
 from warren.apps.showing import as_json, say
+from warren.core.wakeful import run
 
 __all__ = ["partitions"]
 
@@ -28,7 +27,7 @@ def partitions(name: str, to: int, broker: str | None, deadline: str, as_json: b
     from warren.connectors import rabbitmq
 
     where = rabbitmq.Broker(broker) if broker is not None else rabbitmq.Broker()
-    asyncio.run(
+    run(
         rabbitmq.repartition(
             name,
             to=to,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
@@ -13,6 +12,7 @@ from warren.apps.showing import age, as_json, body_of, cut, record, say, yes
 from warren.apps.where import where
 from warren.core.admin import Admin, Chosen
 from warren.core.message import Metadata
+from warren.core.wakeful import run
 
 __all__ = ["careful", "peek", "peeked"]
 
@@ -21,7 +21,7 @@ _AHEAD = 1000
 
 def careful(admin: Admin, queue: str, yes: bool) -> None:
     """Ask before a look that the messages may not survive, unless the answer is given."""
-    if not yes and (caution := asyncio.run(admin.caution(queue))):
+    if not yes and (caution := run(admin.caution(queue))):
         confirmed(f"{caution}. Look all the same", yes)
 
 
@@ -71,7 +71,7 @@ def peek(address: str, limit: int, where: Chosen, yes: bool, as_json: bool) -> N
                 shown += 1
         return shown
 
-    if not asyncio.run(show()) and not as_json:
+    if not run(show()) and not as_json:
         click.echo("No such messages wait.", err=True)
 
 

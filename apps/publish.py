@@ -18,6 +18,7 @@ from warren.core.codecs import BYTES, JSON, TEXT, encode
 from warren.core.errors import DecodeError, GraphError, PartialWriteError
 from warren.core.graph import Outlet
 from warren.core.message import Metadata, Outgoing
+from warren.core.wakeful import run
 
 __all__ = ["message", "publish"]
 
@@ -53,7 +54,7 @@ def publish(address: str, file: BinaryIO, records: bool, as_json: bool) -> None:
 
     Done when the last one is confirmed. A line that is no JSON ends it; the lines before it are published.
     """
-    outlet = asyncio.run(_outlet(address))
+    outlet = run(_outlet(address))
     sent = 0
 
     async def write() -> None:
@@ -85,7 +86,7 @@ def publish(address: str, file: BinaryIO, records: bool, as_json: bool) -> None:
             await connection.close()
 
     try:
-        asyncio.run(write())
+        run(write())
     finally:
         if as_json:
             say({"published": sent})

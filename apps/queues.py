@@ -15,6 +15,7 @@ from warren.core.admin import Admin
 from warren.core.clock import seconds
 from warren.core.errors import AddressError, GraphError
 from warren.core.health import QueueHealth
+from warren.core.wakeful import run
 
 __all__ = ["confirmed", "named", "queues"]
 
@@ -53,7 +54,7 @@ def ls(address: str, as_json: bool) -> None:
 
     RabbitMQ lists its queues over the management API alone: add ?management=http://user:password@host:15672.
     """
-    _show(asyncio.run(_look(address)), as_json)
+    _show(run(_look(address)), as_json)
 
 
 @queues.command()
@@ -62,7 +63,7 @@ def ls(address: str, as_json: bool) -> None:
 def depth(address: str, as_json: bool) -> None:
     """Print how many messages wait in a queue."""
     admin, queue = named(address)
-    found = asyncio.run(admin.queue(queue))
+    found = run(admin.queue(queue))
     if as_json:
         say({"name": queue, "depth": found.depth})
     else:
@@ -91,7 +92,7 @@ def watch(address: str, every: str, count: int | None, as_json: bool) -> None:
             if not as_json:
                 click.echo()
 
-    asyncio.run(looking())
+    run(looking())
 
 
 @queues.command()
@@ -100,7 +101,7 @@ def watch(address: str, every: str, count: int | None, as_json: bool) -> None:
 def create(address: str, as_json: bool) -> None:
     """Make the queue that ADDRESS names; durable, on RabbitMQ a quorum queue."""
     admin, queue = named(address)
-    made = asyncio.run(admin.create(queue))
+    made = run(admin.create(queue))
     if as_json:
         say({"name": queue, "created": made})
     else:
@@ -114,9 +115,9 @@ def create(address: str, as_json: bool) -> None:
 def delete(address: str, yes: bool, as_json: bool) -> None:
     """Remove the queue that ADDRESS names, with all that is in it."""
     admin, queue = named(address)
-    found = asyncio.run(admin.queue(queue))
+    found = run(admin.queue(queue))
     confirmed(f"Remove queue {queue!r} and the {found.depth or 0:,} messages in it", yes)
-    asyncio.run(admin.delete(queue))
+    run(admin.delete(queue))
     if as_json:
         say({"name": queue, "deleted": True})
     else:
@@ -130,9 +131,9 @@ def delete(address: str, yes: bool, as_json: bool) -> None:
 def purge(address: str, yes: bool, as_json: bool) -> None:
     """Remove the messages that wait in the queue that ADDRESS names; those that a worker holds stay."""
     admin, queue = named(address)
-    found = asyncio.run(admin.queue(queue))
+    found = run(admin.queue(queue))
     confirmed(f"Remove the {found.depth or 0:,} messages that wait in {queue!r}", yes)
-    count = asyncio.run(admin.purge(queue))
+    count = run(admin.purge(queue))
     if as_json:
         say({"name": queue, "purged": count})
     else:

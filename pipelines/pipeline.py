@@ -20,6 +20,7 @@ from warren.core.health import PATIENCE, Health
 from warren.core.hooks import FlowObserver
 from warren.core.knobs import Setting
 from warren.core.state import StateStore
+from warren.core.wakeful import wakeful
 from warren.pipelines.checkpoints import INTERVAL, State
 from warren.pipelines.explain import Explanation
 from warren.pipelines.given import Script, arrivals_of
@@ -277,7 +278,8 @@ def _signals(stop: Callable[[], None], shutdown: float) -> Iterator[None]:
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        with wakeful():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

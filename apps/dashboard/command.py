@@ -16,6 +16,7 @@ import click
 
 from warren.connectors import address as addresses
 from warren.core.errors import AddressError
+from warren.core.wakeful import run
 from warren.pipelines import Pipeline
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def dashboard(address: str, listen: str, queues: tuple[str, ...], flows: str | N
         if not reading.cancelled():
             reading.result()
 
-    asyncio.run(serve())
+    run(serve())
 
 
 def _broker_of(address: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from warren.apps.dev.project import Project
 from warren.apps.showing import as_json, cut, say, shown
 from warren.connectors import memory, sqlite
 from warren.core.admin import ERROR
+from warren.core.wakeful import run
 
 __all__ = ["dev"]
 
@@ -72,7 +72,7 @@ def dev(pipeline: str, files: tuple[str, ...], records: bool, limit: int, queues
         click.echo(f"{loaded.name} runs on the embedded broker; it runs anew when a file is saved.", err=True)
         await session.run()
 
-    asyncio.run(main())
+    run(main())
 
 
 def _text(value: Any) -> str:

@@ -12,6 +12,7 @@ from warren.apps.dev.bench import Bench, Make, Tell
 from warren.apps.dev.project import Project
 from warren.apps.dev.samples import Sample, made, read, shared
 from warren.core.errors import WarrenError
+from warren.core.wakeful import wakeful
 from warren.pipelines import Pipeline
 from warren.pipelines.pipeline import Running
 
@@ -152,7 +153,8 @@ def _interrupts(end: Callable[[], None]) -> Iterator[None]:
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        with wakeful():
+            yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

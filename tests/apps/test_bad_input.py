@@ -9,8 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -242,7 +244,7 @@ def test_a_pipe_that_is_closed_early(command: str) -> None:
 @pytest.mark.parametrize("json", [[], ["--json"]])
 def test_an_interrupted_replay_loses_nothing(json: list[str]) -> None:
     command = ["warren", "dlq", "replay", DEAD, "--yes", "--rate", "20", *json]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with started(*command) as process:
         while depths()[0] < 4:
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
@@ -260,24 +262,41 @@ def test_an_interrupted_replay_loses_nothing(json: list[str]) -> None:
 )
 def test_an_interrupt_while_it_waits(command: list[str]) -> None:
     env = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        ["warren", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
-    ) as process:
+    with started("warren", *command, env=env) as process:
         if command[0] == "queues":
             assert process.stdout is not None and process.stdout.readline()
         else:
-            _loaded(process.pid)
+            _waits(process.pid)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130 and said.splitlines()[-1].startswith("warren: interrupted")
     assert "Traceback" not in said
 
 
-def _loaded(pid: int) -> None:
-    """Until a process has an event loop, which a descriptor of it shows."""
+@contextmanager
+def started(*command: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """A process that does not outlive its test, however that ends."""
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, text=True, **pipes, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _waits(pid: int) -> None:
+    """Until a process waits in its event loop."""
     end = time.monotonic() + PATIENCE
-    while not any("eventpoll" in str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir() if each.is_symlink()):
+    while not (_loops(pid) and Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("S")):
         assert time.monotonic() < end
+
+
+def _loops(pid: int) -> bool:
+    """Whether a process has an event loop, which a descriptor of it shows."""
+    try:
+        return any("eventpoll" in str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir())
+    except FileNotFoundError:
+        return False
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
