@@ -7,11 +7,11 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-__all__ = ["run", "wakeful"]
+__all__ = ["on_signals", "run", "wakeful"]
 
 T = TypeVar("T")
 
@@ -43,6 +43,18 @@ def wakeful() -> Iterator[None]:
         finally:
             loop.remove_reader(ours)
             signal.set_wakeup_fd(-1)
+
+
+@contextmanager
+def on_signals(handle: Callable[[int, object], object]) -> Iterator[None]:
+    """Have ``handle`` called at SIGINT and SIGTERM, although the running event loop waits; afterwards all is as it was."""
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with wakeful():
+            yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

@@ -20,7 +20,7 @@ from warren.core.health import PATIENCE, Health
 from warren.core.hooks import FlowObserver
 from warren.core.knobs import Setting
 from warren.core.state import StateStore
-from warren.core.wakeful import wakeful
+from warren.core.wakeful import on_signals
 from warren.pipelines.checkpoints import INTERVAL, State
 from warren.pipelines.explain import Explanation
 from warren.pipelines.given import Script, arrivals_of
@@ -276,12 +276,9 @@ def _signals(stop: Callable[[], None], shutdown: float) -> Iterator[None]:
             timer.start()
         loop.call_soon_threadsafe(stop)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with wakeful():
+        with on_signals(handle):
             yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         if timer is not None:
             timer.cancel()

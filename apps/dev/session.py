@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 
@@ -12,7 +11,7 @@ from warren.apps.dev.bench import Bench, Make, Tell
 from warren.apps.dev.project import Project
 from warren.apps.dev.samples import Sample, made, read, shared
 from warren.core.errors import WarrenError
-from warren.core.wakeful import wakeful
+from warren.core.wakeful import on_signals
 from warren.pipelines import Pipeline
 from warren.pipelines.pipeline import Running
 
@@ -151,10 +150,5 @@ def _interrupts(end: Callable[[], None]) -> Iterator[None]:
         first = False
         loop.call_soon_threadsafe(end)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        with wakeful():
-            yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with on_signals(handle):
+        yield
