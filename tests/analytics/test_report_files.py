@@ -13,7 +13,7 @@ from tests.analytics.reporting import START, busy, record
 from warren.analytics.report import Report, capacity_report, read_report, render, write
 from warren.core.errors import PluginError, StorageError
 
-HOSTILE = "<script>alert('x')</script> & \"$\\frac{1}{0}$\" </style> {{ 7 * 7 }} é 订单"
+HOSTILE = "<script>alert('x')</script> & \"$\\frac{1}{0}$\" </style> {{ 7001 * 9001 }} é 订单"
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_the_page_is_whole_and_needs_nothing_else(page: Page, text: str) -> None
 def test_texts_of_the_recording_are_only_texts(page: Page, text: str) -> None:
     assert HOSTILE in page.text and f"1:{HOSTILE}" not in [tag for tag, _ in page.tags]
     assert "<script" not in text and "<b>note</b>" in page.text
-    assert "49" not in page.text.split(HOSTILE)[0].split("{{")[-1]
+    assert str(7001 * 9001) not in page.text
     assert [tag for tag, _ in page.tags].count("style") == 1
 
 

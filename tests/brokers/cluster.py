@@ -43,15 +43,17 @@ class Cluster:
         """Until all nodes are members that see one another."""
         self.nodes[0].ctl("await_online_nodes", str(len(self.nodes)))
 
-    def leader(self, queue: str, vhost: str = "/") -> Node:
-        """The node that leads a quorum queue or a stream, or on which a classic queue is; asks a node that runs."""
+    def leader(self, queue: str, vhost: str = "/") -> Node | None:
+        """The node that leads a quorum queue or a stream, or on which a classic queue is; asks a node that runs.
+
+        None where none leads: the queue is not there, or its members still elect."""
         asked = next(node for node in self.nodes if node.running)
         lines = asked.ctl("--no-table-headers", "list_queues", "-p", vhost, "name", "pid", "--online").splitlines()
         for line in lines:
             name, _, pid = line.partition("\t")
             if name == queue:
                 return next(node for node in self.nodes if f"<{node.name}." in pid)
-        raise LookupError(f"No queue {queue!r} that is online is in vhost {vhost!r}; there are: {lines}")
+        return None
 
     def stop(self) -> None:
         """End all nodes for good, with their data."""

@@ -40,6 +40,7 @@ def test_a_quorum_queue_outlives_its_leader(start_cluster: Callable[..., Cluster
     cluster = start_cluster()
     asyncio.run(put(cluster.urls[1], b"safe"))
     leader = cluster.leader("kept")
+    assert leader is not None
     leader.kill()
     rest = [node for node in cluster.nodes if node is not leader]
     wait_for(lambda: cluster.leader("kept") in rest)
