@@ -62,6 +62,8 @@ class Probes:
                 f"metrics cannot be served at {at}: {error.strerror or error}; give another HOST:PORT, or end what listens "
                 f"there"
             ) from error
+        self.asking = self._server.asking
+        """Those who wait for an answer."""
         self.address = f"http://{Place(at.host, self._server.server_address[1])}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="warren-metrics", daemon=True)
         self._thread.start()
@@ -83,7 +85,17 @@ class _Server(socketserver.ThreadingTCPServer):
         self.address_family = socket.AF_INET6 if ":" in at.host else socket.AF_INET
         self.collector = collector
         self.health = health
+        self.asking: set[Any] = set()
         super().__init__(at, _Handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        self.asking.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """It is answered, or could not be."""
+        self.asking.discard(request)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Whoever asked and has gone away is nothing to tell of."""

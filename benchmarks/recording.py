@@ -1,62 +1,29 @@
-"""What the flow recorder costs: the same pipeline with it (``warren``) and without it (``limit``), in alternation."""
+"""What the flow recorder costs: the share of the throughput that is left with it."""
 
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Sequence
-from operator import itemgetter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from benchmarks.harness import Bar, Benchmark, Case, Subject, main
-from benchmarks.steps.sums import Order, large, messages, priced
+from benchmarks.harness import Bar, Benchmark, Case, main
+from benchmarks.observers import SHARE, in_memory, sides, through_sqlite
+
+if TYPE_CHECKING:
+    from warren import Pipeline
 
 __all__ = ["BENCHMARK"]
 
 
-def in_memory(size: int, folder: Path) -> Any:
-    """Cheap steps and a source that is never waited for: nothing hides what recording takes."""
-    from warren import Pipeline
-    from warren.connectors import memory
-    from warren.operators import aggregate, filter, map, total
+@contextmanager
+def recorded(pipeline: Pipeline, folder: Path) -> Iterator[Pipeline]:
+    """Until the last row is in a file."""
+    from warren.analytics import Recorder
 
-    sums = aggregate(by=itemgetter(0), amount=total(itemgetter(1)))
-    orders = memory.items(messages(size), type=Order)
-    return Pipeline("bench", orders | filter(large) | map(priced) | sums | memory.into([]))
-
-
-def through_sqlite(size: int, folder: Path) -> Any:
-    """From one durable queue to another."""
-    from warren import Pipeline
-    from warren.connectors import memory, sqlite
-    from warren.operators import map
-
-    file = str(folder / "queues.db")
-    Pipeline("fill", memory.items(messages(size)) | sqlite.queue(file, "orders")).run()
-    return Pipeline("bench", sqlite.queue(file, "orders", Order) | map(priced) | sqlite.queue(file, "priced"))
-
-
-def timed(build: Callable[[int, Path], Any], *, recorded: bool) -> Callable[[int], float]:
-    """A subject that runs a pipeline until its source is empty; messages a second, what the recorder writes included."""
-
-    def run(size: int) -> float:
-        with tempfile.TemporaryDirectory() as folder:
-            pipeline = build(size, Path(folder))
-            if recorded:
-                from warren.analytics import Recorder
-
-                pipeline = pipeline.observed(Recorder(Path(folder) / "flows"))
-            start = time.perf_counter()
-            pipeline.run(until_empty=True)
-            return size / (time.perf_counter() - start)
-
-    return run
-
-
-def sides(build: Callable[[int, Path], Any]) -> Sequence[Subject]:
-    return [Subject("warren", timed(build, recorded=True)), Subject("limit", timed(build, recorded=False))]
+    yield pipeline.observed(Recorder(folder / "flows"))
 
 
 BENCHMARK = Benchmark(
@@ -64,19 +31,19 @@ BENCHMARK = Benchmark(
     cases=[
         Case(
             "memory",
-            "messages/s",
-            sides(in_memory),
-            size=1_000_000,
-            quick_size=300_000,
-            note="the worst case: nothing but cheap steps in memory; limit: without the recorder",
+            SHARE,
+            sides(in_memory, recorded, time.perf_counter),
+            size=500_000,
+            quick_size=100_000,
+            note="the worst case: nothing but cheap steps in memory",
         ),
         Case(
             "sqlite",
-            "messages/s",
-            sides(through_sqlite),
-            size=1_000_000,
-            quick_size=200_000,
-            note="durable queue to durable queue; limit: without the recorder",
+            SHARE,
+            sides(through_sqlite, recorded, time.perf_counter),
+            size=500_000,
+            quick_size=50_000,
+            note="durable queue to durable queue",
         ),
     ],
     bars=[Bar("memory", "limit", 0.95), Bar("sqlite", "limit", 0.95)],

@@ -1,16 +1,18 @@
-"""What traces cost: processor time with them (``warren``) and without (``limit``), by the share of messages followed."""
+"""What traces cost: the share of the throughput that is left with them, by processor time and how many are followed."""
 
 from __future__ import annotations
 
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchmarks.harness import Bar, Benchmark, Case, Subject, main
-from benchmarks.recording import in_memory, through_sqlite
+from benchmarks.harness import Bar, Benchmark, Case, main
+from benchmarks.observers import SHARE, in_memory, sides, through_sqlite
+
+if TYPE_CHECKING:
+    from warren import Pipeline
 
 __all__ = ["BENCHMARK"]
 
@@ -31,27 +33,16 @@ def provider() -> Any:
     return made
 
 
-def costs(build: Callable[[int, Path], Any], sample: float | None) -> Callable[[int], float]:
-    """A subject that runs a pipeline until its source is empty; messages for each second of the processor."""
-
-    def run(size: int) -> float:
+def case(name: str, build: Callable[[int, Path], Pipeline], sample: float, note: str) -> Case:
+    @contextmanager
+    def traced(pipeline: Pipeline, folder: Path) -> Iterator[Pipeline]:
         from warren.analytics import Traces
 
-        with tempfile.TemporaryDirectory() as folder:
-            pipeline, spans = build(size, Path(folder)), provider()
-            if sample is not None:
-                pipeline = pipeline.observed(Traces(provider=spans, sample=sample))
-            start = time.process_time()
-            pipeline.run(until_empty=True)
-            spans.shutdown()
-            return size / (time.process_time() - start)
+        spans = provider()
+        yield pipeline.observed(Traces(provider=spans, sample=sample))
+        spans.shutdown()
 
-    return run
-
-
-def case(name: str, build: Callable[[int, Path], Any], sample: float, note: str) -> Case:
-    subjects = [Subject("warren", costs(build, sample)), Subject("limit", costs(build, None))]
-    return Case(name, "messages/s", subjects, size=1_000_000, quick_size=200_000, note=f"{note}; limit: without traces")
+    return Case(name, SHARE, sides(build, traced), size=500_000, quick_size=50_000, note=note)
 
 
 BENCHMARK = Benchmark(

@@ -18,7 +18,8 @@ from benchmarks.steps.readings import checked
 NAMES = sorted(
     module.name
     for module in pkgutil.iter_modules(benchmarks.__path__)
-    if module.name not in ("bottlenecks", "flows", "harness", "m4_hourly", "routing", "routing_queues", "tuning")
+    if module.name
+    not in ("bottlenecks", "flows", "harness", "m4_hourly", "observers", "routing", "routing_queues", "tuning")
     and not module.ispkg
 )
 
