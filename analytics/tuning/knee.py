@@ -21,16 +21,16 @@ _POINTS = 128
 _ENOUGH = 400
 # Of the logarithm of throughput by that of the knob: slope and curvature before anything is known, and their deviations.
 _UP, _DOWN = 0.2, -0.3
-_THROUGHPUT = (0.6, -0.15, 0.3)
+_THROUGHPUT = (0.6, -0.06, 0.3)
 _LATENCY = (0.6, 0.1, 0.3)
 _LATER = 0.8
 _MODEL, _BENT = 0.015, 0.4
 _TAIL = 3.0
 # How much one may be wrong about a throughput for each unit of distance from what was tried, before it is called a change.
 _FAR = 0.35
-_LEAST, _SLOWLY = 0.25, 0.3
+_LEAST, _SLOWLY = 0.25, 0.45
 _SURE, _LIKELY = 4.5, 2.7
-_COSTLY = 0.04
+_COSTLY, _WIDEST = 0.04, 0.4
 # Of what chance does not explain: how much of the newest is taken over, and the most, as a variance.
 _LEARN, _NOISIEST = 0.1, 0.03
 _SAFE, _NEAR, _HELPS = 0.03, 0.05, 0.25
@@ -55,7 +55,8 @@ class KneeSearch:
 
     - ``latency``: the longest that the quantile of the tuner may be; without one, only throughput counts
     - ``tolerance``: the share of throughput given up for a lower value
-    - ``step``: by how much it may change at once, as a factor; ``probe``: by how much it tries, as a share
+    - ``step``: by how much it may change at once, as a factor; ``probe``: by how much it tries, as a share, or more where noise
+      hides what comes of that
     - ``half_life``: after which a measurement counts half; later where calls are few, so that 400 of them count more
 
     Raises `GraphError` where a setting cannot work.
@@ -74,7 +75,7 @@ class KneeSearch:
         knob: Knob,
         *,
         latency: Duration | None = None,
-        tolerance: float = 0.02,
+        tolerance: float = 0.0125,
         step: float = 2.0,
         probe: float = 0.15,
         half_life: Duration = "20s",
@@ -222,7 +223,8 @@ class KneeSearch:
         if self._turn % pause:
             return value
         up = self._turn // pause % 2 == 1
-        other = max(value * (1 + self.probe), value + 1) if up else min(value / (1 + self.probe), value - 1)
+        share = max(self.probe, min(fit.doubt, _WIDEST))
+        other = max(value * (1 + share), value + 1) if up else min(value / (1 + share), value - 1)
         if fit(log(value)) - fit(log(max(other, 1.0))) > _COSTLY and self._turn % (4 * pause) > pause:
             return value
         if up and isfinite(self.bound) and self._fit(m.at, tail=True)(log(other)) > log(self.bound) + _NEAR:
@@ -308,6 +310,7 @@ class _Fit:
                     a[i][j] += weight * row[i] * row[j]
         self.level, self.slope, self.bend = _solve(a, b)
         self.variance = _solve(a, [1.0, 0.0, 0.0])[0]
+        self.doubt = _solve(a, [0.0, 1.0, 0.0])[1] ** 0.5  # the deviation of the slope
 
     def __call__(self, place: float) -> float:
         x = place - self.place
