@@ -55,8 +55,8 @@ class KneeSearch:
 
     - ``latency``: the longest that the quantile of the tuner may be; without one, only throughput counts
     - ``tolerance``: the share of throughput given up for a lower value
-    - ``step``: by how much it may change at once, as a factor; ``probe``: by how much it tries, as a share, or more where noise
-      hides what comes of that
+    - ``step``: by how much it may change at once, as a factor
+    - ``probe``: by how much it tries, as a share; more where noise hides what comes of it
     - ``half_life``: after which a measurement counts half; later where calls are few, so that 400 of them count more
 
     Raises `GraphError` where a setting cannot work.
