@@ -24,6 +24,8 @@ _KINDS = {
     "id": r"\b(?=[\w-]*\d)[A-Za-z_][\w]*(?:-\w+)*\b|\b(?=\w*[A-Za-z])\d\w*(?:-\w+)*\b",
     "n": r"[-+]?\d+(?:[.,:]\d+)*",
 }
+_CODED = ("'", "http", "status", "code", "errno", "sqlstate")
+_ZEROS = str.maketrans("123456789", "000000000")
 _MARKS = {"uuid": "id", "ip": "host", "amount": "n"}
 _PATTERN = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in _KINDS.items()))
 
@@ -41,7 +43,10 @@ def masked(text: str) -> str:
     >>> masked("order 7f3a9c21 for 'Ann' was refused by 10.0.0.7:5432 after 30 s with status 503")
     'order <id> for <text> was refused by <host> after <n> s with status 503'
     """
-    return _masked(text[: 4 * _LONGEST])
+    text = text[: 4 * _LONGEST]
+    folded = text.casefold()
+    # Where no code can be, it is all the same which digits there are, and numbered texts are looked at once.
+    return _masked(text if any(sign in folded for sign in _CODED) else text.translate(_ZEROS))
 
 
 @lru_cache(1024)
@@ -55,4 +60,9 @@ def template(error: BaseException) -> str:
     >>> template(TimeoutError("no answer in 30 s"))
     'TimeoutError: no answer in <n> s'
     """
-    return f"{type(error).__name__}: {masked(str(error))}"
+    return _template(type(error).__name__, str(error)[: 4 * _LONGEST])
+
+
+@lru_cache(1024)
+def _template(kind: str, text: str) -> str:
+    return f"{kind}: {masked(text)}"

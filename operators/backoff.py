@@ -37,9 +37,9 @@ class _Policy:
             return None
         wait = min(self._wait(failed), self._maximum)
         if self._jitter == "full":
-            return random.uniform(0, wait)
+            return wait * random.random()
         if self._jitter == "equal":
-            return wait / 2 + random.uniform(0, wait / 2)
+            return wait / 2 + wait / 2 * random.random()
         return wait
 
 

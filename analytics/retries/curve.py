@@ -9,6 +9,7 @@ from typing import Any
 __all__ = ["Curve"]
 
 _MEMORY = 300
+_KEEP = 1 - 1 / _MEMORY
 _HALF_LIFE = 1800.0
 _PRIOR = 2.0
 _CURVES = 4
@@ -47,6 +48,7 @@ class Curve:
         self._all = [[0.0] * (self._last + 1) for _ in range(_CURVES)]
         self._weight = 1.0
         self._spans = [self._span(bucket) for bucket in range(self._last + 1)]
+        self._delays = [min(initial * 2.0**bucket, maximum) for bucket in range(self._last + 1)]
         # Looked up anew after each few outcomes.
         self._best: dict[int, list[int]] = {}
         self._fresh = _FRESH
@@ -58,9 +60,6 @@ class Curve:
     def bucket(self, delay: float) -> int:
         """Which bucket a delay lies in."""
         return min(max(floor(log2(max(delay, 1e-9) / self.initial) + 0.5), 0), self._last)
-
-    def _delay(self, bucket: int) -> float:
-        return min(self.initial * 2.0**bucket, self.maximum)
 
     def _span(self, bucket: int) -> tuple[float, float]:
         """The shortest and the longest delay of a bucket; the first begins at no delay."""
@@ -81,16 +80,15 @@ class Curve:
 
     def judge(self, ok: bool, trust: float) -> None:
         """Take in whether an attempt succeeded, after whatever delay; ``trust`` is how much that says of the class."""
-        keep = 1 - 1 / _MEMORY
-        self.recovered = keep * self.recovered + trust * ok
-        self.lost = keep * self.lost + trust * (not ok)
+        self.recovered = _KEEP * self.recovered + trust * ok
+        self.lost = _KEEP * self.lost + trust * (not ok)
         self._hope = None
 
     def _fade(self, now: float) -> None:
         past = 0.0 if self._at is None else max(0.0, now - self._at)
         self._at = now if self._at is None else max(self._at, now)
         # What comes later weighs more, which is as if all before had faded.
-        self._weight *= 2.0 ** min(past / _HALF_LIFE, 900) / (1 - 1 / _MEMORY)
+        self._weight *= 2.0 ** min(past / _HALF_LIFE, 900) / _KEEP
         if self._weight > _HEAVY:
             for rows in (self._good, self._all):
                 for row in rows:
@@ -104,8 +102,7 @@ class Curve:
         usual = min(self.initial * 2.0 ** (failed - 1), self.maximum)
         knee = usual**2 / self.initial
         pools: list[tuple[float, float, int]] = []
-        for bucket, (good, all) in enumerate(zip(self._good[row], self._all[row], strict=True)):
-            delay = self._delay(bucket)
+        for delay, good, all in zip(self._delays, self._good[row], self._all[row], strict=True):
             weight, sum, size = all / self._weight + _PRIOR, good / self._weight + _PRIOR * delay / (delay + knee), 1
             while pools and pools[-1][1] * weight >= sum * pools[-1][0]:
                 before = pools.pop()
@@ -118,7 +115,7 @@ class Curve:
         failed = min(failed, _LONGEST)
         if failed in self._best:
             return self._best[failed]
-        costs = [(self._delay(bucket) + self.initial) / chance for bucket, chance in enumerate(self.chances(failed))]
+        costs = [(delay + self.initial) / chance for delay, chance in zip(self._delays, self.chances(failed), strict=True)]
         limit = _FREE * min(costs)
         best = self._best[failed] = [bucket for bucket, cost in enumerate(costs) if cost <= limit]
         return best
@@ -130,17 +127,17 @@ class Curve:
         """
         some = self._best.get(failed) or self.best(failed)
         first, last = some[0], some[-1]
-        share = 1.0
+        count, share = len(some), 1.0
         if first or last < self._last:
             share = 1 - _EXPLORE
             if chance >= share:
                 some = [each for each in (first - 1, last + 1) if 0 <= each <= self._last]
-                chance, share = chance - share, _EXPLORE
+                count, chance, share = len(some), chance - share, _EXPLORE
         # What is left of the chance says which of them, and which part of that.
-        place = chance / share * len(some)
-        index = min(int(place), len(some) - 1)
+        place = chance / share * count
+        index = int(place) if place < count else count - 1
         low, high = self._spans[some[index]]
-        return low + min(place - index, 1.0) * (high - low), share / len(some)
+        return low + min(place - index, 1.0) * (high - low), share / count
 
     @property
     def hope(self) -> float:

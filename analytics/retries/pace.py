@@ -8,11 +8,12 @@ from math import exp, inf
 __all__ = ["Pace", "Pulse", "Rate", "Rates"]
 
 _MEMORY = 24
+_KEEP = 1 - 1 / _MEMORY
 _TARGET = 0.35
 _CROWDED = 0.2
 _SPAN, _SHORT = 2.0, 0.1
 _KNOWN, _BEATS, _ROW, _MANY = 8, 10, 30, 100
-_MOMENT = 0.1
+_MOMENT, _STEP = 0.1, 0.002
 
 
 class Rate:
@@ -45,10 +46,12 @@ class Rates:
         self._at = -inf
 
     def fade(self, now: float) -> None:
-        """Let time pass; to be called before anything is looked at or counted."""
+        """Let time pass, a few milliseconds at once; to be called before anything is looked at or counted."""
+        if now - self._at < _STEP:
+            return
         if self._at == -inf:
             self._at = now
-        elif now > self._at:
+        else:
             keep = exp((self._at - now) / _SPAN)
             self._fresh *= keep
             self._good *= keep
@@ -116,9 +119,10 @@ class Pulse:
     def good(self, now: float) -> None:
         """Something succeeded."""
         self._row = 0
+        pause = now - self._last
         if not self._beats:
             self._beats, self._last, self._begun = 1, now, now
-        elif (pause := now - self._last) > 0:
+        elif pause >= _STEP:  # shorter ones tell of no stop
             if self._beats > _KNOWN:  # one stop does not make long pauses usual
                 pause = min(pause, max(5 * self._pause, self._seen))
             # Weighed by how long it is: of messages that come together, the pauses between them say nothing.
@@ -176,10 +180,16 @@ class Pace:
 
     def take(self, now: float, least: float, most: float) -> float:
         """Seconds until the moment that a retry is given; the rate is kept between ``least`` and ``most``."""
-        self.rate = min(max(self.rate, least), most)
-        wait = max(0.0, self.free - now)
-        self.free = now + wait + 1 / self.rate
-        return wait
+        rate, free = self.rate, self.free
+        if rate < least:
+            rate = least
+        if rate > most:
+            rate = most
+        if free < now:
+            free = now
+        self.rate = rate
+        self.free = free + 1 / rate
+        return free - now
 
     @property
     def crowded(self) -> bool:
@@ -188,10 +198,9 @@ class Pace:
 
     def ended(self, ok: bool, gap: float, queued: bool = False) -> None:
         """Learn what became of a retry that was given ``gap`` seconds, and whether it had waited for its turn."""
-        keep = 1 - 1 / _MEMORY
-        self._good = keep * self._good + ok
-        self._given = keep * self._given + gap
-        self._turns = keep * self._turns + (ok and queued) / _MEMORY
+        self._good = _KEEP * self._good + ok
+        self._given = _KEEP * self._given + gap
+        self._turns = _KEEP * self._turns + (ok and queued) / _MEMORY
         self.rate = self._good / self._given / _TARGET
 
     def state(self) -> list[float]:

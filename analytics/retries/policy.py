@@ -30,6 +30,7 @@ _HOPELESS = 0.05
 _SHARE, _FLOOR, _PROBES, _GROWTH = 0.2, 0.05, 0.01, 3.0
 _SLOWEST = 0.1
 _SET_BACK, _LONG = 10.0, 1e6
+_TOGETHER, _MOMENT = 16, 0.005
 _WORD = (1 << 64) - 1
 
 
@@ -88,7 +89,6 @@ class AdaptiveBackoff:
         self.attempts = attempts
         self.mode: Mode = mode_of(mode, "AdaptiveBackoff")
         self.broken = ""
-        self.decisions = Past(_PAST)
         self.__name__ = f"adaptive({initial})"
         self._classify = classify or template
         self._draws = seed & _WORD
@@ -100,7 +100,12 @@ class AdaptiveBackoff:
         self._rates = Rates()
         self._pulse = Pulse()
         self._probes = Pace(1 / self.maximum)
+        # Outcomes are taken in, and bounds drawn, for several retries at once.
+        self._told: list[tuple[str, float, int, bool, float]] = []
+        self._until, self._left = -inf, 0
+        self._stopped, self._least, self._most = False, 0.0, 0.0
         self._number = 0
+        self._past = Past(_PAST)
         # Those with one delay of one class cannot be told apart, nor need they be.
         self._open: dict[tuple[str, int, float], list[Decision]] = {}
         self._pending = 0
@@ -108,6 +113,12 @@ class AdaptiveBackoff:
     def __call__(self, failed: int) -> float | None:
         """What the usual policy says, for whoever knows no more than how many attempts have failed."""
         return self.usual(failed)
+
+    @property
+    def decisions(self) -> Past:
+        """The newest decisions that are over."""
+        self._learn()
+        return self._past
 
     def kind(self, error: Exception) -> str:
         """The class of an error: its type and its text, without what differs from one to the next."""
@@ -131,39 +142,55 @@ class AdaptiveBackoff:
         delay: float | None = decision.done
         if delay is not None:
             if self._pending >= _KEPT:
-                self.decisions.append(self._close(next(iter(self._open))))  # type: ignore[arg-type]  # there is one
-            self._open.setdefault((decision.inputs["kind"], failed + 1, delay), []).append(decision)
+                self._past.append(self._close(next(iter(self._open))))  # type: ignore[arg-type]  # there is one
+            key = decision.inputs["kind"], failed + 1, delay
+            if (same := self._open.get(key)) is None:
+                self._open[key] = [decision]
+            else:
+                same.append(decision)
             self._pending += 1
         else:
-            self.decisions.append(decision)
+            self._past.append(decision)
         return delay
 
     def ended(self, kind: str, delay: float, attempts: int, ok: bool, now: float) -> None:
         """An attempt, the ``attempts``-th of its message, has ended ``delay`` seconds after it was decided on and a call."""
         if self.broken or not isfinite(delay) or delay < 0 or attempts < 2:
             return
+        now = self._time(now)
+        self._told.append((kind, delay, attempts, ok, now))
+        if now >= self._until or len(self._told) >= _TOGETHER:
+            self._learn()
+
+    def _learn(self) -> None:
+        """Take in the outcomes that were told."""
+        told, self._told = self._told, []
         try:
-            kind, now = self._known(kind), self._time(now)
-            rates = self._rates
-            rates.fade(now)
-            if ok:
-                rates.succeeded(1, again=True)
-                self._pulse.good(now)
-            trust = 1.0 if ok else min(1.0, rates.good / rates.fresh) if rates.fresh else 0.0
-            curve, decision = self._curves[kind], self._close((kind, attempts, delay))
-            queued = False
-            if decision is not None and decision.mode == "act":
-                queued = decision.inputs["queued"]
-                self._paces[kind].ended(ok, decision.inputs["gap"], queued)
-            # How long a retry waited for its turn says nothing of how long it should wait.
-            if not queued:
-                curve.learn(attempts - 1, delay, ok, now)
-            curve.judge(ok, trust)
-            if decision is not None:
-                decision.seconds, decision.success = now - decision.at, ok
-                self.decisions.append(decision)
+            for kind, delay, attempts, ok, now in told:
+                self._take_in(self._known(kind), delay, attempts, ok, now)
         except Exception as problem:
             self._break(problem)
+
+    def _take_in(self, kind: str, delay: float, attempts: int, ok: bool, now: float) -> None:
+        rates, trust = self._rates, 1.0
+        rates.fade(now)
+        if ok:
+            rates.succeeded(1, again=True)
+            self._pulse.good(now)
+        else:
+            trust = min(1.0, rates.good / rates.fresh) if rates.fresh else 0.0
+        curve, decision = self._curves[kind], self._close((kind, attempts, delay))
+        queued = False
+        if decision is not None:
+            if decision.mode == "act":
+                queued = decision.inputs["queued"]
+                self._paces[kind].ended(ok, decision.inputs["gap"], queued)
+            decision.seconds, decision.success = now - decision.at, ok
+            self._past.append(decision)
+        # How long a retry waited for its turn says nothing of how long it should wait.
+        if not queued:
+            curve.learn(attempts - 1, delay, ok, now)
+        curve.judge(ok, trust)
 
     def succeeded(self, count: int, now: float) -> None:
         """So many messages succeeded at the first attempt."""
@@ -176,43 +203,52 @@ class AdaptiveBackoff:
         self._pulse.good(now)
 
     def _decide(self, failed: int, usual: float | None, kind: str, now: float) -> Decision:
-        rates = self._rates
-        rates.fade(now)
         if failed == 1:
-            rates.tried(1)
+            self._rates.tried(1)
         self._pulse.bad(now)
+        if not self._left or now >= self._until:
+            self._look(now)
+        self._left -= 1
         if failed >= self.attempts:
             return self._made(now, kind, failed, usual, None, 1.0, "the last attempt")
-        curve, pace, whole = self._curves[kind], self._paces[kind], self._whole
-        probe = 1.0
+        curve, probe = self._curves[kind], 1.0
         if curve.hope < _HOPELESS:
             if self._draw() >= _PROBE:
                 return self._made(now, kind, failed, usual, None, 1 - _PROBE, "hardly any attempt ever succeeded")
             probe = _PROBE
-        chance = self._draw()
-        delay, propensity = curve.choose(failed, chance)
-        propensity *= probe
-        good = rates.good
-        most = max(1 / self.initial, _SHARE * good, _GROWTH * rates.again)
-        least = min(max(_SLOWEST / self.maximum, _PROBES * rates.fresh), most)
-        reason = "what succeeded after which delay"
-        if self._pulse.stopped(now):
+        chance, most = self._draw(), self._most
+        if self._stopped:
             # Moments that are given away now lie far ahead; those of better times do not queue behind them.
             pace = whole = self._probes
-            most = least
         else:
-            least = min(max(least, _FLOOR * good), most)
+            pace, whole = self._paces[kind], self._whole
         queued = max(pace.free, whole.free) - now
-        paced = queued > delay or pace.crowded
+        # Where retries take turns, there is no need to look which delay would be best.
+        delay, propensity = (0.0, 1.0) if pace.crowded else curve.choose(failed, chance)
+        paced, reason = pace.crowded or queued > delay, "what succeeded after which delay"
         if paced:
             if queued > self.maximum:
                 return self._made(now, kind, failed, usual, None, 1.0, "too many retries wait already")
-            delay = min(max(0.0, queued) + chance / pace.rate / 2, self.maximum)
-            reason = "the next free moment"
-        pace.take(now, least, most)
+            delay, reason = min(max(0.0, queued) + chance / pace.rate / 2, self.maximum), "the next free moment"
+        pace.take(now, self._least, most)
         if whole is not pace:
             whole.take(now, most, most)
-        return self._made(now, kind, failed, usual, delay, propensity, reason, queued=paced, gap=1 / pace.rate)
+        return self._made(now, kind, failed, usual, delay, propensity * probe, reason, paced, 1 / pace.rate)
+
+    def _look(self, now: float) -> None:
+        """Take in what was told, and draw the bounds of the next few retries."""
+        self._learn()
+        rates = self._rates
+        rates.fade(now)
+        good = rates.good
+        self._most = most = max(1 / self.initial, _SHARE * good, _GROWTH * rates.again)
+        self._least = least = min(max(_SLOWEST / self.maximum, _PROBES * rates.fresh), most)
+        self._stopped = self._pulse.stopped(now)
+        if self._stopped:
+            self._most = least
+        else:
+            self._least = min(max(least, _FLOOR * good), most)
+        self._until, self._left = now + _MOMENT, _TOGETHER
 
     def _made(
         self,
@@ -223,7 +259,6 @@ class AdaptiveBackoff:
         choice: float | None,
         propensity: float,
         reason: str,
-        *,
         queued: bool = False,
         gap: float = 0.0,
     ) -> Decision:
@@ -294,6 +329,8 @@ class AdaptiveBackoff:
 
     def state(self) -> dict[str, Any]:
         """What was learned, as numbers, texts, lists and dicts."""
+        self._learn()
+        self._until = -inf
         return {
             "version": _VERSION,
             "delays": [self.initial, self.maximum],
@@ -319,7 +356,9 @@ class AdaptiveBackoff:
                 f"the state {shorten(state)} is none of {self.__name__} in version {_VERSION} with delays from "
                 f"{delays[0]:g} to {delays[1]:g} s; start without it"
             )
+        self._learn()
         mine = copy(self)
+        mine._until = -inf
         try:
             mine._take(state)
         except (LookupError, TypeError, ValueError, AttributeError) as error:

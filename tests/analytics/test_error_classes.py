@@ -1,5 +1,6 @@
 """Failures are grouped by what they say, and each class says what to do about it."""
 
+import random
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from tests.analytics.said import SAID, said
 from warren import Pipeline
 from warren.analytics import AdaptiveBackoff, Flows, Recorder
 from warren.analytics.errors import ErrorClasses
-from warren.analytics.masking import masked, template
+from warren.analytics.masking import _PATTERN, _mark, masked, template
 from warren.connectors import memory
 from warren.core.errors import GraphError
 from warren.operators import constant, map, retry
@@ -180,6 +181,16 @@ def test_long_texts_are_cut_and_whatever_is_in_them_is_read_quickly() -> None:
     for text in ("a." * 50_000, "/" * 100_000, "1" * 100_000, "'" * 100_001, "a-" * 50_000, "::" * 50_000, "x@" * 50_000):
         assert len(masked(text)) <= 300
     assert template(KeyError("id")) == "KeyError: <text>"
+
+
+@pytest.mark.parametrize(
+    "text", ["order {} of host 10.0.{}.7:{} took {} s", "\u017ftatus {}", "CODE={}", "'{} Bad Gateway'", "x{}-{}"]
+)
+def test_texts_of_other_numbers_are_looked_at_once_but_for_codes(text: str) -> None:
+    draw = random.Random(1)
+    for _ in range(20):
+        one = text.format(*(draw.randrange(100, 1000) for _ in range(4)))
+        assert masked(one) == _PATTERN.sub(_mark, one)
 
 
 def test_a_similarity_that_is_none_and_a_missing_library_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
