@@ -70,23 +70,27 @@ class Outcomes:
 
     def failed(self, failures: Iterable[Failure]) -> None:
         """Attempts have failed."""
+        now = self._clock()
         if self._open:
             for failure in failures:
-                self._tell(failure.token, False)
-        self._journal.tick(self._clock())
+                self._tell(failure.token, False, now)
+        self._journal.tick(now)
 
     def succeeded(self, chunk: Chunk, resumed: Sequence[Token]) -> None:
         """Attempts have succeeded: these retries, and the others at their first."""
-        told = sum(self._tell(token, True) for token in resumed)
+        now, told = self._clock(), 0
+        for token in resumed:
+            told += self._tell(token, True, now)
         if chunk.attempt == 1 and len(chunk.values) > told:
             for policy in self.policies.values():
-                policy.succeeded(len(chunk.values) - told, self._clock())
-        self._journal.tick(self._clock())
+                policy.succeeded(len(chunk.values) - told, now)
+        self._journal.tick(now)
 
-    def _tell(self, token: Token, ok: bool) -> bool:
+    def _tell(self, token: Token, ok: bool, now: float) -> bool:
         if (found := self._open.pop(token, None)) is None:
             return False
-        self.early.pop(token, None)
+        if self.early:
+            self.early.pop(token, None)
         policy, kind, delay, attempts = found
-        policy.ended(kind, delay, attempts, ok, self._clock())
+        policy.ended(kind, delay, attempts, ok, now)
         return True

@@ -161,6 +161,7 @@ class AdaptiveBackoff:
         self._told.append((kind, delay, attempts, ok, now))
         if now >= self._until or len(self._told) >= _TOGETHER:
             self._learn()
+            self._until, self._left = now + _MOMENT, 0
 
     def _learn(self) -> None:
         """Take in the outcomes that were told."""
@@ -223,9 +224,11 @@ class AdaptiveBackoff:
         else:
             pace, whole = self._paces[kind], self._whole
         queued = max(pace.free, whole.free) - now
-        # Where retries take turns, there is no need to look which delay would be best.
-        delay, propensity = (0.0, 1.0) if pace.crowded else curve.choose(failed, chance)
-        paced, reason = pace.crowded or queued > delay, "what succeeded after which delay"
+        delay, propensity, paced = 0.0, 1.0, pace.crowded
+        reason = "what succeeded after which delay"
+        if not paced:  # otherwise there is no need to look which delay would be best
+            delay, propensity = curve.choose(failed, chance)
+            paced = queued > delay
         if paced:
             if queued > self.maximum:
                 return self._made(now, kind, failed, usual, None, 1.0, "too many retries wait already")
