@@ -123,6 +123,7 @@ class Chooser(Protocol):
         """Where values that have come together go, by their places: those of a decision to the branch that is ``done``.
 
         With it the places for which there is none, and why. The places of a decision are listed, or a range without steps.
+        A decision that is for more ``messages`` than it has places here was dealt before: what becomes of these is not told.
         """
         ...
 

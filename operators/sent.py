@@ -56,6 +56,7 @@ class Asked:
         self._shares: dict[int, tuple[Sequence[Token], list[_Sent]]] = {}
         self._of: dict[int, set[int]] = {}
         self._new: list[_Sent] = []
+        self._dealt: Sequence[tuple[Decision, Sequence[int]]] = ()
         self._ledger.watch(self._settled)
 
     def __call__(self, chunk: Chunk) -> tuple[list[Any], dict[int, Exception]]:
@@ -70,7 +71,9 @@ class Asked:
             else:
                 for place in places:
                     answers[place] = decision.done
-        self._new = [_Sent(decision, tokens, places) for decision, places in dealt]
+        self._dealt = dealt
+        # What joins a decision that was dealt before is not followed: the first values of that stand for it.
+        self._new = [_Sent(decision, tokens, places) for decision, places in dealt if decision.messages <= len(places)]
         if errors or type(tokens) is not range:
             self.scatter()
         for token in tokens if type(tokens) is not range else ():
@@ -81,13 +84,13 @@ class Asked:
     def scatter(self) -> None:
         """What was asked about last does not go in shares: look up each value."""
         self._list(self._new)
-        self._new = []
+        self._new, self._dealt = [], ()
 
     @property
     def pieces(self) -> Sequence[tuple[Hashable, range]]:
         """Which stretches of the chunk that was asked about last go where, in order; none where it is not in stretches."""
-        pieces = [(sent.decision.done, sent.places) for sent in self._new if type(sent.places) is range]
-        return pieces if len(pieces) == len(self._new) else []
+        pieces = [(decision.done, places) for decision, places in self._dealt if type(places) is range]
+        return pieces if len(pieces) == len(self._dealt) else []
 
     def went(self, tokens: Sequence[Token], labels: Container[Hashable]) -> None:
         """Of the chunk that was asked about last, these tokens are about to go down the branch that has these labels."""
@@ -130,7 +133,7 @@ class Asked:
     def _again(self, tokens: Sequence[Token]) -> None:
         """A message that comes again was not done where it went before."""
         self._break(tokens)
-        if not self._each.keys().isdisjoint(tokens):
+        if self._each and not self._each.keys().isdisjoint(tokens):
             self._over([token for token in tokens if token in self._each], False)
 
     def _break(self, tokens: Sequence[Token]) -> None:
@@ -147,4 +150,6 @@ class Asked:
 def _deliveries(tokens: Sequence[Token]) -> set[int]:
     """The numbers of the deliveries that source tokens are of."""
     run = tokens.run if type(tokens) is Share else tokens
-    return {token // MAX_BATCH for token in (run[:1] if type(run) is range else run) if type(token) is int}
+    if type(run) is range:
+        return {run.start // MAX_BATCH} if run else set()
+    return {token // MAX_BATCH for token in run if type(token) is int}

@@ -13,7 +13,7 @@ from warren.analytics.retries.pace import Rates
 from warren.analytics.routing.effects import Effects
 from warren.analytics.routing.lines import Line, QueueLine
 from warren.analytics.routing.replay import replay
-from warren.analytics.routing.together import Load, together
+from warren.analytics.routing.together import Load, Newest, together
 from warren.core.breaker import Breaker
 from warren.core.chunk import apply_each
 from warren.core.clock import Clock, Duration, seconds
@@ -27,10 +27,10 @@ _WORD = (1 << 64) - 1
 _SMALLEST, _LARGEST = 1e-9, 1e15
 _LATEST = 1e11
 _RISK, _FORGIVE = 0.05, 0.98
-_VERSION = 1
-_PAST = 10_000
-# Where more messages come in a second, those that come together share decisions.
-_DECISIONS = 400
+_VERSION, _PAST = 1, 10_000
+# Where more messages come in a second, those that come together share decisions, and what targets are reckoned to take
+# may be so many seconds older than what was learned.
+_DECISIONS, _HOLD = 400, 0.025
 
 
 class _Flight(NamedTuple):
@@ -152,6 +152,8 @@ class EarliestFinish:
         self._turns = cycle(self.labels)
         self._number = 0
         self._rates = Rates()
+        self._run = 1
+        self._newest = Newest()
         self._usual = 1.0
         self._effects = Effects(len(self.labels), self.hope)
         if self._state is not None:
@@ -167,37 +169,49 @@ class EarliestFinish:
         if not self.labels:
             raise GraphError("EarliestFinish is asked before open(targets): hand it to route, or open it yourself")
         static = next(self._turns) if self.static is None else self.static(value)
+        now = self._now()
         return self._decide(
-            static, 1, lambda: (self.kind(value) if self.kind else "", float(self.size(value)) if self.size else 1.0)
+            static, 1, lambda: (self.kind(value) if self.kind else "", float(self.size(value)) if self.size else 1.0), now
         )
 
     def deal(self, values: Sequence[Any]) -> tuple[list[tuple[Decision, Sequence[int]]], dict[int, Exception]]:
         """Where values that have come together go, by their places, and what ``static`` raised.
 
-        Where more than 800 come in a second those that are alike share decisions, as if they were one message.
+        Where more than 800 come in a second those that are alike share decisions, as if they were one message. Few that come
+        within 10 ms join the newest one, and its first values stand for them.
         """
         now = self._now()
         self._rates.fade(now)
         self._rates.tried(len(values))
-        run = int(self._rates.fresh / _DECISIONS)
-        if run > 1:
+        self._run = int(self._rates.fresh / _DECISIONS)
+        self._effects.hold = _HOLD * (self._run > 1)
+        if self._run > 1:
             try:
-                loads = together(values, run, self.static, self.kind, self.size)
-            except Exception:
-                # One by one it shows which value it is.
+                loads = together(values, self._run, self.static, self.kind, self.size)
+            except Exception:  # one by one it shows which value it is
                 pass
             else:
-                return [(self._share(load), load.places) for load in loads], {}
+                before = self._number
+                return [(self._share(load, before, now), load.places) for load in loads], {}
         decisions, errors = apply_each(self.choose, values)
         places = (place for place in range(len(values)) if place not in errors)
         return [(decision, (place,)) for decision, place in zip(decisions, places, strict=True)], errors
 
-    def _share(self, load: Load) -> Decision:
+    def _share(self, load: Load, before: int, now: float) -> Decision:
+        count, sized = len(load.places), _SMALLEST <= load.size <= _LARGEST
+        flight = self._flying.get(self._newest.join(load, before, now)) if sized else None
+        if flight is not None:
+            self._lines[flight.place].more(flight.decision.number, self._effects.work(flight.kind, load.size))
+            flight.decision.messages += count
+            flight.decision.inputs["size"] += load.size
+            return flight.decision
         static = load.static if self.static else next(self._turns)
-        return self._decide(static, len(load.places), lambda: (load.kind, load.size))
+        decision = self._decide(static, count, lambda: (load.kind, load.size), now)
+        if sized and decision.inputs and self.ends == "told":
+            self._newest.add(load, decision.number, self._run - count, now)
+        return decision
 
-    def _decide(self, static: Any, messages: int, load: Callable[[], tuple[Any, float]]) -> Decision:
-        now = self._now()
+    def _decide(self, static: Any, messages: int, load: Callable[[], tuple[Any, float]], now: float) -> Decision:
         self._number += 1
         # One that is hardly chosen for its failures would never show that it is well again.
         self._risk[self._number % len(self._risk)] *= _FORGIVE
@@ -233,18 +247,17 @@ class EarliestFinish:
             size = self._usual * messages
         work = self._effects.work(kind, size)
         costs = []
-        for place, line in enumerate(self._held):
-            each, own = self._effects.seconds(place, kind, now)
+        for line, (each, own), risk in zip(self._held, self._effects.all_seconds(kind, now), self._risk, strict=True):
             wait, slow = line.wait(each, now)
             # Where others wait, what a target is worse at than usual costs them as well.
-            costs.append((wait * own / each + work * own * slow) / (1 - self._risk[place]))
+            costs.append((wait * own / each + work * own * slow) / (1 - risk))
         inputs = {"size": size, "kind": kind, "costs": dict(zip(self._names, costs, strict=True))}
         for place in self._aside:
             if place in able and self._breakers[place].state == "half-open" and not len(self._held[place]):
                 return Proposal(self.labels[place], 1.0, "probe", inputs)
         if self._aside and 2 * len(self._aside) <= len(costs):
             able = [place for place in able if place not in self._aside] or able
-        best = min(able, key=costs.__getitem__)
+        best = costs.index(min(costs)) if type(able) is range else min(able, key=costs.__getitem__)
         if self.explore and self._draw() < self.explore:
             chosen = able[int(self._draw() * len(able))]
         else:
@@ -312,6 +325,7 @@ class EarliestFinish:
             breaker.failed()
             if breaker.state != "closed":
                 self._aside[place] = None
+                self._newest.clear()
         # What was sent before a target was put aside says nothing for it.
         elif breaker.state != "open":
             breaker.succeeded()

@@ -43,12 +43,6 @@ class Effect:
         else:
             self.variance = min(self.spread, self.variance + self.drift * passed)
 
-    def learn(self, off: float, doubt: float) -> None:
-        """Take its part of how far a sum was off, where the whole sum had the variance ``doubt``."""
-        gain = self.variance / doubt
-        self.value += gain * off
-        self.variance *= 1 - gain
-
     def plain(self) -> list[float]:
         """What was learned."""
         return [self.value, self.variance, self.at]
@@ -77,14 +71,22 @@ class Effects:
         self.drift = drift
         self.level = Effect(20.0, drift)
         self.cells: dict[tuple[str, int], Effect] = {}
+        # Of each cell what it multiplies work by.
+        self._factors: dict[tuple[str, int], float] = {}
         self.kinds: set[str] = set()
         self.targets = [Effect(1.0, drift) for _ in range(targets)]
         self.pairs: list[dict[str, Effect]] = [{} for _ in range(targets)]
         self.lately = [Effect(lately, lasting=lasting) for _ in range(targets)]
         self.noise = _NOISE * _NOISE
+        self.hold = 0.0
+        """For how many seconds what was reckoned is still good enough when something was learned."""
+        self._new = self._pair()
         # Of each target the seconds by kind, and until when these hold: exponents cost the most.
         self._known: list[dict[str, tuple[float, float]]] = [{} for _ in range(targets)]
         self._until = [-inf] * targets
+        # The same of all targets together, by kind.
+        self._rows: dict[str, list[tuple[float, float]]] = {}
+        self._rows_until = inf
 
     def kind(self, kind: Hashable) -> str:
         """The name of a kind; those that come when there are too many share one."""
@@ -97,24 +99,36 @@ class Effects:
 
     def work(self, kind: str, size: float) -> float:
         """What a message is beside others, whatever its target: the size, put right for its kind and how large it is."""
-        cell = self.cells.get((kind, int(log(size))))
-        return size * exp(cell.value) if cell else size
+        return size * self._factors.get((kind, int(log(size))), 1.0)
 
     def seconds(self, target: int, kind: str, now: float) -> tuple[float, float]:
         """Seconds for a unit of work at a target: of anything, and of this kind."""
+        known = self._known[target].get(kind) if 0 < self._until[target] - now <= _FRESH else None
+        return known or self._reckon(target, kind, now)
+
+    def all_seconds(self, kind: str, now: float) -> list[tuple[float, float]]:
+        """`seconds` at each target."""
+        if now >= self._rows_until:
+            self._rows.clear()
+            self._rows_until = inf
+        row = self._rows.get(kind)
+        if row is None:
+            row = self._rows[kind] = [self.seconds(target, kind, now) for target in range(len(self.targets))]
+            self._rows_until = min(self._rows_until, *self._until)
+        return row
+
+    def _reckon(self, target: int, kind: str, now: float) -> tuple[float, float]:
         if not 0 < self._until[target] - now <= _FRESH:
             self._until[target] = now + _FRESH
             self._known[target].clear()
-        known = self._known[target].get(kind)
-        if known is None:
-            usual, lately = self.targets[target], self.lately[target]
-            lately.age(now)
-            mean, doubt = self.level.value + usual.value + lately.value, usual.variance + lately.variance
-            each = own = exp(mean - self.hope * sqrt(doubt))
-            if len(self.kinds) > 1:
-                pair = self.pairs[target].get(kind) or self._pair()
-                own = exp(mean + pair.value - self.hope * sqrt(doubt + pair.variance))
-            known = self._known[target][kind] = each, own
+        usual, lately = self.targets[target], self.lately[target]
+        lately.age(now)
+        mean, doubt = self.level.value + usual.value + lately.value, usual.variance + lately.variance
+        each = own = exp(mean - self.hope * sqrt(doubt))
+        if len(self.kinds) > 1:
+            pair = self.pairs[target].get(kind) or self._new
+            own = exp(mean + pair.value - self.hope * sqrt(doubt + pair.variance))
+        known = self._known[target][kind] = each, own
         return known
 
     def _cell(self) -> Effect:
@@ -133,6 +147,7 @@ class Effects:
                 pairs = self.pairs[target]
                 addends.append(pairs.get(kind) or pairs.setdefault(kind, self._pair()))
             self._learn(target, addends, log(seconds / size), now, 1)
+            self._factors[key] = exp(cell.value)
 
     def learn_many(self, target: int, work: float, count: int, seconds: float, now: float) -> None:
         """So many messages, of work that is known together, took a target so many seconds."""
@@ -151,11 +166,14 @@ class Effects:
             most = _CLIP * sqrt(doubt)
             off = max(-most, min(most, off))
         for each in addends:
-            each.learn(off, doubt)
+            gain = each.variance / doubt
+            each.value += gain * off
+            each.variance *= 1 - gain
         if not first:
             rest = off * noise / doubt
             self.noise += 0.01 * (min(max(rest * rest * count, _LEAST), 1.0) - self.noise)
-        self._until[target] = -inf
+        self._until[target] = min(self._until[target], now + self.hold)
+        self._rows_until = min(self._rows_until, self._until[target])
 
     def state(self) -> dict[str, Any]:
         """What was learned, as plain values."""
@@ -176,6 +194,7 @@ class Effects:
         self.noise = min(max(float(state["noise"]), _LEAST), 1.0)
         self.kinds = set(state["kinds"])
         self.cells = {(kind, size): self._cell().fill(plain) for kind, size, *plain in state["cells"]}
+        self._factors = {key: exp(cell.value) for key, cell in self.cells.items()}
         for was, now in places.items():
             usual, lately, pairs = state["targets"][was]
             self.targets[now].fill(usual)

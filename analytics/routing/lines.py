@@ -42,6 +42,16 @@ class Line:
         self._work += work
         self._fill(now)
 
+    def more(self, number: int, work: float) -> None:
+        """Work has joined a message that is on its way."""
+        if number in self._running:
+            begun, start = self._running[number]
+            self._running[number] = (begun + work, start)
+            self._begun += work
+        elif number in self._waiting:
+            self._waiting[number] += work
+            self._work += work
+
     def end(self, number: int, now: float) -> float | None:
         """A message has ended: how long it was served, where that can be told."""
         took = None

@@ -156,7 +156,7 @@ def test_an_error_makes_the_static_choice_and_is_said_once(caplog):
 def test_an_error_within_the_model_makes_the_static_choice(monkeypatch, caplog):
     policy = EarliestFinish(mode="act", static=lambda value: "b")
     policy.open(["a", "b"], lambda: 5.0)
-    monkeypatch.setattr("warren.analytics.routing.effects.Effects.seconds", lambda *_: 1 / 0)
+    monkeypatch.setattr("warren.analytics.routing.effects.Effects.work", lambda *_: 1 / 0)
     with caplog.at_level(logging.ERROR):
         decision = policy.choose(1)
         policy.ended(decision, 0.1, True)

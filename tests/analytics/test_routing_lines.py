@@ -48,6 +48,21 @@ def test_several_workers_share_what_waits():
     assert line.wait(1.0, 0.0) == (2.0, 1.0)
 
 
+def test_work_joins_what_is_on_its_way():
+    line = Line()
+    line.send(1, 1.0, 1.0, 0.0)
+    line.send(2, 1.0, 1.0, 0.0)
+    line.more(1, 2.0)
+    line.more(2, 3.0)
+    line.more(9, 5.0)
+    assert line.wait(1.0, 1.0) == (6.0, 1.0)
+    line.end(1, 3.0)
+    assert line.wait(1.0, 3.0) == (4.0, 1.0)
+    line.end(2, 7.0)
+    line.send(3, 1.0, 1.0, 8.0)
+    assert line.wait(1.0, 8.0) == (1.0, 1.0)
+
+
 def test_an_end_of_nothing_changes_nothing():
     line = Line()
     line.send(1, 1.0, 1.0, 0.0)

@@ -84,6 +84,19 @@ def test_values_that_come_together_share_decisions():
     assert all(decision.success and decision.seconds is not None for decision in made) and policy.errors == 0
 
 
+def test_few_values_that_come_soon_after_each_other_join_decisions():
+    policy = EarliestFinish(mode="act", kind=lambda value: value % 4)
+    a, b = memory.queue("a"), memory.queue("b")
+    steps = memory.items([]) | route(policy, a=worker(0.003, 50) | a, b=worker(0.006, 50) | b)
+    outputs = Pipeline("shares", steps).test(list(range(4000)), at=[i // 5 * 0.0005 for i in range(4000)]).outputs
+    assert sorted(outputs["memory:a"] + outputs["memory:b"]) == list(range(4000))
+    made = list(policy.decisions)
+    assert sum(decision.messages for decision in made) == sum(decision.inputs["size"] for decision in made) == 4000
+    assert len(made) < 800 and policy.errors == 0
+    assert all(decision.success and decision.seconds < 0.1 for decision in made)
+    assert sum(decision.messages for decision in made if decision.done == "a") > 2000
+
+
 def test_in_the_shadow_each_value_goes_where_the_static_function_says_also_together():
     policy = EarliestFinish(static=lambda value: "a" if value % 3 else "b")
     outputs = together(policy).outputs
