@@ -14,7 +14,7 @@ from warren.core.errors import GraphError, HandlerError
 from warren.core.graph import Operator, name_of
 from warren.core.hints import returned
 from warren.core.journal import Journal
-from warren.core.knobs import Setting
+from warren.core.knobs import EVERY, Calls, Setting
 from warren.core.stage import Handler, Stage
 from warren.operators.keys import check_function, is_async
 from warren.operators.pool import pooled
@@ -230,9 +230,11 @@ class _Workers:
         self.slots = Slots(stage)
         self.active = 0
         self.meter = stage.meter(operator.concurrency)
-        self.setting = operator.setting
-        if self.setting is not None:
-            self.setting.open(stage.run.clock)
+        self.limit = operator.concurrency
+        self.calls: Calls | None = None
+        if operator.setting is not None:
+            operator.setting.open(stage.run.clock)
+            self.calls = Calls(operator.setting)
         stage.learned("map", operator.settings)
         self.journal = Journal(stage, operator.settings)
 
@@ -245,23 +247,28 @@ class _Workers:
         return Chunk([], (), failures) if failures else None
 
     def fill(self) -> None:
-        limit = self.operator.concurrency if self.setting is None else self.setting.value
-        for _ in range(min(limit - self.active, len(self.queue))):
+        if self.operator.setting is not None:
+            self.limit = self.operator.setting.value
+        for _ in range(min(self.limit - self.active, len(self.queue))):
             self.active += 1
             self.stage.run.spawn(self.work())
 
+    def tell(self, calls: Calls, now: float) -> None:
+        calls.tell(now)
+        self.journal.tick(now)
+        self.fill()
+
     async def work(self) -> None:
         function, timeout, queue, meter = self.operator.function, self.operator.timeout, self.queue, self.meter
-        setting, clock = self.setting, self.stage.run.clock
-        stage, told, began, since = self.stage, meter.told, 0.0, 0.0
+        calls, clock = self.calls, self.stage.run.clock
+        stage, told, began = self.stage, meter.told, 0.0
+        since = 0.0 if calls is None else clock()
         knows = stage.knows
         try:
-            while queue and (setting is None or self.active <= setting.value):
+            while queue and self.active <= self.limit:
                 slot = queue.take()
                 if told:
                     began = meter.begin()
-                if setting is not None:
-                    since = clock()
                 try:
                     call = stage.calling(function, slot.value, (slot.token,)) if knows else function(slot.value)
                     slot.succeed(await bounded(stage, call, timeout))
@@ -270,14 +277,23 @@ class _Workers:
                 if told:
                     meter.end(began)
                 queue.done(slot)
-                if setting is not None:
+                if calls is not None:
+                    # Where this call ends the next one begins: one look at the clock for both.
                     now = clock()
-                    setting.ended(now - since, slot.failure is None, in_flight=self.active)
-                    self.journal.tick(now)
-                    if queue and self.active < setting.value:
-                        self.fill()
+                    if slot.failure is None:
+                        calls.took.append(now - since)
+                    else:
+                        calls.failed.append(now - since)
+                    if not calls.flying:
+                        calls.first = now
+                    calls.flying += self.active
+                    since = now
+                    if not 0 <= now - calls.last < EVERY:
+                        self.tell(calls, now)
                 if not self.operator.ordered:
                     self.slots.slots.append(slot)
                 self.slots.ready()
         finally:
             self.active -= 1
+            if calls is not None and calls.flying and not self.active:
+                calls.tell(clock())

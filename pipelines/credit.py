@@ -36,5 +36,6 @@ class TunedCredit:
         now = run.clock()
         done = outcome.kind <= Kind.DELIVERED
         setting.ended(now - delivery.received, done, in_flight=run.unacknowledged, count=len(tokens))
-        run.credit = setting.knob.clip(setting.value)
+        if (value := setting.value) != run.credit:
+            run.credit = setting.knob.clip(value)
         self._journal.tick(now)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from math import nan, sqrt
+from array import array
+from math import nan
 from typing import Any, Protocol
 
 import msgspec
+import numpy as np
 
 from warren.core.policies import Proposal
 
@@ -61,7 +63,7 @@ class Interval:
 
     def __init__(self, start: float) -> None:
         self.start = start
-        self.took: list[float] = []
+        self.took = array("d")
         self.done = self.failed = 0
         self.flying = 0.0
 
@@ -70,10 +72,10 @@ class Interval:
 
     def measured(self, at: float, value: int, quantile: float) -> Measurement:
         """What there was until now."""
-        took, count = self.took, len(self.took)
+        took, count = np.frombuffer(self.took), len(self.took)
         found = Measurement(at, at - self.start, value, self.done, count, self.failed, self.flying / max(len(self), 1))
         if count:
-            found.mean = sum(took) / count
-            found.deviation = sqrt(sum((each - found.mean) ** 2 for each in took) / count)
-            found.tail = sorted(took)[min(int(quantile * count), count - 1)]
+            tail = min(int(quantile * count), count - 1)
+            found.mean, found.deviation = float(took.mean()), float(took.std())
+            found.tail = float(np.partition(took, tail)[tail])
         return found

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf, nan
 from typing import Any
 
+import numpy as np
+
 from warren.analytics.gains import Gain
 from warren.analytics.tuning.knee import KneeSearch
 from warren.analytics.tuning.measuring import Controller, Interval, Measurement
 from warren.analytics.tuning.replay import replay
 from warren.core.clock import Clock, Duration, seconds
 from warren.core.errors import DataError, GraphError, shorten
-from warren.core.knobs import Knob
+from warren.core.knobs import Calls, Knob
 from warren.core.policies import Decision, Guard, Mode, Past, mode_of
 
 __all__ = ["Tuner"]
@@ -111,21 +113,41 @@ class Tuner:
     def ended(self, seconds: float, success: bool = True, *, in_flight: float = nan, count: int = 1) -> None:
         """A call has ended. Where the interval is over as well, the value may be another one after this."""
         now = self._clock()
+        if not (self._counts(now) and 0 <= seconds <= _LONGEST):
+            return
         interval = self._interval
-        if now < interval.start:
-            # What ends now began before the value changed; or the clock was turned back.
-            if interval.start - now > 4 * self.interval:
-                self._begin(now)
-            return
-        if not 0 <= seconds <= _LONGEST:
-            return
         interval.flying += in_flight
         if success:
             interval.took.append(seconds)
             interval.done += count
         else:
             interval.failed += 1
-        if now >= self._due and (len(interval) >= self.least or now >= interval.start + 4 * self.interval):
+        if now >= self._due:
+            self._look(now)
+
+    def ended_together(self, calls: Calls) -> None:
+        """Calls with one message each have ended, the last of them now."""
+        took = np.frombuffer(calls.took)
+        if self._counts(calls.first) and 0 <= took.min(initial=0) <= took.max(initial=0) <= _LONGEST:
+            interval = self._interval
+            interval.took += calls.took
+            interval.done += len(calls.took)
+            interval.failed += len(calls.failed)
+            interval.flying += calls.flying
+            if calls.last >= self._due:
+                self._look(calls.last)
+
+    def _counts(self, now: float) -> bool:
+        """Whether what ends now began under the value that holds."""
+        early = self._interval.start - now
+        if early > 4 * self.interval:
+            # The clock was turned back.
+            self._begin(now)
+        return early <= 0
+
+    def _look(self, now: float) -> None:
+        """Decide, now that it is due, if enough calls have ended."""
+        if len(self._interval) >= self.least or now >= self._interval.start + 4 * self.interval:
             self._decide(now)
 
     def _decide(self, now: float) -> None:

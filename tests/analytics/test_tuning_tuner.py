@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from warren.analytics.tuning import Tuner
 from warren.core.errors import DataError, GraphError
-from warren.core.knobs import Knob, Setting
+from warren.core.knobs import Calls, Knob, Setting
 from warren.core.policies import Decision, Proposal
 
 KNOB = Knob("concurrency", 1, 64, start=8)
@@ -66,6 +66,41 @@ def test_few_calls_are_measured_for_longer():
     says = Says(8)
     run(Tuner(KNOB, says, least=100), 40, every=0.1)
     assert [each.seconds for each in says.told] == pytest.approx([2.0, 2.0])
+
+
+def test_calls_told_together_are_measured_as_one_by_one():
+    found = []
+    for together in (False, True):
+        says, time = Says(8), Time()
+        tuner = Tuner(KNOB, says, least=10)
+        tuner.open(time)
+        calls = Calls(tuner)
+        for i in range(120):
+            time.now += 0.005
+            took, success, in_flight = 0.01 * (1 + i % 7), i % 10 > 0, 3 + i % 4
+            if not together:
+                tuner.ended(took, success, in_flight=in_flight)
+                continue
+            if not calls.flying:
+                calls.first = time.now
+            (calls.took if success else calls.failed).append(took)
+            calls.flying += in_flight
+            if i % 4 == 3:
+                calls.tell(time.now)
+        found.append(says.told)
+    (one,), (many,) = found
+    assert one == many and one.failed == 10 and one.deviation > 0
+
+
+@pytest.mark.parametrize("took", [-1.0, 1e10])
+def test_calls_told_together_with_a_time_that_cannot_be_do_not_count(took):
+    tuner, time = Tuner(KNOB, Says(8), least=1), Time()
+    tuner.open(time)
+    calls = Calls(tuner)
+    calls.took.extend([0.1, took])
+    calls.first = time.now = 9.0
+    calls.tell(9.0)
+    assert not tuner.controller.told
 
 
 def test_failures_are_no_throughput():
