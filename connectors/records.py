@@ -16,6 +16,7 @@ from warren.core.message import Batch, Encoded, Outgoing
 __all__ = ["Records", "part", "records"]
 
 _BYTES_LIKE = {bytes, bytearray, memoryview}
+_NONE: dict[str, str] = {}
 _to_json = encoder(JSON)
 
 
@@ -74,10 +75,10 @@ def records(
         bodies, content_type, errors = _encode_each(values, types)
     ids = known.ids
     keys = known.keys
-    given = [dict(each) if each else {} for each in known.headers] if known.headers is not None else None
+    given = [dict(each) if each else _NONE for each in known.headers] if known.headers is not None else None
     _check(ids, str, "id", errors)
     _check(keys, str | None, "key", errors)
-    _check(given, dict[str, str], "headers", errors)
+    _check(given, dict[str, str], "headers", errors, _NONE)
     values = messages.originals()
     if key is not None:
         found = _compute("key", key, values, str | None, errors)
@@ -134,12 +135,17 @@ def _compute(
     return [None if i in refused else result for i, result in enumerate(results)] if refused else results
 
 
-def _check(column: Sequence[Any] | None, kind: Any, what: str, errors: dict[int, Exception]) -> set[int]:
-    """Refuse the messages whose id, key or headers could not be read back; returns their positions."""
+def _check(
+    column: Sequence[Any] | None, kind: Any, what: str, errors: dict[int, Exception], right: object = None
+) -> set[int]:
+    """Refuse the messages whose id, key or headers could not be read back; returns their positions.
+
+    ``right`` need not be looked at, as often as it is there.
+    """
     if column is None or not any(column):
         return set()
     try:
-        msgspec.convert(column, list[kind])
+        msgspec.convert(column if right is None else [each for each in column if each is not right], list[kind])
     except msgspec.ValidationError:
         wrong = apply_each(lambda each: msgspec.convert(each, kind), column)[1]
         for i, error in wrong.items():

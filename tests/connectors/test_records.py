@@ -46,6 +46,14 @@ def test_headers_that_are_no_text_refuse_their_message_alone(value: Any) -> None
     assert found.headers is None
 
 
+def test_headers_that_few_messages_have_are_stored_and_checked_in_their_places() -> None:
+    wrong: Any = {"n": 3}
+    metadata = [Metadata(), Metadata(headers=wrong), Metadata(), Metadata(headers={"a": "1"})]
+    found, errors = records(Outgoing([1, 2, 3, 4], metadata.__getitem__))
+    assert list(errors) == [1] and "its headers {'n': 3} cannot be stored" in str(errors[1])
+    assert (found.bodies, found.headers) == ([b"1", b"3", b"4"], [{}, {}, {"a": "1"}])
+
+
 def test_a_key_of_the_metadata_that_is_no_text_is_refused() -> None:
     wrong: Any = 7
     found, errors = records(Outgoing([1, 2], [Metadata(key=wrong), Metadata(key="a")].__getitem__))
