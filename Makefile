@@ -30,8 +30,8 @@ $(VENV)/.bench: pyproject.toml | $(BIN)/python
 demo: $(VENV)/.demo  ## Run the demonstration
 	$(BIN)/warren demo
 
-test: $(VENV)/.dev  ## Run the whole test suite
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev  ## Run the whole test suite, a file for each processor at once
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/.dev  ## Format, lint, types, layers and the examples in the documentation
 	$(BIN)/ruff format --check .
