@@ -8,7 +8,7 @@ import pkgutil
 import pytest
 
 import benchmarks
-from benchmarks import operators
+from benchmarks import observers, operators
 from benchmarks.amqp import limit, trial
 from benchmarks.amqp.wire import Wire
 from benchmarks.harness import ROOT, Benchmark, main
@@ -33,6 +33,12 @@ def subjects(*, on_a_broker):
         for case in benchmark.cases
         for subject in case.subjects
     ]
+
+
+@pytest.fixture(autouse=True)
+def once(monkeypatch):
+    """What an observer costs is not to be known here."""
+    monkeypatch.setattr(observers, "BLOCKS", 1)
 
 
 def run_a_handful(subject):
