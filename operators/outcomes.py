@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol, runtime_checkable
+from itertools import compress
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from warren.core.chunk import Chunk, Failure
 from warren.core.clock import Clock
 from warren.core.held import Early
 from warren.core.journal import Journal
+from warren.core.receipt import Ledger
 from warren.core.tokens import Token
 
 __all__ = ["Learning", "Outcomes"]
 
 _KEPT = 10_000
+
+_Awaited: TypeAlias = "tuple[Learning, str, float, int]"
+"""A policy, and what it will be told: the class of the error, the delay, and which attempt it is."""
 
 
 @runtime_checkable
@@ -42,15 +47,17 @@ class Learning(Protocol):
 class Outcomes:
     """Asks policies, remembers what they said, and tells them what became of it; in one running pipeline.
 
-    Only what was held in the process is told: a parked message comes back as a new one. Of what a step drops on purpose
-    after a retry nothing is told, and it is forgotten after ten thousand others.
+    A parked message is known again by its id; of one that comes back to another process, or has no id, nothing is told. Nor
+    is it of what a step drops on purpose after a retry. Either is forgotten after ten thousand others.
     """
 
-    def __init__(self, policies: Iterable[Learning], clock: Clock, journal: Journal) -> None:
+    def __init__(self, policies: Iterable[Learning], clock: Clock, journal: Journal, ledger: Ledger) -> None:
         self.policies: dict[object, Learning] = {policy: policy for policy in policies}
         self._clock = clock
         self._journal = journal
-        self._open: dict[Token, tuple[Learning, str, float, int]] = {}
+        self._ledger = ledger
+        self._open: dict[Token, _Awaited] = {}
+        self._parked: dict[tuple[str, str], _Awaited] = {}
         self.early: Early = {}
 
     def wait(self, policy: Learning, failure: Failure, attempts: int) -> float | None:
@@ -64,16 +71,26 @@ class Outcomes:
         return delay
 
     def forget(self, token: Token) -> None:
-        """There will be no such attempt, or not in this process."""
+        """There will be no such attempt."""
         self._open.pop(token, None)
         self.early.pop(token, None)
+
+    def parked(self, token: Token) -> None:
+        """The attempt will be one of a message that its source hands out again."""
+        found, id = self._open.get(token), self._ledger.metadata(token).id
+        self.forget(token)
+        if found is not None and id:
+            self._parked[self._ledger.scope(token), id] = found
+            if len(self._parked) > _KEPT:
+                del self._parked[next(iter(self._parked))]
 
     def failed(self, failures: Iterable[Failure]) -> None:
         """Attempts have failed."""
         now = self._clock()
-        if self._open:
+        if self._open or self._parked:
             for failure in failures:
                 self._tell(failure.token, False, now)
+            self._back([failure.token for failure in failures], False, now)
         self._journal.tick(now)
 
     def succeeded(self, chunk: Chunk, resumed: Sequence[Token]) -> None:
@@ -81,6 +98,7 @@ class Outcomes:
         now, told = self._clock(), 0
         for token in resumed:
             told += self._tell(token, True, now)
+        told += self._back(chunk.tokens, True, now)
         if chunk.attempt == 1 and len(chunk.values) > told:
             for policy in self.policies.values():
                 policy.succeeded(len(chunk.values) - told, now)
@@ -91,6 +109,15 @@ class Outcomes:
             return False
         if self.early:
             self.early.pop(token, None)
-        policy, kind, delay, attempts = found
-        policy.ended(kind, delay, attempts, ok, now)
+        found[0].ended(*found[1:], ok, now)
         return True
+
+    def _back(self, tokens: Sequence[Token], ok: bool, now: float) -> int:
+        """Tell of those that were parked; returns how many that are."""
+        repeated = self._ledger.repeated(tokens) if self._parked and tokens else None
+        told = 0
+        for token in compress(tokens, repeated or ()):
+            if found := self._parked.pop((self._ledger.scope(token), self._ledger.metadata(token).id), None):
+                found[0].ended(*found[1:], ok, now)
+                told += 1
+        return told

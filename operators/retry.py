@@ -152,7 +152,7 @@ class _Retry(Operator[Any, Any]):
             mine.account = Account(self.budget, stage.run.clock)
         if learning := dict.fromkeys(each for each in self.backoffs if isinstance(each, Learning)):
             stage.learned("retry", learning)
-            mine.outcomes = Outcomes(learning, stage.run.clock, Journal(stage, learning))
+            mine.outcomes = Outcomes(learning, stage.run.clock, Journal(stage, learning), stage.ledger)
         return compile_operator(mine, stage)
 
     def attach(self, stage: Stage) -> Handler:
@@ -185,12 +185,14 @@ class _Retry(Operator[Any, Any]):
                 delay = self.delay(stage, failure)
                 if delay is not None and account is not None and not account.spend():
                     failure, delay = _unpaid(stage, failure, account), None
-                if outcomes is not None and (delay is None or delay > self.park):
-                    outcomes.forget(failure.token)
                 if delay is None:
+                    if outcomes is not None:
+                        outcomes.forget(failure.token)
                     ledger.resume((failure.token,))
                     passed.append(failure)
                 elif delay > self.park:
+                    if outcomes is not None:
+                        outcomes.parked(failure.token)
                     ledger.settle((failure.token,), Outcome(Kind.PARKED, self.name, failure, delay))
                 else:
                     ledger.wait(failure.token, early)

@@ -55,12 +55,13 @@ def test_a_message_that_is_filtered_after_its_retry_tells_nothing() -> None:
     assert [each.success for each in policy.decisions] == [True]
 
 
-def test_what_a_budget_refuses_and_what_is_parked_is_no_outcome() -> None:
+def test_what_a_budget_refuses_is_no_outcome_and_what_was_parked_is_one() -> None:
     policy = AdaptiveBackoff("100ms", mode="act")
     assert trial(map(Flaky(1)) | retry(policy, budget=budget(0, minimum=0)), [1]).outcomes == {"dead-lettered": 1}
+    assert not policy.decisions
     parked = AdaptiveBackoff("1m", maximum="1h", usual=constant("1m"))
     assert trial(map(Flaky(1)) | retry(parked, park="10s"), [1]).values == [1]
-    assert not policy.decisions and not parked.decisions
+    assert [(each.success, each.done) for each in parked.decisions] == [(True, 60.0)]
 
 
 def test_poison_among_good_messages_is_soon_given_up_at_once_but_for_probes() -> None:

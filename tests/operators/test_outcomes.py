@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from warren import Pipeline
-from warren.connectors import memory
+from warren.connectors import memory, sqlite
 from warren.core.chunk import Failure
 from warren.core.graph import Operator
 from warren.operators import batch, constant, flat_map, map, retry
@@ -76,12 +78,35 @@ def test_what_is_made_of_a_value_tells_of_it_once(then: Operator[object, object]
     assert ("ConnectionError", 1.0, 2, False) not in policy.told
 
 
-def test_what_is_given_up_or_parked_is_not_told() -> None:
-    given_up, parked = Told(), Told(3600.0)
+def test_what_is_given_up_is_not_told() -> None:
+    given_up = Told()
     trial(failing(1) | retry(given_up), [7])
-    trial(failing(1) | retry(parked), [7])
     assert given_up.told == []
-    assert [each for each in parked.told if each[0] != "succeeded"] == []
+
+
+def test_what_is_parked_is_told_when_it_comes_back() -> None:
+    policy = Told(3600.0, 1.0, 7200.0)
+    assert trial(failing(3) | retry(policy), [7, 0, 8]).values == [0, 7, 8]
+    assert policy.told == [
+        ("succeeded", 1),
+        *[("ConnectionError", 3600.0, 2, False)] * 2,
+        *[("ConnectionError", 1.0, 3, False)] * 2,
+        *[("ConnectionError", 7200.0, 4, True)] * 2,
+    ]
+
+
+@pytest.mark.parametrize("kept", ["in memory", "in a file"])
+def test_what_a_queue_hands_out_again_is_told(kept: str, tmp_path: Path) -> None:
+    policy, out = Told(0.02, 0.03), list[object]()
+    queue = memory.queue("in", int) if kept == "in memory" else sqlite.queue(str(tmp_path / "q.db"), "in", int)
+    Pipeline("fill", memory.items([7, 0]) | queue).run(until_empty=True)
+    steps = failing(2) | retry(policy, park=0.01)
+    Pipeline("p", queue | steps | memory.into(out)).run(until_empty=True)
+    assert out == [0, 7]
+    assert [each for each in policy.told if each[0] != "succeeded"] == [
+        ("ConnectionError", 0.02, 2, False),
+        ("ConnectionError", 0.03, 3, True),
+    ]
 
 
 def test_each_policy_hears_of_its_own_retries() -> None:
@@ -99,7 +124,7 @@ def test_a_retry_behind_another_one_hears_of_its_own_retries() -> None:
 
 def test_of_what_is_dropped_on_its_way_back_nothing_is_remembered_for_long() -> None:
     policy = Told(1.0)
-    outcomes = Outcomes([policy], lambda: 0.0, None)  # type: ignore[arg-type]  # nothing is told of decisions
+    outcomes = Outcomes([policy], lambda: 0.0, None, None)  # type: ignore[arg-type]  # nothing is told of decisions
     for token in range(20_001):
         outcomes.wait(policy, Failure(token, token, ConnectionError("busy"), "1:map"), 1)
         outcomes.early[token] = None
