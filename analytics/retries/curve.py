@@ -16,6 +16,7 @@ _CURVES = 4
 _FREE = 1.1
 _EXPLORE = 0.05
 _FRESH = 8
+_LITTLE = 2.0
 _LONGEST = 61
 _HEAVY = 1e9
 _SURE = 1.96
@@ -123,6 +124,8 @@ class Curve:
     def choose(self, failed: int, chance: float) -> tuple[float, float]:
         """One of the best delays, or, once in twenty times, one that is a step shorter or longer; and its probability.
 
+        While little is known, anything from no delay to twice its length stands for it.
+
         ``chance`` is a number from 0 to 1, drawn evenly.
         """
         some = self._best.get(failed) or self.best(failed)
@@ -137,6 +140,9 @@ class Curve:
         place = chance / share * count
         index = int(place) if place < count else count - 1
         low, high = self._spans[some[index]]
+        if self.recovered + self.lost < _LITTLE:
+            # Others may have failed at the same time, and know as little.
+            low, high = 0.0, min(2 * high, self.maximum)
         return low + min(place - index, 1.0) * (high - low), share / count
 
     @property
