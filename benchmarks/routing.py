@@ -48,7 +48,7 @@ class Case:
 FAIL = (60.0, 10.0)
 CASES = {
     "usual": Case("one router", rivals=tuple(name for name in RIVALS if name != BEST)),
-    "routers": Case("four routers, each knows only what it sent", routers=4),
+    "routers": Case("four routers, each knows what it sent, and of others only the depths", routers=4),
     "sizes": Case("one router that knows no sizes", ours={OURS: {"size": None}}),
     "depths": Case("queues: only their depth is known", ours={OURS: {"ends": "read"}}, rivals=("two choices, stale depth",)),
     "failing": Case("one router, targets fail now and then", plant={"fail": FAIL}),

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from itertools import cycle
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
 from warren.analytics.gains import Gain
 from warren.analytics.retries.pace import Rates
+from warren.analytics.routing.crowd import Crowd
 from warren.analytics.routing.effects import Effects
-from warren.analytics.routing.lines import Line, QueueLine
+from warren.analytics.routing.lines import Flight, Line, QueueLine
 from warren.analytics.routing.replay import replay
 from warren.analytics.routing.together import Load, Newest, together
 from warren.core.breaker import Breaker
@@ -31,14 +32,6 @@ _VERSION, _PAST = 1, 10_000
 # Where more messages come in a second, those that come together share decisions, and what targets are reckoned to take
 # may be so many seconds older than what was learned.
 _DECISIONS, _HOLD = 400, 0.025
-
-
-class _Flight(NamedTuple):
-    decision: Decision
-    place: int
-    kind: str
-    size: float
-    at: float
 
 
 class EarliestFinish:
@@ -142,12 +135,13 @@ class EarliestFinish:
         self._places = {label: place for place, label in enumerate(self.labels)}
         self._clock, self._last, self._shift = clock, 0.0, 0.0
         self._lines: list[Line] = [Line() for _ in targets]
+        self._crowd = Crowd(self._lines)
         self._queues: list[QueueLine] = [QueueLine() for _ in targets]
         self._held: Sequence[Line | QueueLine] = self._lines if self.ends == "told" else self._queues
         self._breakers = [Breaker(self.failures, self.cooldown, self._now) for _ in targets]
         self._aside: dict[int, None] = {}
         self._risk = [0.0] * len(self.labels)
-        self._flying: dict[int, _Flight] = {}
+        self._flying: dict[int, Flight] = {}
         self._guard = Guard("EarliestFinish", self.mode, self._places.__contains__)
         self._turns = cycle(self.labels)
         self._number = 0
@@ -201,7 +195,7 @@ class EarliestFinish:
         count, sized = len(load.places), _SMALLEST <= load.size <= _LARGEST
         flight = self._flying.get(self._newest.join(load, before, now)) if sized else None
         if flight is not None:
-            self._lines[flight.place].more(flight.decision.number, self._effects.work(flight.kind, load.size))
+            self._lines[flight.place].more(flight.decision.number, self._effects.work(flight.kind, load.size), count, now)
             flight.decision.messages += count
             flight.decision.inputs["size"] += load.size
             return flight.decision
@@ -271,13 +265,13 @@ class EarliestFinish:
             return
         kind, size = decision.inputs.get("kind", ""), decision.inputs.get("size", self._usual)
         each, _ = self._effects.seconds(place, kind, now)
-        self._held[place].send(decision.number, self._effects.work(kind, size), each, now)
-        self._flying[decision.number] = _Flight(decision, place, kind, size, now)
+        self._held[place].send(decision.number, self._effects.work(kind, size), each, now, decision.messages)
+        self._flying[decision.number] = Flight(decision, place, kind, size, now)
         oldest = next(iter(self._flying.values()))
         if now - oldest.at > self.patience:
             self._over(oldest, now)
 
-    def _over(self, flight: _Flight, now: float) -> float | None:
+    def _over(self, flight: Flight, now: float) -> float | None:
         del self._flying[flight.decision.number]
         served = self._held[flight.place].end(flight.decision.number, now)
         self._recorded(flight.decision)
@@ -317,7 +311,7 @@ class EarliestFinish:
         except Exception as error:
             self._guard.failed(error)
 
-    def _ended(self, flight: _Flight, share: float, now: float) -> None:
+    def _ended(self, flight: Flight, share: float, now: float) -> None:
         place, breaker = flight.place, self._breakers[flight.place]
         success = share >= 0.5
         self._risk[place] += _RISK * (0.9 * (1 - share) - self._risk[place])
@@ -340,16 +334,20 @@ class EarliestFinish:
     def reading(self, label: Hashable, depth: float | None, at: float) -> None:
         """A target's queue was so deep at a time, in seconds since 1970. What is no number, or of no target, is left out.
 
-        With ``ends="read"``. A route tells it of what its branches write to, where that can say it; somebody else must
-        otherwise. Where ends are told, what is in flight is known better than any reading says.
+        With ``ends="read"`` a route tells it of what its branches write to, where that can say it; somebody else must
+        otherwise. Where ends are told it may be: how many messages of all senders wait or are served there.
         """
         place = self._places.get(label)
-        if self.ends == "told" or place is None or depth is None or not isfinite(at) or not 0 <= depth < 1e18:
+        if place is None or depth is None or not isfinite(at) or not 0 <= depth < 1e18:
             return
         try:
             now = self._now()
+            at = min(at + self._shift, now)
+            if self.ends == "told":
+                self._crowd.hear(place, depth, at)
+                return
             each, _ = self._effects.seconds(place, "", now)
-            gone, told = self._queues[place].hear(depth, min(at + self._shift, now), each)
+            gone, told = self._queues[place].hear(depth, at, each)
             for number in gone:
                 flight = self._flying.pop(number, None)
                 if flight is not None:

@@ -6,11 +6,23 @@ from collections import deque
 from math import inf
 from typing import NamedTuple
 
-__all__ = ["Drained", "Line", "QueueLine"]
+from warren.core.policies import Decision
+
+__all__ = ["Drained", "Flight", "Line", "QueueLine"]
 
 _EPOCH = 500
 _MOST = 256
 _SLACK = 1.2
+
+
+class Flight(NamedTuple):
+    """What was decided and is not over: where it went, its kind and size, and when."""
+
+    decision: Decision
+    place: int
+    kind: str
+    size: float
+    at: float
 
 
 class Line:
@@ -36,14 +48,14 @@ class Line:
     def __len__(self) -> int:
         return len(self._running) + len(self._waiting)
 
-    def send(self, number: int, work: float, each: float, now: float) -> None:
-        """A message is on its way; ``each`` is how many seconds a unit of work is thought to take."""
+    def send(self, number: int, work: float, each: float, now: float, messages: int = 1) -> None:
+        """A message is on its way, or several as one; ``each`` is how many seconds a unit of work is thought to take."""
         self._waiting[number] = work
         self._work += work
         self._fill(now)
 
-    def more(self, number: int, work: float) -> None:
-        """Work has joined a message that is on its way."""
+    def more(self, number: int, work: float, messages: int, now: float) -> None:
+        """Messages have joined one that is on its way."""
         if number in self._running:
             begun, start = self._running[number]
             self._running[number] = (begun + work, start)
@@ -123,8 +135,8 @@ class QueueLine:
     __slots__ = ("_ready", "_sent", "_since", "_slow", "_stalled", "_work")
 
     def __init__(self) -> None:
-        # Number, when it was sent, and its work.
-        self._sent: deque[tuple[int, float, float]] = deque()
+        # Number, when it was sent, its work, and how many messages it is.
+        self._sent: deque[tuple[int, float, float, int]] = deque()
         self._work = 0.0
         self._ready = -inf
         # Since when there was always something, as far as anybody can say.
@@ -135,11 +147,11 @@ class QueueLine:
     def __len__(self) -> int:
         return len(self._sent)
 
-    def send(self, number: int, work: float, each: float, now: float) -> None:
-        """A message was put in."""
+    def send(self, number: int, work: float, each: float, now: float, messages: int = 1) -> None:
+        """A message was put in, or several that count as one."""
         if self._since is None:
             self._since = now
-        self._sent.append((number, now, work))
+        self._sent.append((number, now, work, messages))
         self._work += work
         self._ready = max(self._ready, now) + work * each * self._slow
 
@@ -154,9 +166,12 @@ class QueueLine:
 
     def hear(self, depth: float, at: float, each: float) -> tuple[list[int], Drained | None]:
         """So many were in the queue at a time: which have gone, and what that tells."""
-        old = sum(1 for sent in self._sent if sent[1] <= at)
-        gone = [self._sent.popleft() for _ in range(max(0, old - int(depth)))]
-        worked = sum(work for _, _, work in gone)
+        old = sum(sent[3] for sent in self._sent if sent[1] <= at)
+        gone, left = [], old - int(depth)
+        while self._sent and self._sent[0][3] <= left:
+            left -= self._sent[0][3]
+            gone.append(self._sent.popleft())
+        worked = sum(sent[2] for sent in gone)
         self._work -= worked
         told = None
         since = self._since
@@ -164,21 +179,21 @@ class QueueLine:
             took = at - since
             # An empty queue may have been idle for a part of the time: then it is at least so fast.
             if depth > 0 or took < worked * each:
-                told = Drained(worked, len(gone), took)
+                told = Drained(worked, sum(sent[3] for sent in gone), took)
         if gone or depth == 0:
             self._since = at if depth > 0 else self._sent[0][1] if self._sent else None
             # Where less was done than expected it has most likely become slow only just now, and is slower than it seems.
             self._slow = max(1.0, told.seconds / (_SLACK * told.work * each)) if told and told.work * each > 0 else 1.0
         elif since is not None and self._sent and at - since > self._sent[0][2] * each:
             self._slow = (at - since) / (self._sent[0][2] * each) if each > 0 else 1.0
-        mean = (self._work / len(self._sent)) if self._sent else 0.0
-        left = sum(work for _, time, work in self._sent if time <= at) + mean * max(0.0, depth - old)
+        mean = (self._work / sum(sent[3] for sent in self._sent)) if self._sent else 0.0
         each *= self._slow
-        self._ready = at + left * each
-        for _, time, work in self._sent:
+        rest = sum(sent[2] for sent in self._sent if sent[1] <= at) + mean * max(0.0, depth - old)
+        self._ready = at + rest * each
+        for _, time, work, _ in self._sent:
             if time > at:
                 self._ready = max(self._ready, time) + work * each
-        return [number for number, _, _ in gone], told
+        return [sent[0] for sent in gone], told
 
     def wait(self, each: float, now: float) -> tuple[float, float]:
         """Seconds until the queue is worked off, and how many times as slow it seems as it should be."""

@@ -52,9 +52,9 @@ def test_work_joins_what_is_on_its_way():
     line = Line()
     line.send(1, 1.0, 1.0, 0.0)
     line.send(2, 1.0, 1.0, 0.0)
-    line.more(1, 2.0)
-    line.more(2, 3.0)
-    line.more(9, 5.0)
+    line.more(1, 2.0, 1, 0.5)
+    line.more(2, 3.0, 1, 0.5)
+    line.more(9, 5.0, 1, 0.5)
     assert line.wait(1.0, 1.0) == (6.0, 1.0)
     line.end(1, 3.0)
     assert line.wait(1.0, 3.0) == (4.0, 1.0)
@@ -68,6 +68,17 @@ def test_an_end_of_nothing_changes_nothing():
     line.send(1, 1.0, 1.0, 0.0)
     assert line.end(9, 1.0) is None
     assert len(line) == 1
+
+
+def test_of_a_queue_messages_are_counted_also_where_they_share_decisions():
+    queue = QueueLine()
+    queue.send(1, 10.0, 0.1, 0.0, 10)
+    queue.send(2, 20.0, 0.1, 0.0, 20)
+    gone, told = queue.hear(25, 1.0, 0.1)
+    assert gone == [] and told is None
+    gone, told = queue.hear(20, 2.0, 0.1)
+    assert gone == [1] and told == Drained(10.0, 10, 2.0)
+    assert queue.hear(0, 4.0, 0.1)[0] == [2]
 
 
 def test_a_queue_is_worked_off_as_expected_until_it_is_read():
