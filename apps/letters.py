@@ -19,6 +19,7 @@ from warren.core.admin import ERROR, SOURCE, Admin, Chosen, Pace, Replayed
 from warren.core.errors import AddressError
 from warren.core.message import Metadata
 from warren.core.wakeful import run
+from warren.core.words import plural
 
 __all__ = ["dlq"]
 
@@ -189,7 +190,7 @@ def replay(
     if as_json:
         say({"moved": done.moved, "left": dict(done.left), "repeated": done.repeated})
         return
-    click.echo(f"{done.moved:,} letters went back.")
+    click.echo(f"{plural(done.moved, 'letter')} went back.")
     for why, count in sorted(done.left.items()):
         click.echo(f"{count:,} stayed: {why}.")
 
@@ -204,7 +205,8 @@ class _Twice:
         if done.repeated > self.told:
             self.told = done.repeated
             click.echo(
-                f"{done.repeated:,} letters were handed out before; if to a replay, their messages may be there twice.",
+                f"{plural(done.repeated, 'letter was', 'letters were')} handed out before; if to a replay, "
+                "what they hold may be there twice.",
                 err=True,
             )
 
@@ -222,7 +224,7 @@ def _rehearse(admin: Admin, queue: str, chosen: Chosen, limit: int | None, as_js
         say({"would_move": dict(found)})
         return
     for source, count in sorted(found.items()):
-        click.echo(f"{count:,} letters would go back to {cut(source, 100)}.")
+        click.echo(f"{plural(count, 'letter')} would go back to {cut(source, 100)}.")
     if not found:
         click.echo("No letter would go back.")
 
@@ -242,9 +244,9 @@ def drop(address: str, where: Chosen, yes: bool, as_json: bool) -> None:
             return sum([1 async for _ in letters])
 
     if not yes:
-        confirmed(f"Remove {run(count()):,} letters in {queue!r}; they cannot be brought back", yes)
+        confirmed(f"Remove {plural(run(count()), 'letter')} in {queue!r}, which cannot be brought back", yes)
     dropped = run(admin.drop(queue, where))
     if as_json:
         say({"dropped": dropped})
     else:
-        click.echo(f"{dropped:,} letters are removed.")
+        click.echo(f"{plural(dropped, 'letter is', 'letters are')} removed.")

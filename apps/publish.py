@@ -19,6 +19,7 @@ from warren.core.errors import DecodeError, GraphError, PartialWriteError
 from warren.core.graph import Outlet
 from warren.core.message import Metadata, Outgoing
 from warren.core.wakeful import run
+from warren.core.words import plural
 
 __all__ = ["message", "publish"]
 
@@ -91,7 +92,7 @@ def publish(address: str, file: BinaryIO, records: bool, as_json: bool) -> None:
         if as_json:
             say({"published": sent})
         else:
-            click.echo(f"{sent:,} messages are published.", err=True)
+            click.echo(f"{plural(sent, 'message is', 'messages are')} published.", err=True)
 
 
 async def _outlet(address: str) -> Outlet[Any]:

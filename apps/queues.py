@@ -16,6 +16,7 @@ from warren.core.clock import seconds
 from warren.core.errors import AddressError, GraphError
 from warren.core.health import QueueHealth
 from warren.core.wakeful import run
+from warren.core.words import plural
 
 __all__ = ["confirmed", "named", "queues"]
 
@@ -116,7 +117,7 @@ def delete(address: str, yes: bool, as_json: bool) -> None:
     """Remove the queue that ADDRESS names, with all that is in it."""
     admin, queue = named(address)
     found = run(admin.queue(queue))
-    confirmed(f"Remove queue {queue!r} and the {found.depth or 0:,} messages in it", yes)
+    confirmed(f"Remove queue {queue!r} and the {plural(found.depth or 0, 'message')} in it", yes)
     run(admin.delete(queue))
     if as_json:
         say({"name": queue, "deleted": True})
@@ -132,12 +133,12 @@ def purge(address: str, yes: bool, as_json: bool) -> None:
     """Remove the messages that wait in the queue that ADDRESS names; those that a worker holds stay."""
     admin, queue = named(address)
     found = run(admin.queue(queue))
-    confirmed(f"Remove the {found.depth or 0:,} messages that wait in {queue!r}", yes)
+    confirmed(f"Remove the {plural(found.depth or 0, 'message that waits', 'messages that wait')} in {queue!r}", yes)
     count = run(admin.purge(queue))
     if as_json:
         say({"name": queue, "purged": count})
     else:
-        click.echo(f"{count:,} messages are removed from {queue!r}.")
+        click.echo(f"{plural(count, 'message is', 'messages are')} removed from {queue!r}.")
 
 
 async def _look(address: str) -> Sequence[QueueHealth]:

@@ -10,6 +10,7 @@ import msgspec
 from warren import analytics
 from warren.analytics.loads import names
 from warren.apps.showing import say, screen
+from warren.core.words import plural
 
 __all__ = ["show"]
 
@@ -21,7 +22,7 @@ def show(path: Path, compact: bool, keep: str | None, bottleneck: bool, as_json:
         if as_json:
             say({"removed": removed})
         else:
-            click.echo(f"{removed:,} row(s) of days that ended longer than {keep} ago are removed.")
+            click.echo(f"Removed {plural(removed, 'row')} of days that ended longer than {keep} ago.")
     if compact:
         done = analytics.compact(path)
         if as_json:
@@ -35,8 +36,8 @@ def show(path: Path, compact: bool, keep: str | None, bottleneck: bool, as_json:
             )
         else:
             click.echo(
-                f"{done.before:,} file(s) of past days became {done.after:,}: {done.bytes_before / 1e6:,.1f} MB are now "
-                f"{done.bytes_after / 1e6:,.1f} MB."
+                f"{plural(done.before, 'file')} of past days became {done.after:,}: "
+                f"{done.bytes_before / 1e6:,.1f} MB are now {done.bytes_after / 1e6:,.1f} MB."
             )
     flows = analytics.Flows(path)
     if bottleneck and as_json:

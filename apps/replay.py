@@ -13,6 +13,7 @@ import msgspec
 
 from warren.apps.showing import as_json, say, screen, shown
 from warren.core.errors import AddressError, GraphError, shorten
+from warren.core.words import plural
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -143,7 +144,7 @@ def _plan(recording: Path, found: Stored, pipeline: Pipeline, speed: float, to: 
         where = "written to its own sinks and dead letters"
     made = "; payloads are bytes of the recorded sizes" if found.made_up else ""
     return (
-        f"{found.count:,} message(s) of {recording}, {first} to {last} UTC, go through {pipeline.name!r} {pace}{made}. "
+        f"{plural(found.count, 'message')} of {recording}, {first} to {last} UTC, through {pipeline.name!r} {pace}{made}. "
         f"Results are {where}."
     )
 
@@ -151,7 +152,7 @@ def _plan(recording: Path, found: Stored, pipeline: Pipeline, speed: float, to: 
 def _tables(done: Replayed, count: int) -> list[Table | str]:
     """What came of it."""
     late = f", {done.late:,.1f} s late at most" if done.late >= 1 else ""
-    said = f"{done.messages:,} of {count:,} message(s) in {done.elapsed:,.1f} s: {done.rate:,.0f} a second{late}"
+    said = f"{done.messages:,} of {plural(count, 'message')} in {done.elapsed:,.1f} s: {done.rate:,.0f} a second{late}"
     shown: list[Table | str] = [said, _table(("outcome", "messages"), list(done.outcomes.most_common()))]
     if done.outputs:
         rows = [

@@ -18,6 +18,7 @@ from warren.connectors.sqlite.state import About, StateFile
 from warren.core.errors import StateError, shorten
 from warren.core.frozen import freeze_key, thaw, thaw_key
 from warren.core.state import TIMED
+from warren.core.words import plural
 
 __all__ = ["state"]
 
@@ -50,7 +51,7 @@ def ls(file: Path, as_json: bool) -> None:
         for each in steps:
             say({"step": each.step, "version": each.version, "keys": each.keys, "bytes": each.size})
         return
-    click.echo(f"pipeline {about.pipeline}, {about.checkpoints:,} checkpoints")
+    click.echo(f"pipeline {about.pipeline}, {plural(about.checkpoints, 'checkpoint')}")
     rows = [(each.step, str(each.version), f"{each.keys:,}", f"{each.size:,}") for each in steps]
     table(("step", "version", "keys", "bytes"), rows)
 
@@ -75,7 +76,9 @@ def show(file: Path, step: str, key: str | None, limit: int, as_json: bool) -> N
     keys = found.keys(step)
     chosen = keys if key is None else _matching(key, keys)
     if key is not None and not chosen:
-        raise StateError(f"{step} has no key {key!r} in {file}; it has {len(keys):,} keys: leave --key out to see some")
+        raise StateError(
+            f"{step} has no key {key!r} in {file}; it has {plural(len(keys), 'key')}: leave --key out to see some"
+        )
     rows: list[tuple[str, str, str]] = []
     for each, part, value in found.rows(step, chosen[:limit]):
         text = _shown(partial(thaw, value), _timed if part == TIMED else repr)
@@ -89,7 +92,7 @@ def show(file: Path, step: str, key: str | None, limit: int, as_json: bool) -> N
     else:
         table(("key", "value"), [(name, text) for name, _, text in rows])
     if len(chosen) > limit:
-        click.echo(f"and {len(chosen) - limit:,} more keys; --limit shows more")
+        click.echo(f"and {plural(len(chosen) - limit, 'more key')}; --limit shows more")
 
 
 @state.command(epilog="\b\nExample:\n  warren state drop orders.state 1:scan")
@@ -101,12 +104,12 @@ def drop(file: Path, step: str, yes: bool, as_json: bool) -> None:
     """Forget what STEP remembers, and which messages it has counted."""
     found = StateFile(file)
     count = len(found.keys(step))
-    confirmed(f"Forget the {count:,} keys of {step} in {file}, which cannot be brought back", yes)
+    confirmed(f"Forget the {plural(count, 'key')} of {step} in {file}, which cannot be brought back", yes)
     dropped = found.drop(step)
     if as_json:
         say({"step": step, "dropped": dropped})
     else:
-        click.echo(f"{step} has forgotten {dropped:,} keys.")
+        click.echo(f"{step} has forgotten {plural(dropped, 'key')}.")
 
 
 @state.command(epilog="\b\nExample:\n  warren state snapshot orders.state monday.state")
@@ -143,7 +146,7 @@ def restore(copy: Path, file: Path, force: bool, as_json: bool) -> None:
 
 
 def _of(about: About) -> str:
-    return f"pipeline {about.pipeline} after {about.checkpoints:,} checkpoints"
+    return f"pipeline {about.pipeline} after {plural(about.checkpoints, 'checkpoint')}"
 
 
 def _matching(text: str, keys: Sequence[bytes]) -> list[bytes]:

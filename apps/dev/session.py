@@ -12,6 +12,7 @@ from warren.apps.dev.project import Project
 from warren.apps.dev.samples import Sample, made, read, shared
 from warren.core.errors import WarrenError
 from warren.core.wakeful import on_signals
+from warren.core.words import plural
 from warren.pipelines import Pipeline
 from warren.pipelines.pipeline import Running
 
@@ -112,7 +113,9 @@ class Session:
 
     def _sum_up(self, bench: Bench) -> None:
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(bench.outcomes.items()))
-        self.say(f"{bench.outcomes.total()} messages: {kinds or 'none came'}. Save to run it again, Ctrl-C to end.")
+        self.say(
+            f"{plural(bench.outcomes.total(), 'message')}: {kinds or 'none came'}. Save to run it again, Ctrl-C to end."
+        )
 
     async def _saved(self) -> bool:
         """Whether something was saved, once no more of it comes."""

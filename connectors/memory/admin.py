@@ -12,6 +12,7 @@ from warren.core.checkup import Finding
 from warren.core.errors import TopologyError
 from warren.core.health import QueueHealth
 from warren.core.message import Batch
+from warren.core.words import plural
 
 if TYPE_CHECKING:
     from warren.connectors.memory.broker import Broker, Queue
@@ -108,7 +109,9 @@ class MemoryAdmin:
 
     async def checkup(self, name: str = "") -> AsyncGenerator[Finding, None]:
         """Nothing can be wrong with it but that a queue is not there."""
-        yield Finding("memory", "ok", f"{len(self.broker.queues)} queues, which go with this process")
+        yield Finding(
+            "memory", "ok", f"{plural(len(self.broker.queues), 'queue, which goes', 'queues, which go')} with this process"
+        )
         if name and name not in self.broker.stores:
             yield Finding("queue", "problem", f"there is no queue {name!r} in this process", "check its name")
 

@@ -18,6 +18,7 @@ from warren.connectors.rabbitmq.session import Session
 from warren.core.checkup import Finding, State
 from warren.core.clock import seconds
 from warren.core.errors import BrokerError, WarrenError
+from warren.core.words import plural
 
 if TYPE_CHECKING:
     from aiormq.abc import AbstractChannel
@@ -233,14 +234,14 @@ async def queue_checkup(admin: BrokerAdmin, name: str) -> AsyncGenerator[Finding
     except WarrenError as error:
         yield Finding("queue", "problem", *_split(str(error)))
         return
-    waits = f"{found.depth or 0:,} messages wait in {name!r}"
+    waits = f"{plural(found.depth or 0, 'message waits', 'messages wait')} in {name!r}"
     if name.endswith(".dead"):
         state: State = "warning" if found.depth else "ok"
         yield Finding("queue", state, waits, "see why with warren dlq stats" if found.depth else "")
     elif found.depth and not found.consumers:
         yield Finding("queue", "warning", f"{waits}, and nobody reads it", "start the pipeline that does")
     else:
-        yield Finding("queue", "ok", f"{waits}, with {found.consumers or 0} consumers")
+        yield Finding("queue", "ok", f"{waits}, with {plural(found.consumers or 0, 'consumer')}")
     if caution:
         yield Finding("queue", "warning", caution, "set x-delivery-limit higher, or look at it seldom")
     if admin.broker.management is None:

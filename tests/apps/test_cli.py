@@ -82,11 +82,11 @@ def test_a_pipeline_runs_and_its_recording_is_shown(folder: Path) -> None:
     assert warren("run", "shop:orders", "--tape", "orders.jsonl").stderr.endswith("warren replay orders.jsonl shop:orders\n")
     assert warren("run", "shop:orders", "--metrics", "127.0.0.1:0").returncode == 0
     again = warren("replay", "orders.jsonl", "shop:orders", "--speed", "full")
-    assert again.stdout.startswith("2 of 2 message(s)"), again.stderr
+    assert again.stdout.startswith("2 of 2 messages"), again.stderr
     kept = warren("flows", "recordings", "--keep", "90d", "--compact")
     assert kept.stdout.splitlines() == [
-        "0 row(s) of days that ended longer than 90d ago are removed.",
-        "0 file(s) of past days became 0: 0.0 MB are now 0.0 MB.",
+        "Removed 0 rows of days that ended longer than 90d ago.",
+        "0 files of past days became 0: 0.0 MB are now 0.0 MB.",
     ]
 
 

@@ -237,7 +237,7 @@ def test_a_reader_that_goes_and_an_interrupt_end_quietly() -> None:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 130
-        assert errors.startswith(b"1 messages are published.\nwarren: interrupted") and b"Traceback" not in errors
+        assert errors.startswith(b"1 message is published.\nwarren: interrupted") and b"Traceback" not in errors
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")

@@ -51,10 +51,10 @@ def test_what_will_be_done_is_told_and_then_what_came_of_it(folder: Path) -> Non
     result = replay("orders.jsonl", "shop:orders", "--speed", "20x")
     assert result.exit_code == 0, result.output
     assert result.stderr.startswith(
-        "3 message(s) of orders.jsonl, 2026-03-01 08:00:00 to 2026-03-01 08:00:02 UTC, go through 'orders' in 0:00:01 "
+        "3 messages of orders.jsonl, 2026-03-01 08:00:00 to 2026-03-01 08:00:02 UTC, through 'orders' in 0:00:01 "
         "(h:mm:ss). Results are only counted, nothing is written.\n"
     )
-    assert result.stdout.startswith("3 of 3 message(s) in 0.")
+    assert result.stdout.startswith("3 of 3 messages in 0.")
     words = result.stdout.split()
     assert {"delivered", "dead-lettered", "sqlite:out", "orders.dead", "ZeroDivisionError", "1:map(halve)"} <= set(words)
     assert not (folder / "nowhere.db").exists()
@@ -63,12 +63,12 @@ def test_what_will_be_done_is_told_and_then_what_came_of_it(folder: Path) -> Non
 def test_some_messages_go_where_one_says(folder: Path) -> None:
     result = replay("orders.jsonl", "shop:orders", "--speed", "full", "--to", "own", "--source", "s0", "--record", "again")
     assert "as fast as it takes them. Results are written to its own sinks and dead letters." in result.stderr
-    assert result.stdout.startswith("2 of 2 message(s)")
+    assert result.stdout.startswith("2 of 2 messages")
     assert Flows("again").summary()["messages"].sum() == 2
     span = ("--since", "2026-03-01T09:00:01+01:00", "--until", "2026-03-01T08:00:02", "--limit", "5")
     result = replay("orders.jsonl", "shop:orders", "--to", "sqlite:x.db?queue=q", *span)
     assert "Results are written to sqlite:q, and dead letters only counted." in result.stderr
-    assert result.stdout.startswith("1 of 1 message(s)")
+    assert result.stdout.startswith("1 of 1 message")
 
 
 def test_a_recorded_flow_needs_payloads_that_can_be_decoded(folder: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_recorded_flow_needs_payloads_that_can_be_decoded(folder: Path) -> Non
     result = replay("flows", "shop:orders", "--speed", "full")
     assert result.exit_code == 2 and "sqlite:in cannot decode bytes of the recorded sizes" in result.stderr
     result = replay("flows", "shop:orders", "--speed", "full", "--payload", "shop:order", "--recorded-as", "others")
-    assert result.exit_code == 0 and "2 of 2 message(s)" in result.stdout
+    assert result.exit_code == 0 and "2 of 2 messages" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -121,4 +121,4 @@ def test_an_interrupt_ends_it_and_what_was_replayed_is_told(folder: Path) -> Non
     finally:
         process.kill()
     assert process.returncode == 0, errors
-    assert out.startswith("1 of 2 message(s)")
+    assert out.startswith("1 of 2 messages")

@@ -59,7 +59,7 @@ def test_show_shows_keys_and_values(orders: StateFile) -> None:
         ["'us'", "1"],
     ]
     assert warren("show", "orders.state", "1:scan", "--key", "us").splitlines()[1:] == ["'us'  1"]
-    assert warren("show", "orders.state", "1:scan", "--limit", "1").splitlines()[2] == "and 1 more keys; --limit shows more"
+    assert warren("show", "orders.state", "1:scan", "--limit", "1").splitlines()[2] == "and 1 more key; --limit shows more"
     assert "1:scan has no key 'mars'" in warren("show", "orders.state", "1:scan", "--key", "mars", fails=True)
     assert "no step '2:scan'; there are 1:scan" in warren("show", "orders.state", "2:scan", fails=True)
 

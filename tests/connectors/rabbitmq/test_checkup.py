@@ -106,7 +106,7 @@ def test_what_a_queue_drops_is_told(rabbitmq_43: Node) -> None:
         run(lambda: fill(url))
         said = [each.said for each in look(url, "in", management=asking(rabbitmq_43)) if each.state == "warning"]
         assert said == [
-            "1 messages wait in 'in', and nobody reads it",
+            "1 message waits in 'in', and nobody reads it",
             "'in' drops its oldest messages beyond max-length 10",
             "'in' drops what waits longer than 5 s",
         ]
