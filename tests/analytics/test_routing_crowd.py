@@ -23,7 +23,7 @@ def hear(crowd, depths, at):
 
 
 def crowded():
-    """Two lines, four times as full as this sender knows, with three messages of its own in the first and one in the second."""
+    """Two lines, four times as full as this sender knows; it has three messages in the first and one in the second."""
     made, crowd = lines()
     for number, line in enumerate((made[0], made[0], made[0], made[1])):
         line.send(number, 1.0, 1.0, 1.0)
