@@ -195,6 +195,28 @@ async def test_a_slow_handler_shows_in_depth_rates_and_drain_time(vhost: str) ->
 
 
 @looped
+async def test_a_queue_that_is_too_busy_to_answer_is_as_it_was(rabbitmq_each: Node) -> None:
+    names = '{registered_name, N} <- [process_info(P, registered_name)], lists:suffix("_busy", atom_to_list(N))'
+
+    async def each(what: str) -> str:
+        return await asyncio.to_thread(rabbitmq_each.eval, f"[sys:{what}(P) || P <- processes(), {names}].")
+
+    with rabbitmq_each.vhost() as url:
+        busy, gate = rabbitmq.queue("busy", broker=rabbitmq.Broker(url)), Gate()
+        await publish(busy, 30)
+        async with running(Pipeline("shop", busy | map(gate) | memory.into([]), credit=10, shutdown="5s")) as shop:
+            await until(shop.health, lambda found: found.ready and of(found, "busy").depth in HELD)
+            assert "ok" in await each("suspend")
+            try:
+                found = await shop.health()
+                assert found.live and of(found, "busy").depth in HELD and of(found, "busy").consumers
+            finally:
+                await each("resume")
+            gate.open.set()
+            await until(shop.health, lambda found: found.live and of(found, "busy").unacked == 0)
+
+
+@looped
 async def test_a_used_up_credit_makes_it_not_ready_and_a_stuck_handler_not_live(vhost: str) -> None:
     broker = rabbitmq.Broker(vhost)
     orders, bills = rabbitmq.queue("orders", broker=broker), rabbitmq.queue("bills", broker=broker)
