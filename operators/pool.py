@@ -8,15 +8,16 @@ import inspect
 import os
 import pickle
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 from warren.core.chunk import Chunk, apply_each
 from warren.core.errors import GraphError, HandlerError, shorten
 from warren.core.graph import Operator, name_of
-from warren.core.handling import Handling, handled
+from warren.core.handling import Around, Handling, handled
 from warren.core.hints import returned
 from warren.core.stage import Handler, Stage
 from warren.operators.keys import is_async
@@ -134,6 +135,23 @@ def _in_process_one(function: bytes, value: bytes | Exception) -> tuple[bool, by
         return False, body
 
 
+@contextmanager
+def _within(around: Around) -> Iterator[dict[int, Exception]]:
+    """Stay in what is to be entered around calls that are made elsewhere; takes the errors of some, by their places."""
+    failed: dict[int, Exception] = {}
+    with ExitStack() as stack:
+        for place, enter in around.items():
+            context = enter()
+            context.__enter__()
+            stack.push(functools.partial(_leave, failed, place, context))
+        yield failed
+
+
+def _leave(failed: dict[int, Exception], place: int, context: AbstractContextManager[object], *raised: Any) -> None:
+    error = failed.get(place, raised[1])
+    context.__exit__(None if error is None else type(error), error, raised[2])
+
+
 class _Pooled(Operator[Any, Any]):
     def __init__(
         self, function: Callable[[Any], Any], workers: int, make: Callable[[int], Executor], way: _Threads | _Processes
@@ -235,8 +253,12 @@ class _Pool:
     async def call(self, pool: Executor, piece: list[Slot]) -> None:
         way = self.operator.way
         handling = self.stage.handling([slot.token for slot in piece]) if self.stage.knows else None
-        answer = await asyncio.wrap_future(pool.submit(way.task([slot.value for slot in piece], handling)))
-        results, errors = way.read(answer)
+        # Threads enter it themselves, around each call.
+        around = handling.around if handling is not None and isinstance(way, _Processes) else {}
+        with _within(around) as failed:
+            answer = await asyncio.wrap_future(pool.submit(way.task([slot.value for slot in piece], handling)))
+            results, errors = way.read(answer)
+            failed.update(errors)
         good = iter(results)
         for i, slot in enumerate(piece):
             if i in errors:

@@ -255,6 +255,20 @@ def test_a_lookup_a_thread_and_a_process_have_the_trace_at_hand(collector: Colle
         assert name in span.name
 
 
+def reciprocal(number: int) -> float:
+    return 1 / number
+
+
+def test_a_call_in_a_process_has_a_span_which_says_whether_it_failed(collector: Collector) -> None:
+    steps = map(reciprocal, executor="process", workers=1)
+    spans = trial(Pipeline("p", memory.queue("q") | steps | memory.into([])), collector, [0, 1, 2], sample=1)
+    calls = {span.parent: span for span in spans if span.name == "map(reciprocal)"}
+    taken = [span for span in spans if span.name == "process q"]
+    assert len(taken) == len(calls) == 3
+    assert all(under(each, calls[each.id]) for each in taken)
+    assert sorted(str(call.about.get(ERROR_TYPE)) for call in calls.values()) == ["None", "None", "ZeroDivisionError"]
+
+
 def test_a_sink_that_refuses_some_says_so(collector: Collector) -> None:
     pipeline = Pipeline("p", memory.items([1, object()]) | memory.queue("r"))
     pipeline.observed(Traces(collector.address, sample=1)).run()
