@@ -114,7 +114,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     first, count = 1 if options.tune else 101, 1 if options.quick else options.seeds
     console = Console(width=125)
     if options.cost:
-        for place, (usual, more) in (costs(1_000, 3) if options.quick else costs()).items():
+        with broker() as url:
+            found = costs(url, 1_000, 3) if options.quick else costs(url)
+        for place, (usual, more) in found.items():
             console.print(f"{place}: {usual:.1f} µs for a message, with a tuner {usual * more:+.2f} µs ({more:+.1%})")
         return 0
     console.print("Shares of the throughput of the best fixed value of each regime. Settled: from 10 s after a change on.")

@@ -60,10 +60,11 @@ def test_the_shares_are_those_of_the_best_value():
     assert (late, time, value) == pytest.approx((0.1, 0.0, 9.0))
 
 
-def test_what_it_costs_is_measured_for_each_place(capsys):
+def test_what_it_costs_is_measured_for_each_place(capsys, monkeypatch, vhost):
+    monkeypatch.setenv("WARREN_AMQP_URL", vhost)
     assert main(["--cost", "--quick"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 4 and all("µs for a message, with a tuner" in line for line in lines)
+    assert len(lines) == 8 and all("µs for a message, with a tuner" in line for line in lines)
 
 
 @pytest.mark.filterwarnings("default")
