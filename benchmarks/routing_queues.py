@@ -3,7 +3,7 @@
 Each policy has its queues and workers, and all get the same messages at the same time, so what disturbs one disturbs all.
 What a worker does is to wait for as long as the work would take it: targets, their slow times, arrivals and sizes are those
 of `benchmarks.routing`. Of a queue only the depth is known, read each second. The clairvoyant is simulated, and so is our
-policy once more, on the same messages: what is between that and the real run is the machine's, and not how short the run is.
+policy once more, on the same messages, as in a run this short it has little time to learn.
 """
 
 from __future__ import annotations
