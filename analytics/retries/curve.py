@@ -124,7 +124,7 @@ class Curve:
     def choose(self, failed: int, chance: float) -> tuple[float, float]:
         """One of the best delays, or, once in twenty times, one that is a step shorter or longer; and its probability.
 
-        While little is known, anything from no delay to twice its length stands for it.
+        While little is known, it is anything from no delay to twice the longest that is meant by it.
 
         ``chance`` is a number from 0 to 1, drawn evenly.
         """
