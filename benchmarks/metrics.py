@@ -14,7 +14,7 @@ from unittest.mock import patch
 from urllib.request import urlopen
 
 from benchmarks.harness import Bar, Benchmark, Case, Subject, main
-from benchmarks.observers import SHARE, in_memory, through_sqlite
+from benchmarks.observers import SHARE, in_memory, sides, through_sqlite
 
 if TYPE_CHECKING:
     from warren import Pipeline
@@ -49,6 +49,16 @@ def scraped(metrics: Metrics, every: float, took: list[float]) -> Iterator[None]
     finally:
         ended.set()
         thread.join()
+
+
+@contextmanager
+def measured(pipeline: Pipeline, folder: Path) -> Iterator[Pipeline]:
+    """Counted, and scraped each second."""
+    from warren.analytics import Metrics
+
+    metrics = Metrics("127.0.0.1:0")
+    with scraped(metrics, _EVERY, []):
+        yield pipeline.observed(metrics)
 
 
 def left(build: Callable[[int, Path], Pipeline]) -> Callable[[int], float]:
@@ -126,6 +136,14 @@ BENCHMARK = Benchmark(
             size=1_000_000,
             quick_size=200_000,
             note="scraped each second, durable queue to durable queue",
+        ),
+        Case(
+            "pairs",
+            SHARE,
+            sides(through_sqlite, measured),
+            size=500_000,
+            quick_size=50_000,
+            note="as sqlite, by whole runs with and without, which differ by more than what is sought",
         ),
         Case(
             "scrape",
